@@ -1,0 +1,50 @@
+//! Leeward's benchmarks against others. Each prints a table and, as its last line, `RESULT` and a JSON
+//! object.
+//!
+//! Run one with `cargo run --release -p leeward-bench -- NAME`.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time and starts its own tasks")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark is a program whose output is its result"
+)]
+
+mod disk;
+mod orders;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Leeward's benchmarks.
+#[derive(Debug, Parser)]
+#[command(name = "leeward-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The whole shop under load: how many orders a second it completes, and what one costs.
+    Orders(orders::Arguments),
+    /// Small durable transactions through leeward-store's writer, beside a connection behind a mutex.
+    Store(store::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.bench {
+        Bench::Orders(arguments) => orders::run(&arguments),
+        Bench::Store(arguments) => store::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

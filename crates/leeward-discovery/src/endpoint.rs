@@ -1,0 +1,136 @@
+//! One place where a service answers.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::Uri;
+
+/// Why a text is not an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not a URL at all.
+    #[error("{given:?} is not a URL; write it like http://10.0.0.5:4001")]
+    NotAUrl {
+        /// The text.
+        given: String,
+    },
+    /// A URL of another scheme, or with a path.
+    #[error("{given:?} must be http://host:port and nothing behind it")]
+    NotABase {
+        /// The text.
+        given: String,
+    },
+}
+
+/// One place where a service answers: an id that is unique within the service, and the base URL. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    id: Arc<str>,
+    url: Uri,
+}
+
+impl Endpoint {
+    /// The endpoint at `http://host:port`, with `host:port` as its id.
+    ///
+    /// # Errors
+    /// Any other text.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        let given = || url.to_owned();
+        let uri: Uri = url.parse().map_err(|_| Error::NotAUrl { given: given() })?;
+        let Some(authority) = uri.authority() else { return Err(Error::NotAUrl { given: given() }) };
+        let bare = uri.path_and_query().is_none_or(|rest| rest.as_str() == "/");
+        if uri.scheme_str() != Some("http") || !bare || authority.as_str().contains('@') {
+            return Err(Error::NotABase { given: given() });
+        }
+        Ok(Self { id: authority.as_str().into(), url: uri })
+    }
+
+    /// The same endpoint under a name of its own, such as that of a pod.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Unique within the service.
+    #[must_use]
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// `http://host:port/`.
+    #[must_use]
+    pub fn url(&self) -> &Uri {
+        &self.url
+    }
+
+    /// `host:port`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.url.authority().map_or("", http::uri::Authority::as_str)
+    }
+
+    /// The URL of a path (with its query, if any) at this endpoint.
+    ///
+    /// # Errors
+    /// When `path` is not a path.
+    pub fn join(&self, path: &str) -> Result<Uri, http::uri::InvalidUriParts> {
+        let mut parts = self.url.clone().into_parts();
+        parts.path_and_query = path.parse().ok().filter(|_| path.starts_with('/'));
+        Uri::from_parts(parts)
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        let url = Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build();
+        Self { id: address.to_string().into(), url: url.unwrap_or_default() }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if &*self.id == self.authority() {
+            f.write_str(&self.id)
+        } else {
+            write!(f, "{} ({})", self.id, self.authority())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_base_url_is_an_endpoint() {
+        let endpoint = Endpoint::parse("http://localhost:4001").unwrap();
+        assert_eq!((&**endpoint.id(), endpoint.authority()), ("localhost:4001", "localhost:4001"));
+        assert_eq!(
+            endpoint.join("/carts/7?full=1").unwrap().to_string(),
+            "http://localhost:4001/carts/7?full=1"
+        );
+        assert!(endpoint.join("carts").is_err());
+        for wrong in ["", "localhost:4001", "/carts", "not a url"] {
+            assert!(Endpoint::parse(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["https://a:1", "http://a:1/path", "http://user@a:1", "http://a:1/?q"] {
+            assert!(matches!(Endpoint::parse(wrong), Err(Error::NotABase { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_an_endpoint() {
+        let v6: SocketAddr = "[::1]:80".parse().unwrap();
+        let endpoint = Endpoint::from(v6);
+        assert_eq!(endpoint.url().to_string(), "http://[::1]:80/");
+        assert_eq!(endpoint, Endpoint::parse("http://[::1]:80/").unwrap());
+    }
+}

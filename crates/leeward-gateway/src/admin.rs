@@ -1,0 +1,106 @@
+//! The operators' side: what is in force, how everything is, and the way to every service's own operator routes.
+//!
+//! | route | is |
+//! |---|---|
+//! | `GET /v1/config` | the configuration in force, as YAML |
+//! | `GET /v1/routes`, `GET /v1/limits` | the route table; the limits with how full they are |
+//! | `GET /v1/services` | endpoints with health, breaker states, policies |
+//! | `PUT /v1/services/{name}/breaker` | `{"state": "open" \| "closed" \| "auto"}`: holds a breaker, or lets it go |
+//! | `GET /v1/health` | the gateway's report with all values |
+//! | `ANY /v1/services/{name}/_leeward/{path}` | that service's `/_leeward/{path}`, as an operator |
+//! | `GET /v1/all/_leeward/{path}` | the same of every service, in one answer by name |
+//! | `GET /.well-known/leeward-keys` | the keys that the gateway's assertions are checked with |
+//! | `GET /health`, `/health/live`, `/health/ready`, `/metrics` | as on the public side |
+//!
+//! Everything under `/v1` checks `Host` and `Origin`, so that no web page can reach it through a visitor's browser,
+//! and a token wherever one is configured.
+
+mod fanout;
+mod guard;
+mod views;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{any, get, put};
+use axum::serve::ListenerExt;
+use http::StatusCode;
+use leeward_runtime::{Stage, Tasks};
+use leeward_service::identity::{Identity, KEYS_PATH, Minter};
+
+use crate::control::Control;
+use crate::shared::Shared;
+
+/// How long open answers, streams of the bus among them, may go on after a stop.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
+/// What the routes work on.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) control: Control,
+    pub(crate) minter: Option<Minter>,
+}
+
+/// Serves the admin API. It stops after the data plane, since operators want to see a drain.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    identity: Option<Identity>,
+    beside: Router,
+    listener: TcpListener,
+    tasks: &Tasks,
+) -> std::io::Result<()> {
+    let admin = Admin { shared: Arc::clone(shared), control: Control::new(), minter: shared.minter.clone() };
+    let router = router(admin, identity).merge(beside);
+    // Streams are many small writes, which would wait for acknowledgements otherwise.
+    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
+        let _best_effort = stream.set_nodelay(true);
+    });
+    tasks.spawn(Stage::Work, "gateway.admin", |stop| async move {
+        let stopped = stop.clone();
+        let serving =
+            axum::serve(listener, router).with_graceful_shutdown(async move { stopped.requested().await });
+        let closing = async {
+            stop.requested().await;
+            tokio::time::sleep(CLOSE_WITHIN).await;
+        };
+        tokio::select! {
+            served = serving => served,
+            () = closing => Ok(()),
+        }
+    });
+    Ok(())
+}
+
+fn router(admin: Admin, identity: Option<Identity>) -> Router {
+    let guarded = Router::new()
+        .route("/v1/config", get(views::config))
+        .route("/v1/routes", get(views::routes))
+        .route("/v1/limits", get(views::limits))
+        .route("/v1/services", get(views::services))
+        .route("/v1/services/{name}/breaker", put(views::hold_breaker))
+        .route("/v1/services/{name}/_leeward/{*path}", any(fanout::one))
+        .route("/v1/all/_leeward/{*path}", get(fanout::all))
+        .route("/v1/health", get(views::health))
+        .layer(axum::middleware::from_fn_with_state(admin.clone(), guard::check));
+    let keys = move || async move {
+        match identity {
+            Some(identity) => Ok(axum::Json(identity.public_keys().clone())),
+            None => Err(StatusCode::NOT_FOUND),
+        }
+    };
+    Router::new()
+        .route("/health/live", get(views::live))
+        .route("/health/ready", get(views::ready))
+        .route("/ready", get(views::ready))
+        .route("/health", get(views::states))
+        .route("/metrics", get(views::metrics))
+        .route(KEYS_PATH, get(keys))
+        .merge(guarded)
+        .with_state(admin)
+}

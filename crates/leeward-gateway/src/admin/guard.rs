@@ -1,0 +1,68 @@
+//! Who may use the admin API.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderMap};
+use leeward_service::Problem;
+
+use super::Admin;
+
+/// Refuses what is not an operator's own doing.
+pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let options = &admin.shared.config.admin;
+    let headers = request.headers();
+    let Some(host) = host(headers).or_else(|| request.uri().host()) else {
+        return Problem::malformed("the Host header is missing").into_response();
+    };
+    let own = options.listen.ip().to_string();
+    if !is_loopback(host) && host != own && !options.hosts.iter().any(|name| name == host) {
+        // A name that a stranger's DNS points here: the browser thinks that the page and this API are one site.
+        return Problem::forbidden("this name is not in `admin.hosts`").into_response();
+    }
+    if let Some(origin) = headers.get(header::ORIGIN) {
+        let origin = origin.to_str().unwrap_or_default();
+        let same =
+            origin.split_once("://").is_some_and(|(_, authority)| Some(authority) == authority_of(headers));
+        if !same && !options.origins.iter().any(|known| known == origin) {
+            return Problem::forbidden("this origin is not in `admin.origins`").into_response();
+        }
+    }
+    if let Some(token) = &options.token
+        && !bearer(headers).is_some_and(|given| same_text(given, token.secret.reveal()))
+    {
+        let mut response =
+            Problem::unauthenticated("send `Authorization: Bearer` with the admin token").into_response();
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+        return response;
+    }
+    next.run(request).await
+}
+
+fn authority_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::HOST)?.to_str().ok()
+}
+
+/// The host without its port.
+fn host(headers: &HeaderMap) -> Option<&str> {
+    let authority = authority_of(headers)?;
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split_once(']').map(|(host, _)| host);
+    }
+    Some(authority.rsplit_once(':').map_or(authority, |(host, _)| host))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Compares in a time that depends on the lengths alone, so that a guess cannot be improved byte by byte.
+fn same_text(given: &str, wanted: &str) -> bool {
+    let difference = given.bytes().zip(wanted.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    !wanted.is_empty() && given.len() == wanted.len() && difference == 0
+}

@@ -1,0 +1,206 @@
+//! What is in force and how everything is.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use leeward_discovery::Status;
+use leeward_service::Problem;
+use leeward_telemetry::metrics::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+
+use super::Admin;
+use crate::health;
+use crate::router::Methods;
+use crate::shared::{Service, Shared};
+
+pub(super) async fn config(State(admin): State<Admin>) -> Response {
+    ([(header::CONTENT_TYPE, "application/yaml")], admin.shared.config.to_yaml()).into_response()
+}
+
+#[derive(Serialize)]
+struct RouteView {
+    path: String,
+    exact: bool,
+    methods: Vec<&'static str>,
+    service: String,
+    access: String,
+    deadline_ms: u128,
+    body_bytes_max: u64,
+    stale_if_error_s: Option<u64>,
+    config: String,
+}
+
+pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
+    let view = |route: &crate::shared::RouteState| RouteView {
+        path: route.config.pattern.text().to_owned(),
+        exact: route.config.pattern.is_exact(),
+        methods: if route.config.methods.is_any() {
+            Methods::NAMES.to_vec()
+        } else {
+            route.config.methods.names().collect()
+        },
+        service: route.config.service.to_string(),
+        access: route.config.access.to_string(),
+        deadline_ms: route.deadline.as_millis(),
+        body_bytes_max: route.body_bytes_max,
+        stale_if_error_s: route.config.stale_if_error.map(|age| age.as_secs()),
+        config: route.config.origin.to_string(),
+    };
+    Json(admin.shared.routes.iter().map(view).collect::<Vec<_>>())
+}
+
+#[derive(Serialize)]
+struct LimitsView {
+    requests_in_flight: u32,
+    requests_waiting: u32,
+    requests_max: u32,
+    connections: usize,
+    connections_max: usize,
+    addresses_remembered: usize,
+    principals_remembered: usize,
+    stale_copies: usize,
+    stale_bytes: usize,
+    stale_bytes_max: usize,
+    revocations: usize,
+    revocation_delay_ms: Option<i64>,
+}
+
+pub(super) async fn limits(State(admin): State<Admin>) -> Json<impl Serialize> {
+    let shared = &*admin.shared;
+    let (stale_copies, stale_bytes) = shared.stale.size();
+    Json(LimitsView {
+        requests_in_flight: shared.shed.in_flight(),
+        requests_waiting: shared.shed.waiting(),
+        requests_max: shared.config.concurrency.limit.get(),
+        connections: shared.connections.load(std::sync::atomic::Ordering::Relaxed),
+        connections_max: shared.config.limits.connections,
+        addresses_remembered: shared.by_address.as_ref().map_or(0, |limiter| limiter.keys()),
+        principals_remembered: shared.by_principal.as_ref().map_or(0, |limiter| limiter.keys()),
+        stale_copies,
+        stale_bytes,
+        stale_bytes_max: shared.config.stale.bytes,
+        revocations: shared.revocations.len(),
+        revocation_delay_ms: shared.revocations.delay_ms(),
+    })
+}
+
+#[derive(Serialize)]
+struct ServiceView {
+    name: String,
+    breaker: &'static str,
+    retry_after_ms: Option<u128>,
+    /// The order of the policies with their values, outermost first.
+    policies: String,
+    endpoints: Vec<EndpointView>,
+}
+
+#[derive(Serialize)]
+struct EndpointView {
+    id: String,
+    url: String,
+    healthy: bool,
+    ejected_for_ms: Option<u128>,
+    outstanding: u32,
+    latency_us: u128,
+    failures: f64,
+}
+
+/// The services that the gateway routes to, and those that only the directory knows.
+pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize> {
+    let shared = &*admin.shared;
+    let known = shared.directory.services();
+    let views = known.iter().map(|upstream| {
+        let routed = shared.service(upstream.name());
+        let breaker = routed.and_then(|service| service.pipeline.breaker());
+        let now = shared.clock.now();
+        ServiceView {
+            name: upstream.name().to_string(),
+            breaker: breaker.map_or("none", |breaker| breaker.state(now).as_str()),
+            retry_after_ms: breaker
+                .and_then(|breaker| breaker.retry_after(now))
+                .map(|after| after.as_millis()),
+            policies: routed.map(|service| service.pipeline.explain()).unwrap_or_default(),
+            endpoints: upstream.endpoints().iter().map(endpoint).collect(),
+        }
+    });
+    Json(views.collect::<Vec<_>>())
+}
+
+fn endpoint(status: &Status) -> EndpointView {
+    EndpointView {
+        id: status.endpoint.id().to_string(),
+        url: status.endpoint.url().to_string(),
+        healthy: status.healthy,
+        ejected_for_ms: status.ejected_for.map(|left| left.as_millis()),
+        outstanding: status.outstanding,
+        latency_us: status.latency.as_micros(),
+        failures: status.failures,
+    }
+}
+
+/// What an operator does with a breaker.
+#[derive(Debug, Deserialize)]
+pub(super) struct Hold {
+    state: Held,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Held {
+    Open,
+    Closed,
+    Auto,
+}
+
+pub(super) async fn hold_breaker(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    Json(hold): Json<Hold>,
+) -> Result<StatusCode, Problem> {
+    let breaker = admin.shared.service(&name).and_then(|service: &Service| service.pipeline.breaker());
+    let breaker = breaker.ok_or_else(|| Problem::not_found(format!("there is no breaker for `{name}`")))?;
+    tracing::warn!(service = %name, state = ?hold.state, "an operator sets the breaker");
+    match hold.state {
+        Held::Open => breaker.force_open(),
+        Held::Closed => breaker.force_closed(),
+        Held::Auto => breaker.reset(),
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn health(State(admin): State<Admin>) -> Response {
+    let report = health::report(&admin.shared);
+    (status_of(report.status), Json(report)).into_response()
+}
+
+pub(super) async fn states(State(admin): State<Admin>) -> Response {
+    let report = health::report(&admin.shared);
+    (status_of(report.status), Json(report.states())).into_response()
+}
+
+fn status_of(state: health::State) -> StatusCode {
+    if state == health::State::Down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+}
+
+#[derive(Serialize)]
+struct Probe {
+    status: &'static str,
+}
+
+pub(super) async fn live() -> Json<impl Serialize> {
+    Json(Probe { status: "live" })
+}
+
+pub(super) async fn ready(State(admin): State<Admin>) -> Response {
+    let shared: &Shared = &admin.shared;
+    if health::is_ready(shared) {
+        (StatusCode::OK, Json(Probe { status: "ready" })).into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not ready" })).into_response()
+    }
+}
+
+pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], admin.shared.metrics.registry.encode()).into_response()
+}

@@ -1,0 +1,277 @@
+//! The bodies that pass through: what clients send, what services answer, what the gateway says itself.
+//!
+//! Only data passes: trailers end here in both directions, so that nothing can be said after the headers were checked.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use leeward_resilience::Class;
+use leeward_resilience::pipeline::Guard;
+use tokio::time::Sleep;
+
+use crate::life::Held;
+use crate::upstream::Lease;
+
+/// Why a body ended before its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    /// Longer than the limit.
+    #[error("the body is larger than allowed")]
+    TooLarge,
+    /// It took too long.
+    #[error("the body took too long")]
+    TimedOut,
+    /// The sender broke off.
+    #[error("the body was broken off")]
+    BrokenOff,
+}
+
+/// A request body on its way to a service.
+pub(crate) enum Upload {
+    /// Nothing.
+    Empty,
+    /// Wholly read before: it can be sent again.
+    Whole(Option<Bytes>),
+    /// As the client sends it.
+    Streaming(Box<Streaming>),
+}
+
+/// A body as it comes in, counted and timed.
+pub(crate) struct Streaming {
+    inner: Incoming,
+    left: u64,
+    timer: Pin<Box<Sleep>>,
+    /// Read by the request after the call failed, since the client library only says "user body error".
+    cut: Rc<Cell<Option<Cut>>>,
+}
+
+impl Streaming {
+    pub(crate) fn new(inner: Incoming, bytes_max: u64, within: Duration, cut: Rc<Cell<Option<Cut>>>) -> Self {
+        Self { inner, left: bytes_max, timer: Box::pin(tokio::time::sleep(within)), cut }
+    }
+
+    fn end(&self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.cut.set(Some(cut));
+        Poll::Ready(Some(Err(cut)))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        loop {
+            let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Pending => {
+                    ready!(self.timer.as_mut().poll(cx));
+                    return self.end(Cut::TimedOut);
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(_))) => return self.end(Cut::BrokenOff),
+                Poll::Ready(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            let length = data.len() as u64;
+            if length > self.left {
+                return self.end(Cut::TooLarge);
+            }
+            self.left -= length;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Streaming(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty | Self::Whole(None) => true,
+            Self::Whole(Some(bytes)) => bytes.is_empty(),
+            Self::Streaming(body) => body.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
+            Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Streaming(body) => body.inner.size_hint(),
+        }
+    }
+}
+
+/// Reads a whole body of at most `bytes_max`.
+pub(crate) async fn read_whole(mut body: Incoming, bytes_max: u64, within: Duration) -> Result<Bytes, Cut> {
+    let read = async {
+        let mut first: Option<Bytes> = None;
+        let mut all = BytesMut::new();
+        let mut left = bytes_max;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Cut::BrokenOff)?.into_data() else { continue };
+            left = left.checked_sub(data.len() as u64).ok_or(Cut::TooLarge)?;
+            // The usual small body is one frame, handed on as it is.
+            match first.take() {
+                None if all.is_empty() => first = Some(data),
+                None => all.extend_from_slice(&data),
+                Some(earlier) => {
+                    all.extend_from_slice(&earlier);
+                    all.extend_from_slice(&data);
+                }
+            }
+        }
+        Ok(first.unwrap_or_else(|| all.freeze()))
+    };
+    tokio::time::timeout(within, read).await.unwrap_or(Err(Cut::TimedOut))
+}
+
+/// A response body on its way to a client.
+pub(crate) enum Download {
+    /// Made here.
+    Own(Option<Bytes>),
+    /// From a service.
+    Service(Box<Passing>),
+}
+
+impl Default for Download {
+    fn default() -> Self {
+        Self::Own(None)
+    }
+}
+
+/// What happens to a copy of the body when it is complete.
+pub(crate) type OnComplete = Box<dyn FnOnce(Bytes)>;
+
+/// A copy that is taken while the body passes.
+pub(crate) struct Tee {
+    pub(crate) copy: BytesMut,
+    pub(crate) bytes_max: usize,
+    pub(crate) done: OnComplete,
+}
+
+/// A body that passes from a service to a client.
+pub(crate) struct Passing {
+    inner: Incoming,
+    /// The connection, which goes back to the pool when the body has been read to its end, and is closed otherwise.
+    lease: Option<Lease>,
+    tee: Option<Tee>,
+    /// The permits of the outbound policies, which learn here how the answer ended.
+    guard: Option<Guard>,
+    /// The place among the requests on their way.
+    _held: Held,
+}
+
+impl Passing {
+    pub(crate) fn new(
+        inner: Incoming,
+        lease: Lease,
+        tee: Option<Tee>,
+        guard: Option<Guard>,
+        held: Held,
+    ) -> Self {
+        let mut passing = Self { inner, lease: Some(lease), tee, guard, _held: held };
+        if passing.inner.is_end_stream() {
+            passing.complete();
+        }
+        passing
+    }
+
+    fn complete(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        if let Some(tee) = self.tee.take() {
+            (tee.done)(tee.copy.freeze());
+        }
+        self.settle(Class::Success);
+    }
+
+    fn settle(&mut self, class: Class) {
+        if let Some(guard) = self.guard.take() {
+            guard.record(class);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        loop {
+            match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                None => {
+                    self.complete();
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => {
+                    self.tee = None;
+                    self.settle(Class::PERMANENT);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.keep(&data);
+                    // The server asks no further once the length is reached, so the end is noticed here.
+                    if self.inner.is_end_stream() {
+                        self.complete();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, data: &Bytes) {
+        if let Some(tee) = &mut self.tee {
+            if tee.copy.len() + data.len() > tee.bytes_max {
+                self.tee = None;
+            } else {
+                tee.copy.extend_from_slice(data);
+            }
+        }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        // A client that goes away, however late, says nothing about the service.
+        self.settle(Class::Ignored);
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Service(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Service(body) => body.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Service(body) => body.inner.size_hint(),
+        }
+    }
+}

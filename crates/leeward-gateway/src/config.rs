@@ -1,0 +1,327 @@
+//! The gateway's configuration: one YAML file, strict, all mistakes at once.
+//!
+//! Six lines are enough:
+//!
+//! ```yaml
+//! listen: 127.0.0.1:8080
+//! routes:
+//!   - path: /api
+//!     service: http://127.0.0.1:4001
+//!   - path: /shop
+//!     service: http://127.0.0.1:4002
+//! ```
+//!
+//! Everything else has a default. [`Config::to_yaml`] prints all values in force, in a form that parses back.
+
+mod parse;
+mod policy;
+mod print;
+mod routes;
+mod services;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use leeward_discovery::Health;
+use leeward_resilience::rate::RateLimit;
+use leeward_runtime::config::Secret;
+
+use crate::address::Network;
+use crate::cors::Cors;
+use crate::path::EncodedSlash;
+use crate::router::{Methods, Pattern};
+
+pub use self::policy::ServicePolicy;
+
+/// The default of `listen`.
+pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The default of `admin.listen`.
+pub const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9900);
+
+/// Everything that the gateway needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Threads that carry requests; `None` is one a core.
+    pub cores: Option<NonZeroUsize>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed. Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// Callers that are told the configuration line and a hint when they are refused. Default: none.
+    pub explain_to: Vec<Network>,
+    /// What happens to `%2F` in a path.
+    pub encoded_slash: EncodedSlash,
+    /// The operators' side.
+    pub admin: Admin,
+    /// Sizes and times of one connection and one request.
+    pub limits: Limits,
+    /// Cross-origin requests; `None` leaves them to the services.
+    pub cors: Option<Cors>,
+    /// How users' tokens are checked; `None`: nobody is known, and tokens pass through to the services.
+    pub jwt: Option<Jwt>,
+    /// Tokens that were revoked before their end; `None`: none ever is.
+    pub revocation: Option<Revocation>,
+    /// Rate limits.
+    pub rate_limits: RateLimits,
+    /// The gateway's own limit of requests at a time.
+    pub concurrency: Shed,
+    /// How endpoints are watched; `None`: only by what becomes of the requests sent to them.
+    pub health: Option<Health>,
+    /// The store of last good copies.
+    pub stale: Stale,
+    /// What is not the default for a service, by its name.
+    pub services: BTreeMap<Arc<str>, ServicePolicy>,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: LISTEN,
+            cores: None,
+            trusted_proxies: Vec::new(),
+            explain_to: Vec::new(),
+            encoded_slash: EncodedSlash::Refuse,
+            admin: Admin::default(),
+            limits: Limits::default(),
+            cors: None,
+            jwt: None,
+            revocation: None,
+            rate_limits: RateLimits::default(),
+            concurrency: Shed::default(),
+            health: None,
+            stale: Stale::default(),
+            services: BTreeMap::new(),
+            routes: Vec::new(),
+        }
+    }
+}
+
+/// The operators' side.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where the admin API listens; on anything but loopback it needs a token.
+    pub listen: SocketAddr,
+    /// What operators present as `Authorization: Bearer`.
+    pub token: Option<Token>,
+    /// Names by which it may be called, beside loopback ones: a page elsewhere must not reach it through a name.
+    pub hosts: Vec<String>,
+    /// Origins of pages that may call it, beside its own.
+    pub origins: Vec<String>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: ADMIN_LISTEN, token: None, hosts: Vec::new(), origins: Vec::new() }
+    }
+}
+
+/// The operators' token, and the reference that it was read by, which is what a printed configuration shows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Token {
+    /// The token itself.
+    pub secret: Secret,
+    /// `env:NAME` or `file:PATH`.
+    pub reference: String,
+}
+
+/// Sizes and times of one connection and one request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Largest request body. Default 10 MiB.
+    pub body_bytes: u64,
+    /// Most header lines of a request. Default 64: browsers send about 20.
+    pub headers: usize,
+    /// Largest request head, in bytes. Default 32 KiB.
+    pub head_bytes: usize,
+    /// Most connections of clients. Default 10,000: at about 20 KiB each.
+    pub connections: usize,
+    /// How long a client may take to send a request's head. Default 10 s.
+    pub head_timeout: Duration,
+    /// How long a connection may stay without a request. Default 75 s: longer than most clients keep theirs.
+    pub idle_timeout: Duration,
+    /// How long a client may take to send a body. Default 30 s.
+    pub body_timeout: Duration,
+    /// How long a client may take no byte of a response. Default 30 s.
+    pub write_timeout: Duration,
+    /// How long requests in flight may take to finish after a stop. Default 5 s.
+    pub drain: Duration,
+    /// The time a request may take in all, unless its route says otherwise. Default 10 s.
+    pub deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 10 * 1024 * 1024,
+            headers: 64,
+            head_bytes: 32 * 1024,
+            connections: 10_000,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How users' tokens are checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Jwt {
+    /// Which service publishes the keys.
+    pub service: Arc<str>,
+    /// Under which path. Default `/.well-known/jwks.json`.
+    pub path: String,
+    /// The `iss` that a token must have.
+    pub issuer: Option<String>,
+    /// The `aud` that a token must have.
+    pub audience: Option<String>,
+    /// How far clocks may differ. Default 5 s.
+    pub leeway: Duration,
+    /// Longest token looked at. Default 8 KiB.
+    pub token_bytes: usize,
+    /// How often the keys are fetched anew. Default 5 min.
+    pub refresh: Duration,
+    /// How long keys stay good while they cannot be fetched. Default 24 h.
+    pub stale_if_error: Duration,
+}
+
+/// Tokens that were revoked before their end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Revocation {
+    /// The type of the event that revokes. Default `token.revoked`.
+    pub event: String,
+    /// The database that keeps the revocations. Default `sqlite:leeward-data/gateway.db`.
+    pub database: String,
+}
+
+impl Default for Revocation {
+    fn default() -> Self {
+        Self { event: "token.revoked".to_owned(), database: "sqlite:leeward-data/gateway.db".to_owned() }
+    }
+}
+
+/// Rate limits. Each route may have one of its own on top.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RateLimits {
+    /// By the client's address. Default 1,000 a second: a household behind one address, not a flood.
+    pub address: Option<RateLimit>,
+    /// By user. Default 100 a second.
+    pub principal: Option<RateLimit>,
+    /// Keys remembered a limit. Default 100,000, at about 100 bytes each.
+    pub keys: usize,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        let per_second = |limit| NonZeroU32::new(limit).map(RateLimit::per_second);
+        Self { address: per_second(1_000), principal: per_second(100), keys: 100_000 }
+    }
+}
+
+/// The gateway's own limit of requests at a time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shed {
+    /// Requests at a time. Default 2,048.
+    pub limit: NonZeroU32,
+    /// Requests that may wait. Default 256.
+    pub queue: u32,
+    /// How long they may. Default 100 ms.
+    pub wait: Duration,
+}
+
+const SHED_LIMIT: NonZeroU32 = NonZeroU32::new(2_048).expect("not zero");
+
+impl Default for Shed {
+    fn default() -> Self {
+        Self { limit: SHED_LIMIT, queue: 256, wait: Duration::from_millis(100) }
+    }
+}
+
+/// The store of last good copies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stale {
+    /// Bytes of all copies. Default 32 MiB.
+    pub bytes: usize,
+    /// Bytes of the largest copy. Default 256 KiB.
+    pub entry_bytes: usize,
+}
+
+impl Default for Stale {
+    fn default() -> Self {
+        Self { bytes: 32 * 1024 * 1024, entry_bytes: 256 * 1024 }
+    }
+}
+
+/// Who may use a route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// Everybody. A good token is still passed on as identity; a bad one is ignored.
+    Anyone,
+    /// Every user with a good token.
+    User,
+    /// Users with one of these roles.
+    Roles(Vec<String>),
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::User => f.write_str("user"),
+            Self::Roles(roles) => write!(f, "role:{}", roles.join(",")),
+        }
+    }
+}
+
+/// One route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Which paths.
+    pub pattern: Pattern,
+    /// Which methods. Default: all.
+    pub methods: Methods,
+    /// Which service.
+    pub service: Arc<str>,
+    /// What is taken off the front of the path before it goes on.
+    pub strip_prefix: Option<String>,
+    /// Who may.
+    pub access: Rule,
+    /// The time that a request may take in all; `None` is `limits.deadline`.
+    pub deadline: Option<Duration>,
+    /// Largest body; `None` is `limits.body`.
+    pub body_bytes: Option<u64>,
+    /// A rate limit of this route, by user or else by address.
+    pub rate_limit: Option<RateLimit>,
+    /// For how long a last good copy may stand in when the service fails; `None`: never.
+    pub stale_if_error: Option<Duration>,
+    /// Whether the user's own token goes on to the service.
+    pub forward_token: bool,
+    /// Where it stands, as `file:line`.
+    pub origin: Arc<str>,
+}
+
+impl Config {
+    /// The policy of a service: its own, or the defaults.
+    #[must_use]
+    pub fn service(&self, name: &str) -> ServicePolicy {
+        self.services.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The names of all services that a route or the token check needs.
+    #[must_use]
+    pub fn service_names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = self.routes.iter().map(|route| Arc::clone(&route.service)).collect();
+        names.extend(self.jwt.iter().map(|jwt| Arc::clone(&jwt.service)));
+        names.extend(self.services.keys().cloned());
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}

@@ -1,0 +1,272 @@
+//! Reading the configuration: every getter records its mistake and goes on, so that one run reports them all.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leeward_discovery::Health;
+use leeward_resilience::rate::RateLimit;
+use leeward_runtime::config::{Document, Node, Origin, Problems};
+use leeward_runtime::{Env, units};
+
+use super::routes::routes;
+use super::{Admin, Config, Jwt, Limits, RateLimits, Revocation, Shed, Stale, Token, services};
+use crate::address::Network;
+use crate::cors::{Cors, Origins, is_origin};
+use crate::path::EncodedSlash;
+
+/// The longest time that any option takes.
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+/// The shortest time that any option takes.
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// All mistakes, each with its place, what is allowed, and the nearest known name.
+    pub fn load(path: &Path, env: &Env) -> Result<Self, Problems> {
+        Self::read(Document::load(path, env)?)
+    }
+
+    /// Reads a text, calling it `name` in reports.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(name: &str, text: &str, env: &Env) -> Result<Self, Problems> {
+        Self::read(Document::parse(name, text, env)?)
+    }
+
+    /// Reads a document that is open already.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(document: Document) -> Result<Self, Problems> {
+        let root = document.root();
+        let mut config = Self { limits: limits(&root.get("limits")), ..Self::default() };
+        set(&mut config.listen, root.get("listen").env("LEEWARD_LISTEN").parse(SOCKET.0, SOCKET.1));
+        config.cores = match root.get("cores") {
+            node if node.is_given() => node.int(1..=1_024_usize).and_then(|cores| cores.try_into().ok()),
+            _ => None,
+        };
+        config.trusted_proxies = networks(&root.get("trusted_proxies"));
+        config.explain_to = networks(&root.get("explain_to"));
+        let slashes = [("refuse", EncodedSlash::Refuse), ("keep", EncodedSlash::Keep)];
+        set(&mut config.encoded_slash, root.get("encoded_slash").one_of(&slashes));
+        config.admin = admin(&root.get("admin"));
+        config.cors = cors(&root.get("cors"));
+        config.rate_limits = rate_limits(&root.get("rate_limits"));
+        config.concurrency = shed(&root.get("concurrency_limit"));
+        config.health = health(&root.get("health"));
+        config.stale = stale(&root.get("stale"));
+        config.services = services::services(&root.get("services"));
+        config.jwt = jwt(&root.get("jwt"));
+        config.revocation = revocation(&root.get("revocation"), config.jwt.is_some());
+        config.routes = routes(&root.get("routes").required(), &mut config.services, config.jwt.is_some());
+        if let Some(jwt) = &config.jwt
+            && !config.services.contains_key(&jwt.service)
+        {
+            let known: Vec<&str> = config.services.keys().map(|name| &**name).collect();
+            root.get("jwt").get("service").reject_name("is not a service", known);
+        }
+        document.finish()?;
+        Ok(config)
+    }
+}
+
+const SOCKET: (&str, &str) =
+    ("an address with a port", "an address and a port, as 127.0.0.1:8080 or [::]:8080");
+
+/// Puts a given value in the place of the default.
+pub(super) fn set<T>(target: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *target = given;
+    }
+}
+
+fn networks(node: &Node<'_>) -> Vec<Network> {
+    let what = ("an address or a network", "an address or a network, as 10.0.0.0/8 or ::1");
+    node.items().iter().filter_map(|item| item.parse(what.0, what.1)).collect()
+}
+
+fn limits(node: &Node<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let time = |key: &str, target: &mut Duration| set(target, node.get(key).duration(MOMENT..=HOUR));
+    time("head_timeout", &mut limits.head_timeout);
+    time("idle_timeout", &mut limits.idle_timeout);
+    time("body_timeout", &mut limits.body_timeout);
+    time("write_timeout", &mut limits.write_timeout);
+    time("drain", &mut limits.drain);
+    time("deadline", &mut limits.deadline);
+    set(&mut limits.body_bytes, node.get("body").size(0..=units::size("64GiB").unwrap_or(u64::MAX)));
+    set(&mut limits.headers, node.get("headers").int(8..=512));
+    set(&mut limits.head_bytes, size(&node.get("head"), 1_024, 1_024 * 1_024));
+    set(&mut limits.connections, node.get("connections").int(1..=1_000_000));
+    limits
+}
+
+pub(super) fn size(node: &Node<'_>, least: u64, most: u64) -> Option<usize> {
+    node.size(least..=most).and_then(|bytes| usize::try_from(bytes).ok())
+}
+
+fn admin(node: &Node<'_>) -> Admin {
+    let mut admin = Admin::default();
+    set(&mut admin.listen, node.get("listen").env("LEEWARD_ADMIN_LISTEN").parse(SOCKET.0, SOCKET.1));
+    admin.hosts = node.get("hosts").texts();
+    admin.origins = node.get("origins").texts();
+    let token = node.get("token");
+    admin.token = token.secret().and_then(|secret| {
+        let reference =
+            token.parse_with("a reference", "env:NAME or file:PATH", |text| Some(text.to_owned()))?;
+        Some(Token { secret, reference })
+    });
+    if !admin.listen.ip().is_loopback() && !token.is_given() {
+        node.get("listen").reject(
+            "is not a loopback address and `admin.token` is missing",
+            "a loopback address, or any with a token",
+        );
+    }
+    admin
+}
+
+fn cors(node: &Node<'_>) -> Option<Cors> {
+    if !node.is_given() {
+        return None;
+    }
+    let mut cors = Cors::default();
+    let origins = node.get("origins").required();
+    let given = origins.texts();
+    cors.origins = if given == ["*"] { Origins::Any } else { Origins::List(given) };
+    if let Origins::List(list) = &cors.origins
+        && let Some(bad) = list.iter().find(|origin| !is_origin(origin))
+    {
+        origins.reject(
+            format_args!("has `{bad}`, which is not an origin"),
+            "`*` alone, or scheme, host and port, as https://shop.example or http://localhost:3000",
+        );
+    }
+    let list = |key: &str, target: &mut Vec<String>| {
+        if node.get(key).is_given() {
+            *target = node.get(key).texts();
+        }
+    };
+    list("methods", &mut cors.methods);
+    list("headers", &mut cors.headers);
+    list("expose", &mut cors.expose);
+    set(&mut cors.credentials, node.get("credentials").bool());
+    set(&mut cors.max_age, node.get("max_age").duration(Duration::ZERO..=24 * HOUR));
+    if cors.credentials && cors.origins == Origins::Any {
+        node.get("credentials").reject(
+            "does not go with origins `*`: any page could act as the user",
+            "false, or a list of origins",
+        );
+    }
+    Some(cors)
+}
+
+fn jwt(node: &Node<'_>) -> Option<Jwt> {
+    if !node.is_given() {
+        return None;
+    }
+    let service = node.get("service").required().text()?;
+    let text = |key: &str| node.get(key).text();
+    let mut jwt = Jwt {
+        service: service.into(),
+        path: "/.well-known/jwks.json".to_owned(),
+        issuer: text("issuer"),
+        audience: text("audience"),
+        leeway: Duration::from_secs(5),
+        token_bytes: 8 * 1_024,
+        refresh: Duration::from_secs(300),
+        stale_if_error: 24 * HOUR,
+    };
+    let path = |text: &str| text.starts_with('/').then(|| text.to_owned());
+    set(&mut jwt.path, node.get("path").parse_with("a path", "a path, as /.well-known/jwks.json", path));
+    set(&mut jwt.leeway, node.get("leeway").duration(Duration::ZERO..=Duration::from_secs(300)));
+    set(&mut jwt.token_bytes, size(&node.get("token"), 256, 64 * 1_024));
+    set(&mut jwt.refresh, node.get("refresh").duration(Duration::from_secs(1)..=24 * HOUR));
+    set(&mut jwt.stale_if_error, node.get("stale_if_error").duration(Duration::ZERO..=720 * HOUR));
+    Some(jwt)
+}
+
+fn revocation(node: &Node<'_>, has_jwt: bool) -> Option<Revocation> {
+    if !node.is_given() {
+        return None;
+    }
+    if !has_jwt {
+        node.reject("needs `jwt`: without it no token is known", "a `jwt` section, or no `revocation`");
+    }
+    let mut revocation = Revocation::default();
+    set(&mut revocation.event, node.get("event").text());
+    let url = |text: &str| text.starts_with("sqlite:").then(|| text.to_owned());
+    set(&mut revocation.database, node.get("database").parse_with("a database URL", "sqlite:PATH", url));
+    Some(revocation)
+}
+
+fn rate_limits(node: &Node<'_>) -> RateLimits {
+    let mut limits = RateLimits::default();
+    set(&mut limits.address, rate_limit(&node.get("address")));
+    set(&mut limits.principal, rate_limit(&node.get("principal")));
+    set(&mut limits.keys, node.get("keys").int(16..=10_000_000));
+    limits
+}
+
+/// `100/s`, `100/s burst 200`, or `off`. The outer `None` is "not given".
+pub(super) fn rate_limit(node: &Node<'_>) -> Option<Option<RateLimit>> {
+    node.parse_with(
+        "a rate limit",
+        "off, or a rate as `100/s`, if need be with `burst 200` behind it",
+        |text| {
+            if text == "off" {
+                return Some(None);
+            }
+            let (rate, burst) = match text.split_once(" burst ") {
+                Some((rate, burst)) => (rate, Some(burst.trim().parse::<NonZeroU32>().ok()?)),
+                None => (text, None),
+            };
+            let rate = units::rate(rate.trim())?;
+            let limit = NonZeroU32::new(u32::try_from(rate.count).ok()?)?;
+            let limit = RateLimit { limit, period: rate.per, burst: burst.unwrap_or(limit) };
+            limit.validate().ok()?;
+            Some(Some(limit))
+        },
+    )
+}
+
+fn shed(node: &Node<'_>) -> Shed {
+    let mut shed = Shed::default();
+    set(&mut shed.limit, node.get("limit").int(1..=1_000_000_u32).and_then(NonZeroU32::new));
+    set(&mut shed.queue, node.get("queue").int(0..=1_000_000));
+    set(&mut shed.wait, node.get("wait").duration(Duration::ZERO..=Duration::from_secs(10)));
+    shed
+}
+
+fn health(node: &Node<'_>) -> Option<Health> {
+    if !node.is_given() {
+        return None;
+    }
+    let mut health = Health::default();
+    set(&mut health.path, node.get("path").text());
+    set(&mut health.interval, node.get("interval").duration(Duration::from_millis(100)..=HOUR));
+    set(&mut health.timeout, node.get("timeout").duration(MOMENT..=HOUR));
+    if let Err(errors) = health.validate() {
+        node.reject_policy(&errors);
+    }
+    Some(health)
+}
+
+fn stale(node: &Node<'_>) -> Stale {
+    let mut stale = Stale::default();
+    set(&mut stale.bytes, size(&node.get("bytes"), 0, 16 * 1_024 * 1_024 * 1_024));
+    set(&mut stale.entry_bytes, size(&node.get("entry"), 0, 64 * 1_024 * 1_024));
+    stale
+}
+
+/// `file:line`, for problem documents.
+pub(super) fn line(origin: &Origin) -> Arc<str> {
+    match origin {
+        Origin::File { file, line, .. } => format!("{file}:{line}").into(),
+        Origin::Env(name) => format!("environment {name}").into(),
+    }
+}

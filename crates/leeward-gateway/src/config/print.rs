@@ -1,0 +1,214 @@
+//! All values in force, as a file that parses back to the same.
+
+use std::fmt::Write;
+
+use leeward_resilience::rate::RateLimit;
+use leeward_runtime::units::{Rate, show_duration, show_percentage, show_size};
+
+use super::{Config, Route, ServicePolicy};
+use crate::cors::{Cors, Origins};
+use crate::path::EncodedSlash;
+
+impl Config {
+    /// The configuration with every default filled in. Secrets appear as their references.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        let mut out = Yaml::default();
+        out.line(0, "listen", self.listen);
+        if let Some(cores) = self.cores {
+            out.line(0, "cores", cores);
+        }
+        out.list(0, "trusted_proxies", self.trusted_proxies.iter().map(ToString::to_string));
+        out.list(0, "explain_to", self.explain_to.iter().map(ToString::to_string));
+        out.line(
+            0,
+            "encoded_slash",
+            if self.encoded_slash == EncodedSlash::Keep { "keep" } else { "refuse" },
+        );
+        self.print_admin(&mut out);
+        self.print_limits(&mut out);
+        if let Some(cors) = &self.cors {
+            print_cors(&mut out, cors);
+        }
+        self.print_identity(&mut out);
+        out.open(0, "rate_limits");
+        out.line(1, "address", show_rate(self.rate_limits.address.as_ref()));
+        out.line(1, "principal", show_rate(self.rate_limits.principal.as_ref()));
+        out.line(1, "keys", self.rate_limits.keys);
+        out.open(0, "concurrency_limit");
+        out.line(1, "limit", self.concurrency.limit);
+        out.line(1, "queue", self.concurrency.queue);
+        out.line(1, "wait", show_duration(self.concurrency.wait));
+        if let Some(health) = &self.health {
+            out.open(0, "health");
+            out.quoted(1, "path", &health.path);
+            out.line(1, "interval", show_duration(health.interval));
+            out.line(1, "timeout", show_duration(health.timeout));
+        }
+        out.open(0, "stale");
+        out.line(1, "bytes", show_size(self.stale.bytes as u64));
+        out.line(1, "entry", show_size(self.stale.entry_bytes as u64));
+        out.open(0, "services");
+        for (name, policy) in &self.services {
+            print_service(&mut out, name, policy);
+        }
+        out.open(0, "routes");
+        for route in &self.routes {
+            self.print_route(&mut out, route);
+        }
+        out.text
+    }
+
+    fn print_admin(&self, out: &mut Yaml) {
+        out.open(0, "admin");
+        out.line(1, "listen", self.admin.listen);
+        if let Some(token) = &self.admin.token {
+            out.quoted(1, "token", &token.reference);
+        }
+        out.list(1, "hosts", self.admin.hosts.iter().cloned());
+        out.list(1, "origins", self.admin.origins.iter().cloned());
+    }
+
+    fn print_limits(&self, out: &mut Yaml) {
+        let limits = &self.limits;
+        out.open(0, "limits");
+        out.line(1, "body", show_size(limits.body_bytes));
+        out.line(1, "headers", limits.headers);
+        out.line(1, "head", show_size(limits.head_bytes as u64));
+        out.line(1, "connections", limits.connections);
+        for (key, time) in [
+            ("head_timeout", limits.head_timeout),
+            ("idle_timeout", limits.idle_timeout),
+            ("body_timeout", limits.body_timeout),
+            ("write_timeout", limits.write_timeout),
+            ("drain", limits.drain),
+            ("deadline", limits.deadline),
+        ] {
+            out.line(1, key, show_duration(time));
+        }
+    }
+
+    fn print_identity(&self, out: &mut Yaml) {
+        if let Some(jwt) = &self.jwt {
+            out.open(0, "jwt");
+            out.quoted(1, "service", &jwt.service);
+            out.quoted(1, "path", &jwt.path);
+            if let Some(issuer) = &jwt.issuer {
+                out.quoted(1, "issuer", issuer);
+            }
+            if let Some(audience) = &jwt.audience {
+                out.quoted(1, "audience", audience);
+            }
+            out.line(1, "leeway", show_duration(jwt.leeway));
+            out.line(1, "token", show_size(jwt.token_bytes as u64));
+            out.line(1, "refresh", show_duration(jwt.refresh));
+            out.line(1, "stale_if_error", show_duration(jwt.stale_if_error));
+        }
+        if let Some(revocation) = &self.revocation {
+            out.open(0, "revocation");
+            out.quoted(1, "event", &revocation.event);
+            out.quoted(1, "database", &revocation.database);
+        }
+    }
+
+    fn print_route(&self, out: &mut Yaml, route: &Route) {
+        let _ok = writeln!(out.text, "  - path: {}", quote(route.pattern.text()));
+        out.line(2, "exact", route.pattern.is_exact());
+        if !route.methods.is_any() {
+            out.line(2, "methods", format_args!("[{}]", route.methods));
+        }
+        out.quoted(2, "service", &route.service);
+        if let Some(prefix) = &route.strip_prefix {
+            out.quoted(2, "strip_prefix", prefix);
+        }
+        out.quoted(2, "access", &route.access.to_string());
+        out.line(2, "deadline", show_duration(route.deadline.unwrap_or(self.limits.deadline)));
+        out.line(2, "body", show_size(route.body_bytes.unwrap_or(self.limits.body_bytes)));
+        out.line(2, "rate_limit", show_rate(route.rate_limit.as_ref()));
+        if let Some(age) = route.stale_if_error {
+            out.line(2, "stale_if_error", show_duration(age));
+        }
+        out.line(2, "forward_token", route.forward_token);
+    }
+}
+
+fn print_cors(out: &mut Yaml, cors: &Cors) {
+    out.open(0, "cors");
+    match &cors.origins {
+        Origins::Any => out.list(1, "origins", ["*".to_owned()].into_iter()),
+        Origins::List(list) => out.list(1, "origins", list.iter().cloned()),
+    }
+    out.list(1, "methods", cors.methods.iter().cloned());
+    out.list(1, "headers", cors.headers.iter().cloned());
+    out.list(1, "expose", cors.expose.iter().cloned());
+    out.line(1, "credentials", cors.credentials);
+    out.line(1, "max_age", show_duration(cors.max_age));
+}
+
+fn print_service(out: &mut Yaml, name: &str, policy: &ServicePolicy) {
+    let _ok = writeln!(out.text, "  {}:", quote(name));
+    if !policy.urls.is_empty() {
+        out.list(2, "urls", policy.urls.iter().map(|url| url.to_string().trim_end_matches('/').to_owned()));
+    }
+    out.line(2, "attempt_timeout", show_duration(policy.attempt_timeout));
+    out.line(2, "connect_timeout", show_duration(policy.connect_timeout));
+    out.line(2, "idle_timeout", show_duration(policy.idle_timeout));
+    out.line(2, "idle_connections", policy.idle_connections);
+    out.open(2, "concurrency_limit");
+    out.line(3, "limit", policy.concurrency.limit);
+    out.line(3, "queue", policy.concurrency.queue);
+    out.line(3, "wait", show_duration(policy.concurrency.max_wait));
+    out.open(2, "retry");
+    out.line(3, "retries", policy.retry.max_retries);
+    out.line(3, "budget", show_percentage(policy.retry.budget.ratio));
+    out.line(3, "budget_floor", policy.retry.budget.floor);
+    out.line(3, "backoff", show_duration(policy.retry.backoff_base));
+    out.line(3, "backoff_max", show_duration(policy.retry.backoff_max));
+    let breaker = &policy.breaker;
+    out.open(2, "circuit_breaker");
+    out.line(3, "failure_rate", show_percentage(breaker.failure_rate));
+    out.line(3, "window", show_duration(breaker.window));
+    out.line(3, "minimum_calls", breaker.minimum_calls);
+    if let Some(count) = breaker.consecutive_failures {
+        out.line(3, "consecutive_failures", count);
+    }
+    out.line(3, "break_initial", show_duration(breaker.break_initial));
+    out.line(3, "break_max", show_duration(breaker.break_max));
+    out.line(3, "probes", breaker.probes);
+}
+
+fn show_rate(limit: Option<&RateLimit>) -> String {
+    let Some(limit) = limit else { return "off".to_owned() };
+    let rate = Rate { count: limit.limit.get().into(), per: limit.period };
+    format!("{rate} burst {}", limit.burst)
+}
+
+/// Quoted the way that JSON does it, which YAML reads.
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[derive(Default)]
+struct Yaml {
+    text: String,
+}
+
+impl Yaml {
+    fn line(&mut self, depth: usize, key: &str, value: impl std::fmt::Display) {
+        // Writing into a string does not fail.
+        let _ok = writeln!(self.text, "{:depth$}{key}: {value}", "", depth = depth * 2);
+    }
+
+    fn quoted(&mut self, depth: usize, key: &str, value: &str) {
+        self.line(depth, key, quote(value));
+    }
+
+    fn open(&mut self, depth: usize, key: &str) {
+        let _ok = writeln!(self.text, "{:depth$}{key}:", "", depth = depth * 2);
+    }
+
+    fn list(&mut self, depth: usize, key: &str, values: impl Iterator<Item = String>) {
+        let values: Vec<String> = values.map(|value| quote(&value)).collect();
+        self.line(depth, key, format_args!("[{}]", values.join(", ")));
+    }
+}

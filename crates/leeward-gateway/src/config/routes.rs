@@ -1,0 +1,143 @@
+//! Reading the routes, and what only all of them together can get wrong.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leeward_runtime::config::Node;
+use leeward_runtime::units;
+
+use super::parse::{HOUR, MOMENT, line, rate_limit, set};
+use super::services::url;
+use super::{Route, Rule, ServicePolicy};
+use crate::router::{Methods, Pattern};
+
+/// Most routes of a configuration: more than any gateway that a person still reads.
+const ROUTES_MAX: usize = 10_000;
+
+type Services = BTreeMap<Arc<str>, ServicePolicy>;
+
+pub(super) fn routes(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Vec<Route> {
+    let items = node.items();
+    if node.is_given() && (items.is_empty() || items.len() > ROUTES_MAX) {
+        node.reject("has no routes, or too many", format_args!("1 to {ROUTES_MAX} routes"));
+    }
+    let mut routes: Vec<Route> = Vec::with_capacity(items.len());
+    for item in &items {
+        let Some(route) = route(item, services, has_jwt) else { continue };
+        let twin = routes.iter().find(|other| {
+            other.pattern.same_paths(&route.pattern)
+                && other.methods.overlaps(route.methods)
+                && other.methods.is_any() == route.methods.is_any()
+        });
+        if let Some(twin) = twin {
+            item.get("path").reject(
+                format_args!("takes the same requests as the route at {}", twin.origin),
+                "each path and method once",
+            );
+        }
+        routes.push(route);
+    }
+    routes
+}
+
+fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Route> {
+    let exact = node.get("exact").bool().unwrap_or(false);
+    let path = node.get("path").required();
+    let pattern = path.text().and_then(|text| {
+        Pattern::parse(&text, exact)
+            .map_err(|error| path.reject(error, "a path as /orders or /orders/{id}/lines"))
+            .ok()
+    });
+    let service = service(&node.get("service").required(), services);
+    let methods = methods(&node.get("methods"));
+    let strip_prefix = node.get("strip_prefix");
+    let rule = access(&node.get("access"));
+    if rule != Rule::Anyone && !has_jwt {
+        node.get("access").reject("needs `jwt`: without it nobody is known", "anyone, or a `jwt` section");
+    }
+    let (stale, stale_node) = stale(node);
+    let mut route = Route {
+        pattern: pattern?,
+        methods,
+        service: service?,
+        strip_prefix: strip_prefix.text().map(|text| text.trim_end_matches('/').to_owned()),
+        access: rule,
+        deadline: node.get("deadline").duration(MOMENT..=HOUR),
+        body_bytes: node.get("body").size(0..=units::size("64GiB").unwrap_or(u64::MAX)),
+        rate_limit: rate_limit(&node.get("rate_limit")).flatten(),
+        stale_if_error: stale,
+        forward_token: false,
+        origin: line(&node.origin()),
+    };
+    set(&mut route.forward_token, node.get("forward_token").bool());
+    if let Some(prefix) = &route.strip_prefix
+        && !under(route.pattern.text(), prefix)
+    {
+        strip_prefix
+            .reject("is not the beginning of the route's path", "whole segments of `path`, as /api/v1");
+    }
+    if route.stale_if_error.is_some() && route.access != Rule::Anyone {
+        stale_node
+            .reject("is for routes whose answers are the same for everybody", "none, or `access: anyone`");
+    }
+    Some(route)
+}
+
+fn stale<'d>(node: &Node<'d>) -> (Option<Duration>, Node<'d>) {
+    let stale = node.get("stale_if_error");
+    (stale.duration(Duration::from_secs(1)..=720 * HOUR), stale)
+}
+
+fn under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A name from `services`, or the URL of the one endpoint of a service that is named after it.
+fn service(node: &Node<'_>, services: &mut Services) -> Option<Arc<str>> {
+    let text = node.text()?;
+    if text.contains("://") {
+        let uri = url(node, &text)?;
+        let name: Arc<str> = uri.authority()?.as_str().into();
+        services
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| ServicePolicy { urls: vec![uri], ..Default::default() });
+        return Some(name);
+    }
+    if let Some((name, _)) = services.get_key_value(text.as_str()) {
+        return Some(Arc::clone(name));
+    }
+    let known: Vec<&str> = services.keys().map(|name| &**name).collect();
+    node.reject_name("is neither a URL nor a service of `services`", known);
+    None
+}
+
+fn methods(node: &Node<'_>) -> Methods {
+    if !node.is_given() {
+        return Methods::ANY;
+    }
+    let mut methods = Methods::NONE;
+    for name in node.texts() {
+        match methods.with(&name) {
+            Some(with) if Methods::NAMES.contains(&name.as_str()) => methods = with,
+            _ => node.reject(format_args!("has `{name}`, which is not a method"), Methods::NAMES.join(", ")),
+        }
+    }
+    methods
+}
+
+fn access(node: &Node<'_>) -> Rule {
+    let read = |text: &str| match text {
+        "anyone" => Some(Rule::Anyone),
+        "user" => Some(Rule::User),
+        other => {
+            let roles: Vec<String> =
+                other.strip_prefix("role:")?.split(',').map(|r| r.trim().to_owned()).collect();
+            let fine = |role: &String| !role.is_empty() && role.bytes().all(|b| b.is_ascii_graphic());
+            roles.iter().all(fine).then_some(Rule::Roles(roles))
+        }
+    };
+    let mut rule = Rule::Anyone;
+    set(&mut rule, node.parse_with("an access rule", "anyone, user, role:NAME or role:NAME,NAME", read));
+    rule
+}

@@ -1,0 +1,119 @@
+//! The gateway's own calls to services, beside the data plane: keys of tokens, and what operators ask for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use leeward_discovery::{PickHint, Upstream};
+use leeward_resilience::{Class, Clock};
+
+/// How long one such call may take in all.
+const TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Idle connections a service: these calls are rare.
+const IDLE_MAX: usize = 1;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest answer: a page of sagas with their histories.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest key set.
+const KEYS_BYTES_MAX: usize = 256 * 1024;
+
+/// A client for few and small calls.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// What to ask for.
+#[derive(Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) method: Method,
+    /// With its query.
+    pub(crate) path: &'a str,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Control {
+    pub(crate) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
+        Self { client }
+    }
+
+    /// The text at a path of a service.
+    pub(crate) async fn fetch(
+        &self,
+        upstream: &Upstream,
+        path: &str,
+        clock: &dyn Clock,
+    ) -> Result<Vec<u8>, String> {
+        let question = Question { method: Method::GET, path, headers: HeaderMap::new(), body: Bytes::new() };
+        let answer = self.ask(upstream, question, clock).await?;
+        match answer.status {
+            status if !status.is_success() => Err(format!("{path} answered {status}")),
+            _ if answer.body.len() > KEYS_BYTES_MAX => {
+                Err(format!("{path} is larger than {KEYS_BYTES_MAX} bytes"))
+            }
+            _ => Ok(answer.body.into()),
+        }
+    }
+
+    /// Asks one endpoint of a service.
+    pub(crate) async fn ask(
+        &self,
+        upstream: &Upstream,
+        question: Question<'_>,
+        clock: &dyn Clock,
+    ) -> Result<Answer, String> {
+        let picked = upstream.pick(clock.now(), &PickHint::default()).map_err(|error| error.to_string())?;
+        let url = picked.endpoint().join(question.path).map_err(|error| error.to_string())?;
+        let mut request = Request::new(Full::new(question.body));
+        *request.method_mut() = question.method;
+        *request.uri_mut() = url;
+        *request.headers_mut() = question.headers;
+        request.headers_mut().remove(header::HOST);
+        let answer = tokio::time::timeout(TIMEOUT, self.exchange(request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")));
+        // An operator's question is no measure of how the service serves its callers.
+        picked.report(Class::Ignored, clock.now());
+        answer
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+        let response = self.client.request(request).await.map_err(|error| describe(&error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+    }
+}
+
+/// The error with its causes: the library's own text names the stage only.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

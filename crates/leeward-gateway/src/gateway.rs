@@ -1,0 +1,319 @@
+//! Putting a gateway together and starting it.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use leeward_discovery::{Checker, Directory, Endpoint};
+use leeward_events::Bus;
+use leeward_resilience::{Clock, ConfigErrors, FastRng, Rng, TokioClock};
+use leeward_runtime::{Stage, Tasks};
+use leeward_service::identity::{Identity, Minter};
+use leeward_telemetry::Registry;
+
+use crate::admin;
+use crate::config::Config;
+use crate::control::Control;
+use crate::health;
+use crate::metrics::Metrics;
+use crate::plane::{self, Load};
+use crate::revocation::feed::{self, Counted, Feed};
+use crate::shared::{Material, Shared};
+
+/// The name under which the gateway signs, and under which the directory knows its admin API.
+pub const NAME: &str = "gateway";
+
+/// Why a gateway does not start. Each text is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({key}): {cause}; stop what uses it, or set another address")]
+    Bind {
+        /// The configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A service of the configuration is nowhere.
+    #[error("service `{service}` has no endpoints: give it `urls` in the configuration")]
+    Nowhere {
+        /// Its name.
+        service: Arc<str>,
+    },
+    /// Revocations come over the bus, and there is none.
+    #[error("`revocation` needs a bus, and the gateway was started without one")]
+    NoBus,
+    /// Revocations cannot be kept.
+    #[error(transparent)]
+    Revocation(#[from] feed::Error),
+    /// Options that do not go together.
+    #[error("the configuration does not fit together: {0}")]
+    Options(#[from] ConfigErrors),
+    /// An endpoint's URL.
+    #[error(transparent)]
+    Endpoint(#[from] leeward_discovery::endpoint::Error),
+    /// The system gave no thread.
+    #[error("the system gave no thread for a core: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What a gateway is made of.
+pub struct Builder {
+    config: Config,
+    directory: Option<Directory>,
+    bus: Option<Bus>,
+    identity: Option<Identity>,
+    registry: Registry,
+    admin_routes: axum::Router,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    checks_health: bool,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("listen", &self.config.listen).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Where the services are. Those with `urls` in the configuration are put into it. Default: an own, empty one.
+    #[must_use]
+    pub fn directory(mut self, directory: Directory) -> Self {
+        self.directory = Some(directory);
+        self
+    }
+
+    /// Where revocations come from.
+    #[must_use]
+    pub fn bus(mut self, bus: Bus) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
+    /// The key with which the gateway vouches for users towards services. Default: none, and no assertions.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Where metrics are registered. Default: an own registry.
+    #[must_use]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Routes to serve beside the admin API, such as those of an embedded bus. They must guard themselves.
+    #[must_use]
+    pub fn admin_routes(mut self, routes: axum::Router) -> Self {
+        self.admin_routes = self.admin_routes.merge(routes);
+        self
+    }
+
+    /// Time.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Randomness for ids, jitter and choices.
+    #[must_use]
+    pub fn rng(mut self, rng: Arc<dyn Rng>) -> Self {
+        self.rng = rng;
+        self
+    }
+
+    /// Leaves the health checks of the configuration to somebody else who runs them over the same directory.
+    #[must_use]
+    pub fn without_health_checks(mut self) -> Self {
+        self.checks_health = false;
+        self
+    }
+
+    /// Starts the gateway: loads revocations, then listens. It runs under `tasks` until they are shut down: it stops
+    /// taking connections first, and answers what is on its way before anything behind it stops.
+    ///
+    /// When services of the same process stop under the same tasks, give the gateway a child of them and shut that
+    /// down first.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving.
+    ///
+    /// # Cancel safety
+    /// Not safe: parts that were started stay until `tasks` are shut down.
+    pub async fn start(self, tasks: &Tasks) -> Result<Gateway, Error> {
+        let Self { config, directory, bus, identity, registry, admin_routes, clock, rng, checks_health } =
+            self;
+        let directory = settle_directory(&config, directory)?;
+        let public = bind("listen", config.listen)?;
+        let admin = bind("admin.listen", config.admin.listen)?;
+        let (addr, admin_addr) = (local(&public, config.listen), local(&admin, config.admin.listen));
+        directory.set(NAME, [Endpoint::from(reachable(admin_addr))]);
+
+        let minter = identity.clone().map(Minter::new);
+        let material = Material { directory, minter, metrics: Metrics::new(registry), clock, rng };
+        let shared = Arc::new(Shared::new(config, material)?);
+        follow_revocations(&shared, bus, tasks).await?;
+        fetch_keys(&shared, tasks);
+        if checks_health && let Some(health) = &shared.config.health {
+            let checker = Checker::new(shared.directory.clone(), health.clone(), Arc::clone(&shared.rng))?;
+            tasks.spawn(Stage::Work, "gateway.health", |stop| checker.run(stop));
+        }
+        let admin = open(admin, "admin.listen", admin_addr)?;
+        let public = open(public, "listen", addr)?;
+        let loads = plane::start(&shared, public, tasks).map_err(Error::Thread)?;
+        admin::start(&shared, identity, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
+            key: "admin.listen",
+            address: admin_addr,
+            cause,
+        })?;
+        tracing::info!(%addr, %admin_addr, cores = loads.len(), "gateway listens");
+        Ok(Gateway { addr, admin_addr, shared, loads })
+    }
+}
+
+/// A running gateway.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    addr: SocketAddr,
+    admin_addr: SocketAddr,
+    shared: Arc<Shared>,
+    loads: Vec<Arc<Load>>,
+}
+
+impl Gateway {
+    /// A gateway with this configuration.
+    #[must_use]
+    pub fn builder(config: Config) -> Builder {
+        Builder {
+            config,
+            directory: None,
+            bus: None,
+            identity: None,
+            registry: Registry::new(),
+            admin_routes: axum::Router::new(),
+            clock: Arc::new(TokioClock),
+            rng: Arc::new(FastRng::from_entropy()),
+            checks_health: true,
+        }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Whether it takes new requests: not while it drains, and not before it has the keys to tell users apart.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        health::is_ready(&self.shared)
+    }
+
+    /// The health of the gateway and of all services as it sees them.
+    #[must_use]
+    pub fn health(&self) -> health::Report {
+        health::report(&self.shared)
+    }
+
+    /// The order and the values of the outbound policies of each service.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        self.shared.services.iter().map(|service| service.pipeline.explain() + "\n").collect()
+    }
+
+    /// Open connections and requests so far, for each core.
+    #[must_use]
+    pub fn cores(&self) -> Vec<(usize, u64)> {
+        self.loads.iter().map(|load| (load.connections(), load.requests())).collect()
+    }
+}
+
+fn settle_directory(config: &Config, given: Option<Directory>) -> Result<Directory, Error> {
+    let own = given.is_none();
+    let directory = given.unwrap_or_default();
+    for service in config.service_names() {
+        let urls = config.service(&service).urls;
+        if urls.is_empty() && own {
+            return Err(Error::Nowhere { service });
+        }
+        if !urls.is_empty() {
+            let endpoints: Result<Vec<Endpoint>, _> =
+                urls.iter().map(|url| Endpoint::parse(&url.to_string())).collect();
+            directory.set(&service, endpoints?);
+        }
+    }
+    Ok(directory)
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<socket2::Socket, Error> {
+    plane::bind(address).map_err(|cause| Error::Bind { key, address, cause })
+}
+
+fn open(socket: socket2::Socket, key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    plane::listen(socket).map_err(|cause| Error::Bind { key, address, cause })
+}
+
+fn local(socket: &socket2::Socket, wanted: SocketAddr) -> SocketAddr {
+    socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(wanted)
+}
+
+/// "Every address" is none that somebody can call.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    address
+}
+
+async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Tasks) -> Result<(), Error> {
+    let Some(options) = &shared.config.revocation else { return Ok(()) };
+    let bus = bus.ok_or(Error::NoBus)?;
+    let counted = Counted {
+        applied: shared.metrics.revocations.clone(),
+        unreadable: shared.metrics.revocations_unreadable.clone(),
+        delay: shared.metrics.revocation_delay.clone(),
+    };
+    let feed =
+        Feed::open(options, bus, Arc::clone(&shared.revocations), Arc::clone(&shared.clock), counted).await?;
+    feed.catch_up().await;
+    tasks.spawn(Stage::Work, "gateway.revocations", |stop| async move { feed.run(stop).await });
+    Ok(())
+}
+
+fn fetch_keys(shared: &Arc<Shared>, tasks: &Tasks) {
+    let (Some(authentication), Some(jwt)) = (&shared.authentication, &shared.config.jwt) else { return };
+    let Some(upstream) = shared.service(&jwt.service).map(|service| service.upstream.clone()) else { return };
+    let (keys, clock, path) =
+        (Arc::clone(&authentication.keys), Arc::clone(&shared.clock), Arc::from(&*jwt.path));
+    let control = Control::new();
+    tasks.spawn(Stage::Work, "gateway.token-keys", |stop| async move {
+        let fetch = || {
+            let (control, upstream, path, clock) =
+                (control.clone(), upstream.clone(), Arc::<str>::clone(&path), Arc::clone(&clock));
+            async move { control.fetch(&upstream, &path, &*clock).await }
+        };
+        keys.run(stop, fetch).await;
+    });
+}

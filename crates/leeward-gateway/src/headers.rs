@@ -1,0 +1,224 @@
+//! Which headers may cross the gateway, in each direction.
+//!
+//! From clients: everything that only the gateway may say is dropped before anything reads it, also when it is
+//! spelt with other separators (`x_user_id`, `x.user.id`: many servers fold them into one name), and so is every
+//! header about the connection itself, those that `Connection` nominates included. The gateway's own headers are
+//! added after this, so a nomination cannot remove them. Trailers are dropped with the framing.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Names that only the gateway may set towards a service.
+const GUARDED: [&str; 12] = [
+    "x-deadline-ms",
+    "x-retry-attempt",
+    "x-client-ip",
+    "x-service-name",
+    "x-real-ip",
+    "forwarded",
+    // These would change what a service understands after the gateway has authorised something else.
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
+];
+
+/// Prefixes that only the gateway may use.
+const GUARDED_PREFIXES: [&str; 4] = ["x-user-", "x-gateway-", "x-forwarded-", "x-leeward-"];
+
+/// Headers about one connection, never about the message (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Names whose other spellings are refused as well, beside the guarded and hop-by-hop ones.
+const NO_ALIAS: [&str; 9] = [
+    "host",
+    "content-length",
+    "authorization",
+    "cookie",
+    "expect",
+    "x-request-id",
+    "x-correlation-id",
+    "traceparent",
+    "tracestate",
+];
+
+/// What `Connection` cannot nominate: taking these away would change the message itself.
+const NOT_NOMINATED: [&str; 6] =
+    ["host", "content-length", "content-type", "content-encoding", "authorization", "cookie"];
+
+/// Drops what clients may not send. Returns how many header names went.
+pub(crate) fn strip_request(headers: &mut HeaderMap) -> usize {
+    strip_nominated(headers);
+    remove_where(headers, |name| {
+        is_hop_by_hop(name) || is_guarded(name) || is_alias(name) || name == "expect"
+    })
+}
+
+/// Drops what a service may not say to a client: headers about its connection, the gateway's own, and CORS headers
+/// when the gateway answers CORS itself.
+pub(crate) fn strip_response(headers: &mut HeaderMap, own_cors: bool) {
+    strip_nominated(headers);
+    remove_where(headers, |name| {
+        is_hop_by_hop(name)
+            || name.starts_with("x-leeward-")
+            || (own_cors && name.starts_with("access-control-"))
+    });
+}
+
+fn strip_nominated(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    let nominated: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim().as_bytes()).ok())
+        .filter(|name| !NOT_NOMINATED.contains(&name.as_str()))
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+}
+
+fn remove_where(headers: &mut HeaderMap, drop: impl Fn(&str) -> bool) -> usize {
+    // The usual request has nothing to drop but `connection`; the list is then empty or one long.
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| drop(name.as_str())).cloned().collect();
+    for name in &doomed {
+        headers.remove(name);
+    }
+    doomed.len()
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(name.as_bytes()[0], b'c' | b'k' | b'p' | b't' | b'u' | b'h') && HOP_BY_HOP.contains(&name)
+}
+
+fn is_guarded(name: &str) -> bool {
+    matches!(name.as_bytes()[0], b'x' | b'f')
+        && (GUARDED.contains(&name) || GUARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// Whether the name, read by a server that folds separators, is one that matters.
+fn is_alias(name: &str) -> bool {
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return false;
+    }
+    let folded: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    is_guarded(&folded) || is_hop_by_hop(&folded) || NO_ALIAS.contains(&folded.as_str())
+}
+
+/// Longest id taken from a client, in bytes: longer ones would only bloat logs.
+const ID_BYTES_MAX: usize = 64;
+
+/// A client's own request or correlation id, if it is one that can be logged and passed on as it is.
+pub(crate) fn well_formed_id<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    let text = value.as_bytes();
+    let fine = !text.is_empty()
+        && text.len() <= ID_BYTES_MAX
+        && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
+    (fine && values.next().is_none()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        lines.iter().map(|(n, v)| (n.parse::<HeaderName>().unwrap(), v.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn clients_cannot_speak_for_the_gateway_in_any_spelling() {
+        let mut headers = map(&[
+            ("x-user-id", "1"),
+            ("x_user_id", "1"),
+            ("x.user.role", "admin"),
+            ("X-User_Role", "admin"),
+            ("x-gateway-timestamp", "1"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-leeward-assertion", "a.b.c"),
+            ("x_leeward_assertion", "a.b.c"),
+            ("x-deadline-ms", "1"),
+            ("x-client-ip", "1"),
+            ("x-service-name", "orders"),
+            ("forwarded", "for=1"),
+            ("x-http-method-override", "DELETE"),
+            ("content_length", "7"),
+            ("transfer_encoding", "chunked"),
+            ("expect", "100-continue"),
+            ("x-custom_header", "kept"),
+            ("x-username", "kept"),
+            ("accept", "*/*"),
+        ]);
+        strip_request(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "x-custom_header", "x-username"]);
+    }
+
+    #[test]
+    fn connection_removes_what_it_nominates_but_not_the_message() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret , content-length"),
+            ("connection", "host"),
+            ("x-secret", "1"),
+            ("content-length", "3"),
+            ("host", "a"),
+            ("keep-alive", "1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+        ]);
+        strip_request(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "host"]);
+    }
+
+    #[test]
+    fn services_do_not_speak_for_the_gateway_either() {
+        let mut headers = map(&[
+            ("x-leeward-stale", "true"),
+            ("access-control-allow-origin", "*"),
+            ("connection", "x-inner"),
+            ("x-inner", "1"),
+            ("content-type", "text/plain"),
+        ]);
+        strip_response(&mut headers, true);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["content-type"]);
+    }
+
+    #[test]
+    fn only_ids_that_can_be_logged_are_taken() {
+        let long = "a".repeat(ID_BYTES_MAX + 1);
+        for (value, fine) in
+            [("order-7_a.b:c", true), ("", false), ("a b", false), ("{}", false), (&long, false)]
+        {
+            assert_eq!(
+                well_formed_id(&map(&[("x-request-id", value)]), "x-request-id").is_some(),
+                fine,
+                "{value}"
+            );
+        }
+        assert!(
+            well_formed_id(&map(&[("x-request-id", "a"), ("x-request-id", "b")]), "x-request-id").is_none()
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! The health of the gateway and, through it, of all services: read from what is known already, so that a probe never
+//! waits for anybody.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use leeward_resilience::breaker;
+use serde::Serialize;
+
+use crate::shared::{Service, Shared};
+
+/// How well something is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// All of it works.
+    Up,
+    /// Some of it does not.
+    Degraded,
+    /// It cannot be used.
+    Down,
+}
+
+/// One service as the gateway sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceHealth {
+    /// Up: every endpoint is sound. Degraded: some are, or the breaker is probing. Down: none is, or it is open.
+    pub status: State,
+    /// How many endpoints there are.
+    pub endpoints: usize,
+    /// How many of them answer and are not ejected.
+    pub sound: usize,
+    /// The breaker over all of them.
+    pub breaker: &'static str,
+}
+
+/// One check of the gateway's own.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// Its state.
+    pub status: State,
+    /// What was measured.
+    pub value: String,
+    /// What it is held against.
+    pub threshold: String,
+}
+
+/// Everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The worst of the gateway's own checks; services that are down make it degraded, since the others still answer.
+    pub status: State,
+    /// By name.
+    pub services: BTreeMap<String, ServiceHealth>,
+    /// By name.
+    pub checks: BTreeMap<&'static str, Check>,
+}
+
+/// What the public sees.
+#[derive(Debug, Serialize)]
+pub(crate) struct States<'a> {
+    status: State,
+    services: BTreeMap<&'a str, State>,
+    checks: BTreeMap<&'static str, State>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_delay_ms: Option<i64>,
+}
+
+impl Report {
+    /// The states alone.
+    pub(crate) fn states(&self) -> States<'_> {
+        let revocations = self.checks.get("revocations");
+        States {
+            status: self.status,
+            services: self.services.iter().map(|(name, health)| (name.as_str(), health.status)).collect(),
+            checks: self.checks.iter().map(|(name, check)| (*name, check.status)).collect(),
+            revocation_delay_ms: revocations.and_then(|check| check.value.strip_suffix("ms")?.parse().ok()),
+        }
+    }
+}
+
+/// Whether new requests should come here: not while it drains, and not before it can tell users apart.
+pub(crate) fn is_ready(shared: &Shared) -> bool {
+    let keys = shared.authentication.as_ref().is_none_or(|auth| auth.keys.age().is_some());
+    keys && !shared.draining.load(Ordering::Relaxed)
+}
+
+pub(crate) fn report(shared: &Shared) -> Report {
+    let services: BTreeMap<String, ServiceHealth> =
+        shared.services.iter().map(|one| (one.name.to_string(), service(shared, one))).collect();
+    let checks = checks(shared);
+    let own = checks.values().map(|check| check.status).max().unwrap_or(State::Up);
+    let theirs = services.values().map(|health| health.status).max().unwrap_or(State::Up);
+    Report { status: own.max(theirs.min(State::Degraded)), services, checks }
+}
+
+fn service(shared: &Shared, service: &Service) -> ServiceHealth {
+    let endpoints = service.upstream.endpoints();
+    let sound = endpoints.iter().filter(|one| one.healthy && one.ejected_for.is_none()).count();
+    let state = service
+        .pipeline
+        .breaker()
+        .map_or(breaker::State::Closed, |breaker| breaker.state(shared.clock.now()));
+    let broken = matches!(state, breaker::State::Open | breaker::State::ForcedOpen);
+    let status = if sound == 0 || broken {
+        State::Down
+    } else if sound < endpoints.len() || state == breaker::State::HalfOpen {
+        State::Degraded
+    } else {
+        State::Up
+    };
+    ServiceHealth { status, endpoints: endpoints.len(), sound, breaker: state.as_str() }
+}
+
+fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
+    let mut checks = BTreeMap::new();
+    let draining = shared.draining.load(Ordering::Relaxed);
+    let connections = shared.connections.load(Ordering::Relaxed);
+    let most = shared.config.limits.connections;
+    let status = match () {
+        () if draining => State::Down,
+        () if connections >= most => State::Degraded,
+        () => State::Up,
+    };
+    let value = if draining { "draining".to_owned() } else { connections.to_string() };
+    checks.insert("connections", Check { status, value, threshold: format!("below {most}") });
+    if let (Some(auth), Some(jwt)) = (&shared.authentication, &shared.config.jwt) {
+        let oldest = jwt.refresh * 2;
+        let (status, value) = match auth.keys.age() {
+            None => (State::Down, "no keys yet".to_owned()),
+            Some((count, age)) => {
+                let status = if age > oldest { State::Degraded } else { State::Up };
+                (status, format!("{count} keys, {}s old", age.as_secs()))
+            }
+        };
+        checks.insert(
+            "token_keys",
+            Check { status, value, threshold: format!("younger than {}s", oldest.as_secs()) },
+        );
+    }
+    if shared.config.revocation.is_some() {
+        checks.insert("revocations", revocations(shared));
+    }
+    checks
+}
+
+/// A logout takes this long to count here; above it something between the users' service and the gateway is slow.
+const REVOCATION_DELAY_MAX_MS: i64 = 5_000;
+
+fn revocations(shared: &Shared) -> Check {
+    let set = &shared.revocations;
+    let delay = set.delay_ms();
+    let slow = delay.is_some_and(|delay| delay > REVOCATION_DELAY_MAX_MS);
+    Check {
+        status: if slow || set.dropped() > 0 { State::Degraded } else { State::Up },
+        value: delay.map_or_else(|| format!("{} held", set.len()), |delay| format!("{delay}ms")),
+        threshold: format!("{REVOCATION_DELAY_MAX_MS}ms"),
+    }
+}

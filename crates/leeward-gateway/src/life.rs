@@ -1,0 +1,110 @@
+//! The life of a request, in one function: outermost first, one reason a line.
+
+mod edge;
+mod fallback;
+mod forward;
+mod identity;
+mod outbound;
+mod parse;
+mod sending;
+mod trip;
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use leeward_resilience::Deadline;
+
+use self::forward::Forward;
+use self::sending::Sending;
+pub(crate) use self::trip::Held;
+use self::trip::Trip;
+use crate::body::Download;
+use crate::framing::Framing;
+use crate::jwt::TokenCache;
+use crate::plane::Load;
+use crate::refusal::Refusal;
+use crate::shared::Shared;
+use crate::upstream::Pool;
+use crate::{address, headers};
+
+/// One core: what it shares with the others, and what is its own.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) tokens: RefCell<TokenCache>,
+    pub(crate) load: Arc<Load>,
+}
+
+/// Answers one request. Whatever happens inside, there is an answer, and it carries ids, limits and CORS headers.
+pub(crate) async fn serve(
+    core: Rc<Core>,
+    peer: IpAddr,
+    framing: Framing,
+    request: Request<Incoming>,
+) -> Response<Download> {
+    core.load.count_request();
+    let mut trip = Trip::begin(&core.shared, peer, &request);
+    match pass(&core, &mut trip, framing, request).await {
+        Ok(answer) => trip.finish(&core.shared, answer),
+        Err(refusal) => trip.refuse(&core.shared, &refusal),
+    }
+}
+
+async fn pass(
+    core: &Rc<Core>,
+    trip: &mut Trip,
+    framing: Framing,
+    request: Request<Incoming>,
+) -> Result<Response<Download>, Refusal> {
+    let shared = &*core.shared;
+    let config = &shared.config;
+    let (mut head, body) = request.into_parts();
+
+    // What two servers could read in two ways goes no further.
+    parse::framing(framing, &head)?;
+    parse::host(&head)?;
+    // One path is routed, authorised, limited and forwarded.
+    let uri = head.uri.clone();
+    let path = parse::path(&uri, config.encoded_slash)?;
+    // The address is read while the headers that proxies say it in are still there.
+    trip.client = address::client(trip.client, &head.headers, &config.trusted_proxies);
+    // Nobody outside speaks for the gateway, in any spelling.
+    let dropped = headers::strip_request(&mut head.headers);
+    shared.metrics.headers_dropped.add(dropped as u64);
+    // Health and metrics are the gateway's own; everything else is somebody's route.
+    if let Some(answer) = edge::answer(shared, &head.method, &path) {
+        return Ok(answer);
+    }
+    let route = trip.route(shared, &head, &path)?;
+    // A page asks for permission: that needs no token and reaches no service.
+    if let Some(answer) = trip.preflight(shared, &head) {
+        return Ok(answer);
+    }
+    // A body that says it is too long is not read at all.
+    parse::size(&body, route.body_bytes_max)?;
+    // The time of the whole request starts here; every wait below ends with it.
+    let deadline = Deadline::after(trip.started, route.deadline);
+    // Floods end before anything is computed for them.
+    trip.limit_by_address(shared)?;
+    // Who is it? A good token is verified once and remembered; a revoked one is no token.
+    let subject = identity::authenticate(core, route, &head).await?;
+    // May they?
+    identity::authorise(route, subject.as_deref())?;
+    // Each user has a share, wherever they call from.
+    trip.limit_by_principal(shared, route, subject.as_deref())?;
+    // A short body is read whole: it can then be sent again, and a slow client holds up nobody.
+    let left = deadline.remaining(shared.clock.now());
+    let sending = Sending::prepare(shared, route, &head.headers, body, left).await?;
+    // More than can be served in time is refused before it costs anything behind here.
+    let permit = trip.shed(shared, deadline).await?;
+
+    // What a service is told about the request, by the only one who may.
+    let forward = Forward::new(shared, trip, route, head, &path, subject.as_deref())?;
+    // fallback > deadline > retry > breaker > balance > endpoint limit > attempt timeout > call
+    outbound::call(core, route, forward, sending, deadline, permit).await
+}

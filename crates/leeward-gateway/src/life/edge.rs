@@ -1,0 +1,54 @@
+//! What the gateway answers about itself on the public side: health in states only, and metrics.
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Response, StatusCode};
+use leeward_telemetry::metrics::CONTENT_TYPE;
+
+use crate::body::Download;
+use crate::health;
+use crate::shared::Shared;
+
+/// The answer, if the path is one of the gateway's own.
+pub(super) fn answer(shared: &Shared, method: &Method, path: &str) -> Option<Response<Download>> {
+    if *method != Method::GET && *method != Method::HEAD {
+        return None;
+    }
+    match path {
+        "/health/live" => Some(json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"live\"}"))),
+        "/health/ready" | "/ready" => {
+            let ready = health::is_ready(shared);
+            let (status, body): (_, &[u8]) = if ready {
+                (StatusCode::OK, b"{\"status\":\"ready\"}")
+            } else {
+                (StatusCode::SERVICE_UNAVAILABLE, b"{\"status\":\"not ready\"}")
+            };
+            Some(json(status, Bytes::from_static(body)))
+        }
+        "/health" => {
+            let report = health::report(shared);
+            let status = if report.status == health::State::Down {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::OK
+            };
+            Some(json(status, Bytes::from(serde_json::to_vec(&report.states()).unwrap_or_default())))
+        }
+        "/metrics" => {
+            Some(typed(StatusCode::OK, CONTENT_TYPE, Bytes::from(shared.metrics.registry.encode())))
+        }
+        _ => None,
+    }
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response<Download> {
+    typed(status, "application/json", body)
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Download> {
+    let mut response = Response::new(Download::Own(Some(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

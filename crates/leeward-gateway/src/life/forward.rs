@@ -1,0 +1,130 @@
+//! The request as a service gets it: the client's, without what it may not say, with what the gateway says.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
+use leeward_service::identity::ASSERTION_HEADER;
+use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, TRACEPARENT};
+
+use super::trip::{NAME, SERVICE_NAME, Trip};
+use crate::jwt::Subject;
+use crate::refusal::{Refusal, Stage, code};
+use crate::shared::{RouteState, Shared};
+
+const CLIENT_IP: HeaderName = HeaderName::from_static("x-client-ip");
+const TIMESTAMP: HeaderName = HeaderName::from_static("x-gateway-timestamp");
+const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+const USER_ROLE: HeaderName = HeaderName::from_static("x-user-role");
+const USER_CONTEXT: HeaderName = HeaderName::from_static("x-user-context");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const ASSERTION: HeaderName = HeaderName::from_static(ASSERTION_HEADER);
+
+/// A request on its way out, before the parts that differ between attempts.
+#[derive(Debug)]
+pub(super) struct Forward {
+    pub(super) method: Method,
+    pub(super) target: PathAndQuery,
+    pub(super) headers: HeaderMap,
+    /// Under which a copy of the answer is kept, for routes that keep copies.
+    pub(super) copy_key: Option<String>,
+}
+
+impl Forward {
+    pub(super) fn new(
+        shared: &Shared,
+        trip: &Trip,
+        route: &RouteState,
+        head: Parts,
+        path: &str,
+        subject: Option<&Subject>,
+    ) -> Result<Self, Refusal> {
+        let Parts { method, uri, mut headers, .. } = head;
+        let target = target(route, path, &uri)?;
+        let copy_key = copy_key(route, &method, &target, &headers);
+        super::trip::reserve(&mut headers, 14);
+        let host = headers.remove(header::HOST);
+        if shared.authentication.is_some() && !route.config.forward_token {
+            headers.remove(header::AUTHORIZATION);
+        }
+        headers.insert(REQUEST_ID, trip.request_id.clone());
+        headers.insert(CORRELATION_ID, trip.correlation_id.clone());
+        headers.insert(TRACEPARENT, trip.span.context().to_header());
+        headers.insert(SERVICE_NAME, HeaderValue::from_static(NAME));
+        headers.insert(TIMESTAMP, HeaderValue::from(shared.clock.unix_ms()));
+        if let Ok(client) = HeaderValue::try_from(trip.client.to_string()) {
+            headers.insert(FORWARDED_FOR, client.clone());
+            headers.insert(CLIENT_IP, client);
+        }
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        if let Some(host) = host {
+            headers.insert(FORWARDED_HOST, host);
+        }
+        if let Some(subject) = subject {
+            vouch(shared, route, subject, &mut headers)?;
+        }
+        Ok(Self { method, target, headers, copy_key })
+    }
+}
+
+/// Says who the user is: in an assertion that services check, and in plain headers for those that only read.
+fn vouch(
+    shared: &Shared,
+    route: &RouteState,
+    subject: &Subject,
+    headers: &mut HeaderMap,
+) -> Result<(), Refusal> {
+    headers.insert(USER_ID, subject.id_header.clone());
+    headers.insert(USER_ROLE, subject.role_header.clone());
+    headers.insert(USER_CONTEXT, subject.context_header.clone());
+    let Some(minter) = &shared.minter else { return Ok(()) };
+    let audience = &shared.services[route.service].name;
+    let assertion = minter.mint(&subject.principal, audience, shared.clock.unix_ms()).map_err(|error| {
+        tracing::error!(%error, "an assertion could not be signed");
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Refusal::new(status, code::INTERNAL, Stage::Authenticate, "the gateway could not vouch for the user")
+    })?;
+    headers.insert(ASSERTION, assertion);
+    Ok(())
+}
+
+/// The canonical path without the route's prefix, with the query as it came.
+fn target(route: &RouteState, path: &str, uri: &http::Uri) -> Result<PathAndQuery, Refusal> {
+    let stripped = match &route.config.strip_prefix {
+        Some(prefix) => path.strip_prefix(prefix.as_str()).unwrap_or(path),
+        None => path,
+    };
+    let query = uri.query();
+    if let (true, Some(whole)) = (stripped == uri.path(), uri.path_and_query()) {
+        return Ok(whole.clone());
+    }
+    let slash = if stripped.starts_with('/') { "" } else { "/" };
+    let mut text = String::with_capacity(1 + stripped.len() + query.map_or(0, |query| query.len() + 1));
+    text.push_str(slash);
+    text.push_str(stripped);
+    if let Some(query) = query {
+        text.push('?');
+        text.push_str(query);
+    }
+    PathAndQuery::try_from(text)
+        .map_err(|error| Refusal::bad_request(code::BAD_TARGET, Stage::Parse, error.to_string()))
+}
+
+/// Two requests with the same key may get the same copy. A request with a cookie gets none: its answer may be its own.
+fn copy_key(
+    route: &RouteState,
+    method: &Method,
+    target: &PathAndQuery,
+    headers: &HeaderMap,
+) -> Option<String> {
+    let kept = route.config.stale_if_error.is_some()
+        && *method == Method::GET
+        && !headers.contains_key(header::COOKIE)
+        && !headers.contains_key(header::RANGE);
+    kept.then(|| {
+        let part = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        format!("{} {target} {} {}", route.service, part(header::ACCEPT), part(header::ACCEPT_ENCODING))
+    })
+}

@@ -1,0 +1,114 @@
+//! Who it is and what they may.
+
+use std::rc::Rc;
+
+use http::request::Parts;
+
+use super::Core;
+use crate::config::Rule;
+use crate::jwt::{self, Lookup, Subject};
+use crate::refusal::{Refusal, Stage, code};
+use crate::shared::{Authentication, RouteState};
+
+/// The subject of the request's token. A route for anyone takes a bad token for none; a route whose answers may be kept
+/// for others learns nobody's name at all.
+pub(super) async fn authenticate(
+    core: &Rc<Core>,
+    route: &RouteState,
+    head: &Parts,
+) -> Result<Option<Rc<Subject>>, Refusal> {
+    let Some(authentication) = &core.shared.authentication else { return Ok(None) };
+    if route.config.stale_if_error.is_some() {
+        return Ok(None);
+    }
+    let found = match jwt::token(&head.headers, authentication.token_bytes_max) {
+        Ok(Some(token)) => subject(core, authentication, token).await.map(Some),
+        Ok(None) => Ok(None),
+        Err(error) => Err(not_a_token(error)),
+    };
+    match (&route.config.access, found) {
+        (Rule::Anyone, found) => Ok(found.unwrap_or(None)),
+        (_, Ok(None)) => Err(Refusal::unauthorised(
+            code::UNAUTHENTICATED,
+            Stage::Authenticate,
+            "this needs a user: send `Authorization: Bearer TOKEN`",
+        )),
+        (_, found) => found,
+    }
+}
+
+/// Whether the route's rule lets the subject through.
+pub(super) fn authorise(route: &RouteState, subject: Option<&Subject>) -> Result<(), Refusal> {
+    let allowed = match &route.config.access {
+        Rule::Anyone => true,
+        Rule::User => subject.is_some(),
+        Rule::Roles(roles) => subject.is_some_and(|subject| subject.has_one_of(roles)),
+    };
+    if allowed {
+        return Ok(());
+    }
+    let status = http::StatusCode::FORBIDDEN;
+    let refusal = Refusal::new(status, code::FORBIDDEN, Stage::Authorise, "the user may not use this route");
+    Err(refusal.hint("the route's `access`"))
+}
+
+async fn subject(
+    core: &Rc<Core>,
+    authentication: &Authentication,
+    token: &str,
+) -> Result<Rc<Subject>, Refusal> {
+    let shared = &core.shared;
+    let now_ms = shared.clock.unix_ms();
+    let generation = authentication.keys.generation();
+    let known = core.tokens.borrow_mut().get(token, generation, now_ms);
+    let subject = match known {
+        Some(subject) => subject,
+        None => verified(core, authentication, token, now_ms).await?,
+    };
+    if shared.revocations.contains(subject.token_id.as_deref(), &subject.id, subject.issued_at_ms) {
+        return Err(Refusal::unauthorised(
+            code::TOKEN_REVOKED,
+            Stage::Revoked,
+            "the token was revoked: log in again",
+        ));
+    }
+    Ok(subject)
+}
+
+async fn verified(
+    core: &Rc<Core>,
+    authentication: &Authentication,
+    token: &str,
+    now_ms: i64,
+) -> Result<Rc<Subject>, Refusal> {
+    let kid = jwt::kid(token).map_err(bad_token)?;
+    let keys = match authentication.keys.lookup(&kid).await {
+        Lookup::Known(keys) => keys,
+        Lookup::Unknown => return Err(bad_token(jwt::Error::UnknownKey)),
+        Lookup::Unavailable => {
+            return Err(Refusal::unavailable(
+                code::KEYS_UNAVAILABLE,
+                Stage::Authenticate,
+                "the keys that tokens are checked with cannot be had now",
+            ));
+        }
+    };
+    let verified = jwt::verify(token, &kid, &keys, &authentication.rules, now_ms).map_err(bad_token)?;
+    let subject = Rc::new(Subject::new(verified).ok_or_else(|| bad_token(jwt::Error::Refused))?);
+    core.tokens.borrow_mut().put(token, keys.generation, Rc::clone(&subject));
+    Ok(subject)
+}
+
+fn bad_token(error: jwt::Error) -> Refusal {
+    let code = if error == jwt::Error::Expired { code::TOKEN_EXPIRED } else { code::TOKEN_INVALID };
+    Refusal::unauthorised(code, Stage::Authenticate, error.to_string())
+}
+
+fn not_a_token(error: jwt::BearerError) -> Refusal {
+    let detail = match error {
+        jwt::BearerError::Several => "several Authorization headers",
+        jwt::BearerError::Malformed => "the Authorization header is not `Bearer TOKEN`",
+        jwt::BearerError::TooLong => "the token is too long",
+    };
+    Refusal::unauthorised(code::TOKEN_INVALID, Stage::Authenticate, detail)
+}

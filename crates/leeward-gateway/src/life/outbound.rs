@@ -1,0 +1,247 @@
+//! From the gateway to a service and back.
+//!
+//! ```text
+//! fallback (last good copy) > deadline > retry (budget) > circuit breaker (service) > limit (service) >
+//! attempt timeout > balance over healthy endpoints with room > call
+//! ```
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use leeward_discovery::{NoEndpoint, PickHint, Picked};
+use leeward_resilience::pipeline::Guard;
+use leeward_resilience::{Attempt, Call, Class, Deadline, Error, Rejected, breaker};
+
+use super::Core;
+use super::fallback::{last_good_copy, tee};
+use super::forward::Forward;
+use super::sending::{Outgoing, Sending, body_refusal, is_idempotent};
+use super::trip::Held;
+use crate::body::{Download, Passing};
+use crate::headers;
+use crate::refusal::{Refusal, Stage, code};
+use crate::shared::{RouteState, Service};
+use crate::upstream::{self, Lease};
+
+/// Endpoints tried in one attempt while connections are refused: nothing was sent, so the next one may be asked at
+/// once.
+const REFUSED_MAX: usize = 3;
+
+/// Why an attempt brought no answer.
+#[derive(Debug)]
+enum Failure {
+    NoEndpoint(NoEndpoint),
+    Upstream(upstream::Error),
+}
+
+/// An answer's head, and the connection that its body is still to come over.
+struct Got {
+    response: Response<Incoming>,
+    lease: Lease,
+}
+
+pub(super) async fn call(
+    core: &Rc<Core>,
+    route: &RouteState,
+    forward: Forward,
+    sending: Sending,
+    deadline: Deadline,
+    held: Held,
+) -> Result<Response<Download>, Refusal> {
+    let shared = &*core.shared;
+    let service = &shared.services[route.service];
+    let idempotent = is_idempotent(&forward.method);
+    let call =
+        Call { deadline: Some(deadline), replayable: idempotent && sending.is_replayable(), attempt_in: 0 };
+    let failed_at: RefCell<Vec<Arc<str>>> = RefCell::default();
+
+    let answered = service
+        .pipeline
+        .call_held(
+            call,
+            |attempt| one_attempt(core, service, &forward, &sending, &failed_at, attempt),
+            classify,
+        )
+        .await;
+    let answered = match answered {
+        Ok(answered) => {
+            let (got, guard) = answered.into_parts();
+            checked(service, got).map(|got| (got, guard))
+        }
+        Err(error) => Err(refusal(route, service, &sending, error)),
+    };
+    let failed = answered.as_ref().map_or(true, |(got, _)| is_failure(got.response.status()));
+    if failed && let Some(copy) = last_good_copy(shared, route, &forward) {
+        return Ok(copy);
+    }
+    let (got, guard) = answered?;
+    Ok(pass_on(core, route, &forward, got, guard, held))
+}
+
+/// An unasked-for protocol switch, or a status that HTTP does not have, is no answer.
+fn checked(service: &Service, got: Got) -> Result<Got, Refusal> {
+    if (200..=599).contains(&got.response.status().as_u16()) {
+        return Ok(got);
+    }
+    let detail = format!("{} answered with a status that HTTP does not have", service.name);
+    Err(Refusal::new(StatusCode::BAD_GATEWAY, code::UPSTREAM_INVALID, Stage::Upstream, detail))
+}
+
+async fn one_attempt(
+    core: &Rc<Core>,
+    service: &Service,
+    forward: &Forward,
+    sending: &Sending,
+    failed_at: &RefCell<Vec<Arc<str>>>,
+    attempt: Attempt,
+) -> Result<Got, Failure> {
+    let clock = &*core.shared.clock;
+    let mut refused: Option<upstream::Error> = None;
+    // Another endpoint each time, until one takes the connection.
+    for _ in 0..REFUSED_MAX {
+        let now = clock.now();
+        let picked = pick(service, failed_at, now).map_err(Failure::NoEndpoint)?;
+        let here = Arc::clone(picked.endpoint().id());
+        if refused.is_some() && failed_at.borrow().contains(&here) {
+            break;
+        }
+        let outgoing = Outgoing {
+            forward,
+            sending,
+            host: HeaderValue::try_from(picked.endpoint().authority())
+                .unwrap_or(HeaderValue::from_static("")),
+            deadline_ms: attempt.deadline.header_ms(now),
+            number: attempt.number,
+        };
+        let sent = core.pool.send(picked.endpoint(), service.keep, &outgoing).await;
+        let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
+        let class = classify(&sent);
+        if matches!(class, Class::Failure { .. }) {
+            drop(here);
+        }
+        picked.report(class, clock.now());
+        match sent {
+            Err(Failure::Upstream(error @ upstream::Error::Connect(_))) => {
+                refused = Some(error);
+                if !sending.is_replayable() {
+                    break;
+                }
+            }
+            done => return done,
+        }
+    }
+    let error = refused.unwrap_or_else(|| upstream::Error::Connect(std::io::ErrorKind::NotConnected.into()));
+    Err(Failure::Upstream(error))
+}
+
+fn pick(
+    service: &Service,
+    failed_at: &RefCell<Vec<Arc<str>>>,
+    now: leeward_resilience::Instant,
+) -> Result<Picked, NoEndpoint> {
+    let avoid = failed_at.borrow();
+    service.upstream.pick(now, &PickHint { avoid: &avoid })
+}
+
+/// What an answer says about the service. Only what HTTP calls the server's fault counts: a 429 of a service is its
+/// word to one caller, not a failure.
+fn classify(answer: &Result<Got, Failure>) -> Class {
+    match answer {
+        Ok(got) => match got.response.status().as_u16() {
+            502..=504 => Class::Failure { retryable: true, retry_after: retry_after(&got.response) },
+            500 | 505..=599 => Class::PERMANENT,
+            // An unasked-for protocol switch, or a status that HTTP does not have.
+            0..=199 | 600.. => Class::PERMANENT,
+            _ => Class::Success,
+        },
+        Err(Failure::Upstream(upstream::Error::Connect(_) | upstream::Error::Ended(_))) => Class::RETRYABLE,
+        Err(Failure::Upstream(upstream::Error::Answer(_))) => Class::PERMANENT,
+        Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
+    }
+}
+
+fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502..=504)
+}
+
+/// The service's answer, without what it may not say, with its body passing through.
+fn pass_on(
+    core: &Rc<Core>,
+    route: &RouteState,
+    forward: &Forward,
+    got: Got,
+    guard: Option<Guard>,
+    held: Held,
+) -> Response<Download> {
+    let shared = &core.shared;
+    let Got { response, lease } = got;
+    let (mut head, body) = response.into_parts();
+    headers::strip_response(&mut head.headers, shared.cors.is_some());
+    let tee = tee(core, route, forward, &head);
+    let body = Passing::new(body, lease, tee, guard, held);
+    Response::from_parts(head, Download::Service(Box::new(body)))
+}
+
+/// The one place that turns a call that brought no answer into one.
+fn refusal(route: &RouteState, service: &Service, sending: &Sending, error: Error<Failure>) -> Refusal {
+    if let Some(cut) = sending.cut.get() {
+        return body_refusal(route, cut);
+    }
+    let name = &service.name;
+    tracing::debug!(service = %name, ?error, "no answer");
+    let late = |code, stage, detail: String| Refusal::new(StatusCode::GATEWAY_TIMEOUT, code, stage, detail);
+    match error {
+        Error::Rejected(rejected) => rejection(name, &rejected),
+        Error::Timeout { .. } => {
+            late(code::UPSTREAM_TIMEOUT, Stage::Upstream, format!("{name} did not answer in time"))
+                .hint("the service's attempt_timeout")
+        }
+        Error::DeadlineExceeded { .. } => late(
+            code::DEADLINE_EXCEEDED,
+            Stage::Deadline,
+            format!("{name} did not answer before the deadline"),
+        )
+        .hint("limits.deadline, or the route's deadline"),
+        Error::Inner(Failure::NoEndpoint(error)) => {
+            let code = match error {
+                NoEndpoint::Empty { .. } => code::UNAVAILABLE,
+                NoEndpoint::Busy { .. } => code::OVERLOADED,
+            };
+            let rejected = Rejected::from(&error);
+            Refusal::unavailable(code, Stage::Balance, error.to_string()).retry_after(rejected.retry_after)
+        }
+        Error::Inner(Failure::Upstream(upstream::Error::Connect(_))) => {
+            Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name} cannot be reached"))
+                .hint("the service is down, or its URL is wrong")
+        }
+        Error::Inner(Failure::Upstream(_)) => {
+            let detail = format!("{name} broke off or answered something that is no HTTP");
+            Refusal::new(StatusCode::BAD_GATEWAY, code::UPSTREAM_INVALID, Stage::Upstream, detail)
+        }
+    }
+}
+
+fn rejection(name: &str, rejected: &Rejected) -> Refusal {
+    let (code, stage, hint) = if rejected.policy == breaker::NAME {
+        (
+            code::BREAKER_OPEN,
+            Stage::Breaker,
+            "the service failed too often: see its health, and circuit_breaker",
+        )
+    } else {
+        (code::OVERLOADED, Stage::Shed, "the service's concurrency_limit")
+    };
+    Refusal::unavailable(code, stage, format!("{name}: {}", rejected.reason))
+        .retry_after(rejected.retry_after)
+        .hint(hint)
+}

@@ -1,0 +1,131 @@
+//! What is sent: the client's body, kept if it is short, and the request made of it for each attempt.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER};
+
+use super::forward::Forward;
+use super::parse::too_large;
+use crate::body::{Cut, Streaming, Upload, read_whole};
+use crate::refusal::{Refusal, Stage, code};
+use crate::shared::{RouteState, Shared};
+use crate::upstream::Source;
+
+/// Bodies up to this size are read before they are sent, so that they can be sent again.
+const REPLAY_BYTES_MAX: u64 = 64 * 1024;
+
+/// By so much the client's time for a long body ends before the service's time for its answer.
+const CLIENT_FIRST: Duration = Duration::from_millis(50);
+
+const DEADLINE: HeaderName = HeaderName::from_static(DEADLINE_HEADER);
+const ATTEMPT: HeaderName = HeaderName::from_static(ATTEMPT_HEADER);
+
+/// The client's body, and what became of it.
+pub(super) struct Sending {
+    empty: bool,
+    whole: Option<Bytes>,
+    streaming: Cell<Option<Box<Streaming>>>,
+    pub(super) cut: Rc<Cell<Option<Cut>>>,
+}
+
+impl Sending {
+    /// Reads a short body; a long one, or one of unknown length, is passed on as it comes. Done before a permit is
+    /// taken, so that a slow client holds its own connection and nothing else.
+    pub(super) async fn prepare(
+        shared: &Shared,
+        route: &RouteState,
+        headers: &HeaderMap,
+        body: Incoming,
+        left: Duration,
+    ) -> Result<Self, Refusal> {
+        let mut sending = Self { empty: true, whole: None, streaming: Cell::new(None), cut: Rc::default() };
+        if body.is_end_stream() {
+            return Ok(sending);
+        }
+        sending.empty = false;
+        let within = shared.config.limits.body_timeout.min(left);
+        if headers.contains_key(header::CONTENT_LENGTH) && body.size_hint().lower() <= REPLAY_BYTES_MAX {
+            let bytes_max = route.body_bytes_max.min(REPLAY_BYTES_MAX);
+            let read = read_whole(body, bytes_max, within).await;
+            sending.whole = Some(read.map_err(|cut| body_refusal(route, cut))?);
+        } else {
+            // Ends before the attempt does: a slow client is no failure of the service.
+            let attempt = shared.services[route.service].attempt_timeout;
+            let within = within.min(attempt).saturating_sub(CLIENT_FIRST);
+            let cut = Rc::clone(&sending.cut);
+            let streaming = Streaming::new(body, route.body_bytes_max, within, cut);
+            sending.streaming.set(Some(Box::new(streaming)));
+        }
+        Ok(sending)
+    }
+
+    pub(super) fn is_replayable(&self) -> bool {
+        self.empty || self.whole.is_some()
+    }
+
+    fn take(&self) -> Option<Upload> {
+        match (&self.whole, self.empty) {
+            (Some(bytes), _) => Some(Upload::Whole(Some(bytes.clone()))),
+            (None, true) => Some(Upload::Empty),
+            (None, false) => self.streaming.take().map(Upload::Streaming),
+        }
+    }
+}
+
+/// What one attempt sends: the same again, as often as the pool asks.
+pub(super) struct Outgoing<'a> {
+    pub(super) forward: &'a Forward,
+    pub(super) sending: &'a Sending,
+    pub(super) host: HeaderValue,
+    pub(super) deadline_ms: u64,
+    pub(super) number: u32,
+}
+
+impl Source for Outgoing<'_> {
+    fn make(&self) -> Option<Request<Upload>> {
+        let mut request = Request::new(self.sending.take()?);
+        *request.method_mut() = self.forward.method.clone();
+        *request.uri_mut() = self.forward.target.clone().into();
+        let headers = request.headers_mut();
+        *headers = self.forward.headers.clone();
+        headers.insert(header::HOST, self.host.clone());
+        headers.insert(DEADLINE, HeaderValue::from(self.deadline_ms));
+        if self.number > 0 {
+            headers.insert(ATTEMPT, HeaderValue::from(self.number));
+        }
+        Some(request)
+    }
+
+    fn is_safe(&self) -> bool {
+        is_idempotent(&self.forward.method) && self.sending.is_replayable()
+    }
+}
+
+/// Methods that HTTP defines as repeatable (RFC 9110, 9.2.2).
+pub(super) fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
+    )
+}
+
+pub(super) fn body_refusal(route: &RouteState, cut: Cut) -> Refusal {
+    let refused = |status, code, detail: &'static str| Refusal {
+        close: true,
+        ..Refusal::new(status, code, Stage::Size, detail)
+    };
+    match cut {
+        Cut::TooLarge => too_large(route.body_bytes_max),
+        Cut::TimedOut => {
+            refused(StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT, "the body did not arrive in time")
+        }
+        Cut::BrokenOff => refused(StatusCode::BAD_REQUEST, code::BODY_CUT, "the body was broken off"),
+    }
+}

@@ -1,0 +1,256 @@
+//! What is known about one request while it lives, and what every answer carries.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response};
+use leeward_resilience::concurrency::Permit;
+use leeward_resilience::{Deadline, Instant};
+use leeward_telemetry::metrics::Gauge;
+use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, Span, SpanKind, TRACEPARENT, TraceContext, span};
+
+use crate::body::Download;
+use crate::jwt::Subject;
+use crate::limits::Seen;
+use crate::refusal::{self, Explanation, Refusal, Stage, code};
+use crate::router::{Match, Methods};
+use crate::shared::{RouteState, Shared};
+use crate::{address, cors, headers};
+
+const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
+pub(super) const SERVICE_NAME: HeaderName = HeaderName::from_static("x-service-name");
+/// The gateway's name towards services and in traces.
+pub(super) const NAME: &str = "gateway";
+/// The route label of requests that have no route.
+const NO_ROUTE: &str = "none";
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Trip {
+    pub(super) started: Instant,
+    pub(super) client: IpAddr,
+    pub(super) request_id: HeaderValue,
+    pub(super) correlation_id: HeaderValue,
+    pub(super) span: Span,
+    method: &'static str,
+    origin: Option<HeaderValue>,
+    route: Option<usize>,
+    seen: Seen,
+}
+
+/// Counts a request on its way until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What a request holds until its answer is complete.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _permit: Permit,
+    _in_flight: InFlight,
+}
+
+impl Trip {
+    /// Ids and trace come first, so that whatever answers has them. A client's own are taken if they can be logged.
+    pub(super) fn begin<B>(shared: &Shared, peer: IpAddr, request: &Request<B>) -> Self {
+        let headers = request.headers();
+        let rng = &*shared.rng;
+        let parent = headers
+            .get(TRACEPARENT)
+            .and_then(|value| TraceContext::parse(value.to_str().ok()?).ok())
+            .unwrap_or_else(|| TraceContext::new_root(rng));
+        let minted = || hex_id(u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()));
+        let request_id =
+            headers::well_formed_id(headers, REQUEST_ID.as_str()).cloned().unwrap_or_else(minted);
+        let correlation_id = headers::well_formed_id(headers, CORRELATION_ID.as_str()).cloned();
+        let method = method_label(request.method());
+        Self {
+            started: shared.clock.now(),
+            client: peer,
+            request_id,
+            correlation_id: correlation_id.unwrap_or_else(|| hex_id(parent.trace_id())),
+            span: span(method, SpanKind::Server, NAME, &parent),
+            method,
+            origin: headers.get(header::ORIGIN).cloned(),
+            route: None,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Finds the route. A preflight is about the method that it announces.
+    pub(super) fn route<'s>(
+        &mut self,
+        shared: &'s Shared,
+        head: &Parts,
+        path: &str,
+    ) -> Result<&'s RouteState, Refusal> {
+        let announced = (shared.cors.is_some() && cors::is_preflight(&head.method, &head.headers))
+            .then(|| head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD))
+            .flatten()
+            .and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+        match shared.router.find(announced.as_ref().unwrap_or(&head.method), path) {
+            Match::Route(index) => {
+                self.route = Some(index);
+                Ok(&shared.routes[index])
+            }
+            Match::Method(allow) => Err(method_not_allowed(allow)),
+            Match::None => {
+                let status = http::StatusCode::NOT_FOUND;
+                Err(Refusal::new(status, code::NOT_FOUND, Stage::Route, "no route has this path"))
+            }
+        }
+    }
+
+    pub(super) fn preflight(&self, shared: &Shared, head: &Parts) -> Option<Response<Download>> {
+        let cors = shared.cors.as_ref()?;
+        let origin = self.origin.as_ref()?;
+        cors::is_preflight(&head.method, &head.headers).then(|| cors.preflight(origin))
+    }
+
+    pub(super) fn limit_by_address(&mut self, shared: &Shared) -> Result<(), Refusal> {
+        match &shared.by_address {
+            Some(limiter) => limiter.check(&address::limit_key(self.client), self.started, &mut self.seen),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn limit_by_principal(
+        &mut self,
+        shared: &Shared,
+        route: &RouteState,
+        subject: Option<&Subject>,
+    ) -> Result<(), Refusal> {
+        if let (Some(limiter), Some(subject)) = (&shared.by_principal, subject) {
+            limiter.check(&*subject.id, self.started, &mut self.seen)?;
+        }
+        match (&route.limiter, subject) {
+            (Some(limiter), Some(subject)) => limiter.check(&*subject.id, self.started, &mut self.seen),
+            (Some(limiter), None) => {
+                let key = address::limit_key(self.client).to_string();
+                limiter.check(key.as_str(), self.started, &mut self.seen)
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Takes a place among the requests that are served at a time.
+    pub(super) async fn shed(&self, shared: &Shared, deadline: Deadline) -> Result<Held, Refusal> {
+        let permit = match shared.shed.try_acquire() {
+            Some(permit) => permit,
+            None => {
+                let longest = deadline.remaining(self.started).min(shared.config.concurrency.wait);
+                shared.shed.acquire_within(longest).await.map_err(|rejected| {
+                    Refusal::unavailable(code::OVERLOADED, Stage::Shed, "the gateway is at its limit")
+                        .retry_after(rejected.retry_after)
+                        .hint("concurrency_limit in the configuration")
+                })?
+            }
+        };
+        shared.metrics.in_flight.inc();
+        Ok(Held { _permit: permit, _in_flight: InFlight(shared.metrics.in_flight.clone()) })
+    }
+
+    pub(super) fn route_state<'s>(&self, shared: &'s Shared) -> Option<&'s RouteState> {
+        self.route.and_then(|index| shared.routes.get(index))
+    }
+
+    /// The answer to a refusal, with everything that every answer has.
+    pub(super) fn refuse(mut self, shared: &Shared, refusal: &Refusal) -> Response<Download> {
+        shared.metrics.refusals.with([refusal.stage.as_str(), refusal.code]).inc();
+        let trusted = shared.config.explain_to.iter().any(|network| network.contains(self.client));
+        let origin = self.route_state(shared).map(|route| &*route.config.origin);
+        let explanation = trusted.then_some(Explanation { origin });
+        let request_id = self.request_id.to_str().unwrap_or_default();
+        let answer = refusal::respond(refusal, request_id, explanation);
+        if refusal.status.is_server_error() {
+            self.span.error(refusal.code);
+        }
+        self.finish(shared, answer.map(|body: Bytes| Download::Own(Some(body))))
+    }
+
+    /// Ends the request: response headers, metrics, log, span.
+    pub(super) fn finish(mut self, shared: &Shared, mut answer: Response<Download>) -> Response<Download> {
+        let took = shared.clock.now().saturating_duration_since(self.started);
+        let status = answer.status();
+        let route = self.route_state(shared);
+        let label = route.map_or(NO_ROUTE, |route| route.config.pattern.text());
+        shared.metrics.requests.with([self.method, label, status.as_str()]).inc();
+        shared.metrics.durations.with([self.method, label]).observe_duration(took);
+        tracing::debug!(
+            target: "leeward_gateway::access",
+            method = self.method, route = label, status = status.as_u16(), micros = took.as_micros(), client = %self.client,
+            request_id = self.request_id.to_str().unwrap_or_default(),
+        );
+        if self.span.is_recording() {
+            self.span.attr("http.route", label.to_owned()).attr("http.request.method", self.method);
+            self.span.attr("http.response.status_code", i64::from(status.as_u16()));
+        }
+        let service = route.map(|route| shared.services[route.service].name_header.clone());
+        let headers = answer.headers_mut();
+        headers.insert(REQUEST_ID, self.request_id);
+        headers.insert(CORRELATION_ID, self.correlation_id);
+        headers.insert(RESPONSE_TIME, millis(took));
+        headers.insert(SERVICE_NAME, service.unwrap_or(HeaderValue::from_static(NAME)));
+        self.seen.write(headers);
+        if let Some(cors) = &shared.cors {
+            cors.apply(self.origin.as_ref(), headers);
+        }
+        if shared.draining.load(Ordering::Relaxed) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}
+
+fn method_not_allowed(allow: Methods) -> Refusal {
+    let status = http::StatusCode::METHOD_NOT_ALLOWED;
+    let refusal = Refusal::new(status, code::METHOD_NOT_ALLOWED, Stage::Route, "the route has other methods");
+    Refusal { allow: Some(allow), ..refusal }
+}
+
+/// Only known names become label values.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// 32 hexadecimal digits.
+fn hex_id(id: u128) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0_u8; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(id.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// `12.345ms`.
+fn millis(took: std::time::Duration) -> HeaderValue {
+    let mut text = String::with_capacity(16);
+    // Writing into a string does not fail.
+    let _ok = write!(text, "{}.{:03}ms", took.as_millis(), took.subsec_micros() % 1_000);
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// A header map with room for what a request usually has and what is added.
+pub(super) fn reserve(headers: &mut HeaderMap, more: usize) {
+    headers.reserve(more);
+}

@@ -1,0 +1,143 @@
+//! Rate limits on the path of a request, and the headers by which a client can keep to them.
+//!
+//! Headers: `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers, one item a limit that applied,
+//! and `Retry-After` on a 429.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::header::{HeaderMap, HeaderValue};
+use leeward_resilience::rate::{Decision, KeyedRateLimiter, RateLimit};
+use leeward_resilience::{ConfigErrors, Instant};
+
+use crate::refusal::{Refusal, Stage, code, whole_seconds};
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Limits that one request can meet: by address, by user, and the route's own.
+const LIMITS_MAX: usize = 3;
+
+/// One limit with the text that describes it.
+pub(crate) struct Limiter<K> {
+    name: &'static str,
+    policy: Box<str>,
+    inner: KeyedRateLimiter<K>,
+}
+
+impl<K> std::fmt::Debug for Limiter<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Limiter").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// The limit by address.
+pub(crate) type ByAddress = Limiter<IpAddr>;
+/// A limit by user, or by address for those who are nobody.
+pub(crate) type ByName = Limiter<Arc<str>>;
+
+impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
+    pub(crate) fn new(name: &'static str, limit: &RateLimit, keys_max: usize) -> Result<Self, ConfigErrors> {
+        let window = whole_seconds(limit.period);
+        let policy = format!("\"{name}\";q={};w={window}", limit.limit).into();
+        Ok(Self { name, policy, inner: KeyedRateLimiter::new(limit, keys_max)? })
+    }
+
+    /// Counts the request and notes what the client should know.
+    pub(crate) fn check<Q>(&self, key: &Q, now: Instant, seen: &mut Seen) -> Result<(), Refusal>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: ?Sized + std::hash::Hash + Eq + ToOwned,
+        Q::Owned: Into<K>,
+    {
+        let decision = self.inner.check(key, now);
+        seen.note(self.name, &self.policy, &decision);
+        if decision.allowed {
+            return Ok(());
+        }
+        let detail = format!("more requests than the limit by {} allows", self.name);
+        Err(Refusal::new(http::StatusCode::TOO_MANY_REQUESTS, code::RATE_LIMITED, Stage::RateLimit, detail)
+            .retry_after(decision.retry_after)
+            .hint("rate_limits in the configuration, or the route's rate_limit"))
+    }
+
+    /// Keys that are remembered now.
+    pub(crate) fn keys(&self) -> usize {
+        self.inner.keys()
+    }
+}
+
+/// What the limits of one request said.
+#[derive(Default, Debug)]
+pub(crate) struct Seen {
+    count: usize,
+    state: String,
+    policy: String,
+}
+
+impl Seen {
+    fn note(&mut self, name: &str, policy: &str, decision: &Decision) {
+        if self.count == LIMITS_MAX {
+            return;
+        }
+        if self.count > 0 {
+            self.state.push_str(", ");
+            self.policy.push_str(", ");
+        }
+        self.count += 1;
+        let reset = whole_seconds(decision.reset_after);
+        // Writing into a string does not fail.
+        let _ok = write!(self.state, "\"{name}\";r={};t={reset}", decision.remaining);
+        self.policy.push_str(policy);
+    }
+
+    /// Puts what was noted on the response.
+    pub(crate) fn write(self, headers: &mut HeaderMap) {
+        if self.count == 0 {
+            return;
+        }
+        if let (Ok(state), Ok(policy)) =
+            (HeaderValue::try_from(self.state), HeaderValue::try_from(self.policy))
+        {
+            headers.insert(RATELIMIT, state);
+            headers.insert(RATELIMIT_POLICY, policy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
+
+    #[test]
+    fn the_headers_say_what_is_left_and_when_it_is_free_again() {
+        let limit = RateLimit::per_minute(NonZeroU32::new(2).unwrap());
+        let limiter: ByName = Limiter::new("principal", &limit, 100).unwrap();
+        let mut headers = HeaderMap::new();
+        let mut seen = Seen::default();
+        limiter.check("u1", NOW, &mut seen).unwrap();
+        seen.write(&mut headers);
+        assert_eq!(headers["ratelimit-policy"], "\"principal\";q=2;w=60");
+        assert_eq!(headers["ratelimit"], "\"principal\";r=1;t=30");
+
+        let mut seen = Seen::default();
+        limiter.check("u1", NOW, &mut seen).unwrap();
+        let refusal = limiter.check("u1", NOW, &mut seen).unwrap_err();
+        assert_eq!((refusal.status.as_u16(), refusal.code), (429, "rate_limited"));
+        assert_eq!(refusal.retry_after.map(whole_seconds), Some(30));
+        limiter.check("u2", NOW, &mut seen).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_limited() {
+        let mut headers = HeaderMap::new();
+        Seen::default().write(&mut headers);
+        assert!(headers.is_empty());
+    }
+}

@@ -1,0 +1,116 @@
+//! What the gateway counts. Label values are routes, methods, statuses, services and codes: all from the
+//! configuration or from this crate, none from a request.
+
+use leeward_resilience::breaker::State;
+use leeward_resilience::observe;
+use leeward_telemetry::metrics::{
+    Counter, Counters, Gauge, Gauges, Histogram, LATENCY_BUCKETS, Registry, http as names,
+};
+
+/// Refusals by the gateway itself. Labels: `stage`, `code`.
+pub const REFUSALS: &str = "leeward_gateway_refusals_total";
+/// Requests answered with a last good copy. Label: `service`.
+pub const STALE_ANSWERS: &str = "leeward_gateway_stale_answers_total";
+/// Connections of clients that are open.
+pub const CONNECTIONS: &str = "leeward_gateway_connections";
+/// Connections that were closed at once, since there were too many.
+pub const CONNECTIONS_REFUSED: &str = "leeward_gateway_connections_refused_total";
+/// Requests on their way.
+pub const REQUESTS_IN_FLIGHT: &str = "leeward_gateway_requests_in_flight";
+/// Headers that clients sent and may not.
+pub const HEADERS_DROPPED: &str = "leeward_gateway_headers_dropped_total";
+/// Revocations taken in.
+pub const REVOCATIONS: &str = "leeward_gateway_revocations_total";
+/// Revocation events that could not be read.
+pub const REVOCATIONS_UNREADABLE: &str = "leeward_gateway_revocations_unreadable_total";
+/// Seconds from a logout to the moment from which the gateway refuses the token.
+pub const REVOCATION_DELAY: &str = "leeward_gateway_revocation_delay_seconds";
+/// Retries. Label: `policy`, the service.
+pub const RETRIES: &str = "leeward_gateway_retries_total";
+/// Changes of a breaker's state. Labels: `policy`, `to`.
+pub const BREAKER_TRANSITIONS: &str = "leeward_gateway_breaker_transitions_total";
+
+/// Handles to all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) registry: Registry,
+    pub(crate) requests: Counters<3>,
+    pub(crate) durations: leeward_telemetry::metrics::Histograms<2>,
+    pub(crate) refusals: Counters<2>,
+    pub(crate) stale: Counters<1>,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_refused: Counter,
+    pub(crate) in_flight: Gauge,
+    pub(crate) headers_dropped: Counter,
+    pub(crate) revocations: Counter,
+    pub(crate) revocations_unreadable: Counter,
+    pub(crate) revocation_delay: Histogram,
+    pub(crate) policies: Policies,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: Registry) -> Self {
+        registry.process_metrics();
+        Self {
+            requests: registry.counters(names::REQUESTS_TOTAL, "Requests answered", names::REQUEST_LABELS),
+            durations: registry.histograms(
+                names::REQUEST_DURATION_SECONDS,
+                "Time from the request's head to the response's head",
+                names::DURATION_LABELS,
+                LATENCY_BUCKETS,
+            ),
+            refusals: registry.counters(REFUSALS, "Answers by the gateway itself", ["stage", "code"]),
+            stale: registry.counters(STALE_ANSWERS, "Answers from a last good copy", ["service"]),
+            connections: registry.gauge(CONNECTIONS, "Connections of clients"),
+            connections_refused: registry.counter(CONNECTIONS_REFUSED, "Connections over the limit"),
+            in_flight: registry.gauge(REQUESTS_IN_FLIGHT, "Requests on their way"),
+            headers_dropped: registry.counter(HEADERS_DROPPED, "Header names that clients may not send"),
+            revocations: registry.counter(REVOCATIONS, "Revocations taken in"),
+            revocations_unreadable: registry
+                .counter(REVOCATIONS_UNREADABLE, "Revocation events that are none"),
+            revocation_delay: registry.histogram(
+                REVOCATION_DELAY,
+                "Time from a logout to the gateway refusing the token",
+                LATENCY_BUCKETS,
+            ),
+            policies: Policies {
+                retries: registry.counters(RETRIES, "Attempts after the first one", ["policy"]),
+                transitions: registry.counters(BREAKER_TRANSITIONS, "Changes of a breaker", ["policy", "to"]),
+                state: registry.gauges(
+                    observe::metrics::BREAKER_STATE,
+                    "0 closed, 1 half-open, 2 open, 3 forced open, 4 forced closed",
+                    ["policy"],
+                ),
+            },
+            registry,
+        }
+    }
+}
+
+/// What the outbound policies do, counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Policies {
+    retries: Counters<1>,
+    transitions: Counters<2>,
+    state: Gauges<1>,
+}
+
+impl leeward_resilience::Observer for Policies {
+    fn observe(&self, name: &str, event: &leeward_resilience::Event) {
+        match event {
+            leeward_resilience::Event::BreakerChanged { from, to } => {
+                tracing::warn!(service = name, %from, %to, "breaker");
+                self.transitions.with([name, to.as_str()]).inc();
+                self.state.with([name]).set(match to {
+                    State::Closed => 0,
+                    State::HalfOpen => 1,
+                    State::Open => 2,
+                    State::ForcedOpen => 3,
+                    State::ForcedClosed => 4,
+                });
+            }
+            leeward_resilience::Event::Retrying { .. } => self.retries.with([name]).inc(),
+            _ => {}
+        }
+    }
+}

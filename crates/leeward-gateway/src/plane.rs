@@ -1,0 +1,107 @@
+//! The data plane: one thread and one runtime a core, and an acceptor that hands each new connection to the core with
+//! the least to do.
+//!
+//! With a shared listener or `SO_REUSEPORT` the kernel spreads connections by hash, and a few long-lived busy ones may
+//! all sit on one core. One acceptor that knows how busy each core is costs a hand-over a connection, which keep-alive
+//! makes rare, and nothing a request.
+
+mod accept;
+mod choose;
+mod connection;
+mod core;
+mod wire;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use leeward_runtime::{Stage, Tasks};
+use tokio::sync::mpsc;
+
+use crate::shared::Shared;
+
+/// Connections handed to a core that it has not taken yet. It takes them as fast as it polls; beyond this it hangs.
+const HANDED_MAX: usize = 1_024;
+/// Connections that the kernel may hold for the acceptor.
+const BACKLOG: i32 = 4_096;
+
+/// What the acceptor knows of a core.
+#[derive(Default, Debug)]
+pub(crate) struct Load {
+    connections: AtomicUsize,
+    requests: AtomicU64,
+}
+
+impl Load {
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection on its way from the acceptor to a core.
+#[derive(Debug)]
+struct Handed {
+    stream: TcpStream,
+    peer: SocketAddr,
+}
+
+/// A core as the acceptor sees it.
+#[derive(Debug)]
+struct Seat {
+    queue: mpsc::Sender<Handed>,
+    load: Arc<Load>,
+}
+
+/// Takes an address. Nobody can connect yet.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Lets clients connect.
+///
+/// # Errors
+/// When another socket listens on the address already.
+pub(crate) fn listen(socket: socket2::Socket) -> std::io::Result<TcpListener> {
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Starts the cores and the acceptor. They stop in the first stage, and hold it until the requests on their way are
+/// answered, so that the services behind are still there for them.
+///
+/// # Errors
+/// When a thread or a runtime cannot be made.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    listener: TcpListener,
+    tasks: &Tasks,
+) -> std::io::Result<Vec<Arc<Load>>> {
+    let cores = shared.config.cores.or_else(|| std::thread::available_parallelism().ok());
+    let cores = cores.map_or(1, std::num::NonZeroUsize::get);
+    let mut seats = Vec::with_capacity(cores);
+    for number in 0..cores {
+        let (queue, handed) = mpsc::channel(HANDED_MAX);
+        let load = Arc::new(Load::default());
+        let hold = tasks.hold(Stage::Edge, format!("gateway.core-{number}"));
+        core::start(number, Arc::clone(shared), Arc::clone(&load), handed, hold)?;
+        seats.push(Seat { queue, load });
+    }
+    let loads = seats.iter().map(|seat| Arc::clone(&seat.load)).collect();
+    accept::start(Arc::clone(shared), listener, seats, tasks.hold(Stage::Edge, "gateway.accept"))?;
+    Ok(loads)
+}

@@ -1,0 +1,116 @@
+//! The acceptor: one thread that takes connections in and hands them over.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use leeward_runtime::Hold;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::choose::{self, Busy};
+use super::{Handed, Seat};
+use crate::shared::Shared;
+
+/// How often rates are measured, when somebody connects.
+const MEASURE_EVERY: Duration = Duration::from_millis(100);
+/// How much of the earlier rate a measurement keeps.
+const KEEP: f64 = 0.5;
+/// The pause after the process ran out of file descriptors: taking the next one at once would spin.
+const BREATHE: Duration = Duration::from_millis(10);
+
+pub(super) fn start(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    seats: Vec<Seat>,
+    hold: Hold,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("leeward-accept".to_owned()).spawn(move || {
+        runtime.block_on(run(&shared, listener, seats, &hold));
+        drop(hold);
+    })?;
+    Ok(())
+}
+
+async fn run(shared: &Shared, listener: TcpListener, seats: Vec<Seat>, hold: &Hold) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the listener cannot be used"),
+    };
+    let mut rates = Rates::new(seats.len());
+    loop {
+        match hold.stop().or(listener.accept()).await {
+            Some(Ok((stream, peer))) => hand_over(shared, &seats, &mut rates, stream, peer),
+            // The client gave up before it was taken, or descriptors ran out: neither ends the acceptor.
+            Some(Err(error)) => {
+                tracing::debug!(%error, "accept");
+                tokio::time::sleep(BREATHE).await;
+            }
+            None => break,
+        }
+    }
+    shared.draining.store(true, Ordering::Relaxed);
+    // Those that the kernel has accepted already are served too.
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        hand_over(shared, &seats, &mut rates, stream, peer);
+    }
+}
+
+fn hand_over(
+    shared: &Shared,
+    seats: &[Seat],
+    rates: &mut Rates,
+    stream: tokio::net::TcpStream,
+    peer: std::net::SocketAddr,
+) {
+    if shared.connections.load(Ordering::Relaxed) >= shared.config.limits.connections {
+        shared.metrics.connections_refused.inc();
+        return;
+    }
+    let Ok(stream) = stream.into_std() else { return };
+    let seat = &seats[choose::least(&rates.measure(seats))];
+    // Counted here, so that the next choice sees it before the core does.
+    seat.load.connections.fetch_add(1, Ordering::Relaxed);
+    shared.connections.fetch_add(1, Ordering::Relaxed);
+    shared.metrics.connections.inc();
+    if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = seat.queue.try_send(Handed { stream, peer })
+    {
+        seat.load.connections.fetch_sub(1, Ordering::Relaxed);
+        shared.connections.fetch_sub(1, Ordering::Relaxed);
+        shared.metrics.connections.dec();
+        shared.metrics.connections_refused.inc();
+    }
+}
+
+/// Requests a second and core, as a fading average.
+struct Rates {
+    at: tokio::time::Instant,
+    counts: Vec<u64>,
+    rates: Vec<f64>,
+}
+
+impl Rates {
+    fn new(cores: usize) -> Self {
+        Self { at: tokio::time::Instant::now(), counts: vec![0; cores], rates: vec![0.0; cores] }
+    }
+
+    fn measure(&mut self, seats: &[Seat]) -> Vec<Busy> {
+        let passed = self.at.elapsed();
+        if passed >= MEASURE_EVERY {
+            self.at = tokio::time::Instant::now();
+            for ((count, rate), seat) in self.counts.iter_mut().zip(&mut self.rates).zip(seats) {
+                let now = seat.load.requests();
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a count within some seconds fits into an f64"
+                )]
+                let lately = (now - *count) as f64 / passed.as_secs_f64();
+                *rate = *rate * KEEP + lately * (1.0 - KEEP);
+                *count = now;
+            }
+        }
+        let busy = |(seat, rate): (&Seat, &f64)| Busy { connections: seat.load.connections(), rate: *rate };
+        seats.iter().zip(&self.rates).map(busy).collect()
+    }
+}

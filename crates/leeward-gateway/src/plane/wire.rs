@@ -1,0 +1,203 @@
+//! The socket of a client, with a clock on it.
+//!
+//! A client may be idle for a while between requests, must send a head within a short time once it began, and must
+//! take some of the answer in each stretch of time: by amount, so that a byte a second does not count as progress. The
+//! bytes of a head are kept until its request is served (see [`crate::framing`]).
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use crate::config::Limits;
+
+/// What a client must take of an answer in each `write_timeout` while there is more to send.
+const WRITE_BYTES_MIN: usize = 4 * 1024;
+
+/// Where the connection stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Between requests, since then.
+    Idle(Instant),
+    /// A head began to come in then.
+    Head(Instant),
+    /// A request is served; other clocks watch it.
+    Serving,
+}
+
+/// What the request side and the socket side both know.
+#[derive(Debug)]
+pub(super) struct WireState {
+    phase: Cell<Phase>,
+    head: RefCell<Vec<u8>>,
+    head_bytes_max: usize,
+}
+
+impl WireState {
+    /// A request was parsed: what comes in now is not its head.
+    pub(super) fn serving(&self) {
+        self.phase.set(Phase::Serving);
+        self.head.borrow_mut().clear();
+    }
+
+    /// The answer is out.
+    pub(super) fn answered(&self) {
+        self.phase.set(Phase::Idle(Instant::now()));
+        self.head.borrow_mut().clear();
+    }
+
+    /// The bytes of the head that came in last.
+    pub(super) fn with_head<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        look(&self.head.borrow())
+    }
+
+    fn came_in(&self, bytes: &[u8]) {
+        if let Phase::Idle(_) = self.phase.get() {
+            self.phase.set(Phase::Head(Instant::now()));
+        }
+        if self.phase.get() != Phase::Serving {
+            let mut head = self.head.borrow_mut();
+            let room = self.head_bytes_max.saturating_sub(head.len());
+            head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+}
+
+/// The socket.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: TcpStream,
+    state: Rc<WireState>,
+    head_timeout: Duration,
+    idle_timeout: Duration,
+    write_timeout: Duration,
+    read_timer: Pin<Box<Sleep>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes taken by the client since the write timer was set.
+    written: usize,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, limits: &Limits) -> (Self, Rc<WireState>) {
+        let now = Instant::now();
+        // The first head is awaited as one that began: a connection that says nothing is not worth a long wait.
+        let state = Rc::new(WireState {
+            phase: Cell::new(Phase::Head(now)),
+            head: RefCell::default(),
+            head_bytes_max: limits.head_bytes,
+        });
+        let wire = Self {
+            stream,
+            state: Rc::clone(&state),
+            head_timeout: limits.head_timeout,
+            idle_timeout: limits.idle_timeout,
+            write_timeout: limits.write_timeout,
+            read_timer: Box::pin(tokio::time::sleep_until(now + limits.head_timeout)),
+            write_timer: None,
+            written: 0,
+        };
+        (wire, state)
+    }
+
+    /// Pending until the client has been silent for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = match self.state.phase.get() {
+            Phase::Idle(since) => since + self.idle_timeout,
+            Phase::Head(since) => since + self.head_timeout,
+            Phase::Serving => return Poll::Pending,
+        };
+        // A timer that rings early is set again when it does: cheaper than setting it for each request.
+        if due < self.read_timer.deadline() {
+            self.read_timer.as_mut().reset(due);
+        }
+        while self.read_timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            self.read_timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+
+    /// Watches a write that did not go through at once.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        bytes: impl Fn(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Ready(Ok(value)) => {
+                self.written += bytes(&value);
+                if self.written >= WRITE_BYTES_MIN {
+                    self.write_timer = None;
+                }
+                Poll::Ready(Ok(value))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                let timeout = self.write_timeout;
+                let written = &mut self.written;
+                let timer = self.write_timer.get_or_insert_with(|| {
+                    *written = 0;
+                    Box::pin(tokio::time::sleep(timeout))
+                });
+                match timer.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(read) => {
+                self.state.came_in(&buf.filled()[before..]);
+                Poll::Ready(read)
+            }
+            Poll::Pending => self.poll_silence(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, written, |count| *count)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.watch(cx, written, |count| *count)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

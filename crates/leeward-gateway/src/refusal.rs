@@ -1,0 +1,330 @@
+//! What the gateway answers by itself: one value for each reason, and one function that turns it into a response.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::router::Methods;
+
+/// The step of the request's life that answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The message itself: framing, target, host.
+    Parse,
+    /// The canonical path.
+    Path,
+    /// The route table.
+    Route,
+    /// Size limits.
+    Size,
+    /// Rate limits.
+    RateLimit,
+    /// Whose token it is.
+    Authenticate,
+    /// Whether the token was revoked.
+    Revoked,
+    /// What the route's rule allows.
+    Authorise,
+    /// The gateway's own concurrency limit.
+    Shed,
+    /// The deadline of the whole request.
+    Deadline,
+    /// The circuit breaker of the service.
+    Breaker,
+    /// Choosing an endpoint.
+    Balance,
+    /// The call to the service.
+    Upstream,
+}
+
+impl Stage {
+    /// The name in problem documents and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::Path => "path",
+            Self::Route => "route",
+            Self::Size => "size",
+            Self::RateLimit => "rate_limit",
+            Self::Authenticate => "authenticate",
+            Self::Revoked => "revoked",
+            Self::Authorise => "authorise",
+            Self::Shed => "shed",
+            Self::Deadline => "deadline",
+            Self::Breaker => "breaker",
+            Self::Balance => "balance",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// The stable codes. Clients match on these; titles and details are for people.
+pub mod code {
+    /// Two readings of where the message ends.
+    pub const AMBIGUOUS_FRAMING: &str = "ambiguous_framing";
+    /// No `Host`, several, or one that is none.
+    pub const BAD_HOST: &str = "bad_host";
+    /// The target is not a path.
+    pub const BAD_TARGET: &str = "bad_target";
+    /// The path has no canonical form.
+    pub const BAD_PATH: &str = "bad_path";
+    /// No route has this path.
+    pub const NOT_FOUND: &str = "not_found";
+    /// The route has other methods.
+    pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
+    /// The body is larger than the route takes.
+    pub const TOO_LARGE: &str = "payload_too_large";
+    /// The body did not arrive in time.
+    pub const BODY_TIMEOUT: &str = "body_timeout";
+    /// The client broke off its body.
+    pub const BODY_CUT: &str = "body_cut";
+    /// More requests than the limit.
+    pub const RATE_LIMITED: &str = "rate_limited";
+    /// The route needs a user and there is no token.
+    pub const UNAUTHENTICATED: &str = "unauthenticated";
+    /// The token is not one, or not for here.
+    pub const TOKEN_INVALID: &str = "token_invalid";
+    /// The token's time is over.
+    pub const TOKEN_EXPIRED: &str = "token_expired";
+    /// The token was revoked.
+    pub const TOKEN_REVOKED: &str = "token_revoked";
+    /// The keys that tokens are checked with cannot be had now.
+    pub const KEYS_UNAVAILABLE: &str = "keys_unavailable";
+    /// The user may not use this route.
+    pub const FORBIDDEN: &str = "forbidden";
+    /// The gateway is at its concurrency limit.
+    pub const OVERLOADED: &str = "overloaded";
+    /// The deadline passed.
+    pub const DEADLINE_EXCEEDED: &str = "deadline_exceeded";
+    /// The breaker of the service is open.
+    pub const BREAKER_OPEN: &str = "breaker_open";
+    /// No endpoint of the service can take the request, or none could be reached.
+    pub const UNAVAILABLE: &str = "upstream_unavailable";
+    /// The service did not answer in time.
+    pub const UPSTREAM_TIMEOUT: &str = "upstream_timeout";
+    /// The service broke off or answered something that is no HTTP.
+    pub const UPSTREAM_INVALID: &str = "upstream_invalid";
+    /// A fault of the gateway.
+    pub const INTERNAL: &str = "internal";
+
+    /// Every code with the status that it comes with.
+    pub const ALL: &[(&str, u16)] = &[
+        (AMBIGUOUS_FRAMING, 400),
+        (BAD_HOST, 400),
+        (BAD_TARGET, 400),
+        (BAD_PATH, 400),
+        (NOT_FOUND, 404),
+        (METHOD_NOT_ALLOWED, 405),
+        (TOO_LARGE, 413),
+        (BODY_TIMEOUT, 408),
+        (BODY_CUT, 400),
+        (RATE_LIMITED, 429),
+        (UNAUTHENTICATED, 401),
+        (TOKEN_INVALID, 401),
+        (TOKEN_EXPIRED, 401),
+        (TOKEN_REVOKED, 401),
+        (KEYS_UNAVAILABLE, 503),
+        (FORBIDDEN, 403),
+        (OVERLOADED, 503),
+        (DEADLINE_EXCEEDED, 504),
+        (BREAKER_OPEN, 503),
+        (UNAVAILABLE, 503),
+        (UPSTREAM_TIMEOUT, 504),
+        (UPSTREAM_INVALID, 502),
+        (INTERNAL, 500),
+    ];
+}
+
+/// Why the gateway answers by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) stage: Stage,
+    pub(crate) detail: Cow<'static, str>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) allow: Option<Methods>,
+    /// What a trusted caller is told beside the config line.
+    pub(crate) hint: Option<&'static str>,
+    /// The rest of the message cannot be trusted or will not be read: the connection ends with this answer.
+    pub(crate) close: bool,
+}
+
+impl Refusal {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        stage: Stage,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            stage,
+            detail: detail.into(),
+            retry_after: None,
+            allow: None,
+            hint: None,
+            close: false,
+        }
+    }
+
+    pub(crate) fn bad_request(
+        code: &'static str,
+        stage: Stage,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { close: true, ..Self::new(StatusCode::BAD_REQUEST, code, stage, detail) }
+    }
+
+    pub(crate) fn unauthorised(
+        code: &'static str,
+        stage: Stage,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, stage, detail)
+    }
+
+    pub(crate) fn unavailable(
+        code: &'static str,
+        stage: Stage,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, stage, detail).retry_after(Some(DEFAULT_RETRY_AFTER))
+    }
+
+    /// Keeps what is there when nothing better is known.
+    pub(crate) fn retry_after(mut self, after: Option<Duration>) -> Self {
+        self.retry_after = after.or(self.retry_after);
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+/// What a caller is told when nothing better is known: about the time in which a service restarts.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What only a trusted caller sees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Explanation<'a> {
+    /// The configuration line that decided, as `file:line`.
+    pub(crate) origin: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    stage: &'static str,
+    detail: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'static str>,
+}
+
+/// The response for a refusal, with the headers that belong to it. Limits, CORS and ids are added by the caller, as
+/// on every response.
+pub(crate) fn respond(
+    refusal: &Refusal,
+    request_id: &str,
+    explain: Option<Explanation<'_>>,
+) -> Response<Bytes> {
+    let document = Document {
+        r#type: format!("urn:leeward:problem:{}", refusal.code),
+        title: refusal.status.canonical_reason().unwrap_or("Error"),
+        status: refusal.status.as_u16(),
+        code: refusal.code,
+        stage: refusal.stage.as_str(),
+        detail: &refusal.detail,
+        request_id,
+        config: explain.and_then(|explain| explain.origin),
+        hint: explain.and(refusal.hint),
+    };
+    let mut response = Response::new(Bytes::from(serde_json::to_vec(&document).unwrap_or_default()));
+    *response.status_mut() = refusal.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(after) = refusal.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    }
+    if let Some(allow) = refusal.allow
+        && let Ok(value) = HeaderValue::try_from(allow.to_string())
+    {
+        headers.insert(header::ALLOW, value);
+    }
+    if refusal.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, challenge(refusal.code));
+    }
+    if refusal.close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// RFC 6750: no error code when there was no token.
+fn challenge(code: &str) -> HeaderValue {
+    HeaderValue::from_static(match code {
+        code::UNAUTHENTICATED => "Bearer",
+        _ => "Bearer error=\"invalid_token\"",
+    })
+}
+
+/// `Retry-After` knows whole seconds only; rounding down would call the client back too early.
+pub(crate) fn whole_seconds(after: Duration) -> u64 {
+    after.as_secs() + u64::from(after.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn only_a_trusted_caller_sees_the_configuration() {
+        let refusal =
+            Refusal::unavailable(code::BREAKER_OPEN, Stage::Breaker, "the service failed too often")
+                .retry_after(Some(Duration::from_millis(1_200)))
+                .hint("look at the service's health");
+        let plain = respond(&refusal, "r1", None);
+        let body: serde_json::Value = serde_json::from_slice(plain.body()).unwrap();
+        assert_eq!(body["code"], "breaker_open");
+        assert_eq!(body["stage"], "breaker");
+        assert_eq!(body["request_id"], "r1");
+        assert!(body.get("hint").is_none() && body.get("config").is_none());
+        assert_eq!(plain.headers()["retry-after"], "2");
+
+        let told = respond(&refusal, "r1", Some(Explanation { origin: Some("leeward.yaml:7") }));
+        let body: serde_json::Value = serde_json::from_slice(told.body()).unwrap();
+        assert_eq!((body["config"].as_str(), body["hint"].is_string()), (Some("leeward.yaml:7"), true));
+    }
+
+    #[test]
+    fn a_missing_token_is_challenged_without_an_error() {
+        let none = Refusal::unauthorised(code::UNAUTHENTICATED, Stage::Authenticate, "");
+        assert_eq!(respond(&none, "", None).headers()["www-authenticate"], "Bearer");
+        let bad = Refusal::unauthorised(code::TOKEN_EXPIRED, Stage::Authenticate, "");
+        assert_eq!(respond(&bad, "", None).headers()["www-authenticate"], "Bearer error=\"invalid_token\"");
+    }
+
+    #[test]
+    fn codes_are_unique() {
+        let mut codes: Vec<&str> = code::ALL.iter().map(|(code, _)| *code).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), code::ALL.len());
+    }
+}

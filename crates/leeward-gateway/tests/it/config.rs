@@ -1,0 +1,102 @@
+//! Configuration: the shortest, the longest, the wrong.
+
+use leeward_gateway::{Config, Gateway};
+use leeward_runtime::{Env, Tasks};
+
+use crate::rig::{Rig, Upstream};
+
+#[tokio::test]
+async fn six_lines_are_a_gateway() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let yaml = format!(
+        "listen: 127.0.0.1:8080\nroutes:\n  - path: /api\n    service: {}\n  - path: /shop\n    service: {}\n",
+        one.url(),
+        two.url()
+    );
+    assert_eq!(yaml.lines().count(), 6);
+    let rig = Rig::start(&yaml).await;
+    assert_eq!(rig.get("/api/a").await.status, 200);
+    assert_eq!(rig.get("/shop").await.status, 200);
+    assert_eq!((one.hits(), two.hits()), (1, 1));
+}
+
+const FULL: &str = include_str!("config/full.yaml");
+
+fn env() -> Env {
+    Env::from_pairs([("LEEWARD_ADMIN_TOKEN", "secret-text")])
+}
+
+#[test]
+fn what_is_printed_parses_back_to_the_same() {
+    for text in [FULL, "routes:\n  - {path: /, service: \"http://127.0.0.1:1\"}\n"] {
+        let config = Config::parse("full.yaml", text, &env()).unwrap_or_else(|error| panic!("{error}"));
+        let printed = config.to_yaml();
+        assert!(!printed.contains("secret-text"));
+        let again = Config::parse("printed.yaml", &printed, &env())
+            .unwrap_or_else(|error| panic!("{error}\n{printed}"));
+        assert_eq!(again.to_yaml(), printed);
+    }
+}
+
+#[test]
+fn all_values_in_force_are_printed() {
+    let printed = Config::parse("full.yaml", FULL, &env()).unwrap().to_yaml();
+    assert_eq!(printed, include_str!("config/full.printed.yaml"), "\n{printed}");
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_their_place() {
+    let error =
+        Config::parse("leeward.yaml", include_str!("config/wrong.yaml"), &Env::default()).unwrap_err();
+    let report = format!("{error}\n");
+    assert_eq!(report, include_str!("config/wrong.report"), "\n{report}");
+}
+
+#[test]
+fn an_open_admin_api_needs_a_token() {
+    let text = "admin: {listen: \"0.0.0.0:9900\"}\nroutes: [{path: /, service: \"http://a:1\"}]";
+    let error = Config::parse("a.yaml", text, &Env::default()).unwrap_err().to_string();
+    assert!(error.contains("a.yaml:1:17: admin.listen: `0.0.0.0:9900` is not a loopback address"), "{error}");
+}
+
+#[test]
+fn every_page_with_credentials_is_refused() {
+    let text = "cors: {origins: \"*\", credentials: true}\nroutes: [{path: /, service: \"http://a:1\"}]";
+    let error = Config::parse("a.yaml", text, &Env::default()).unwrap_err().to_string();
+    assert!(error.contains("any page could act as the user"), "{error}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let env = Env::from_pairs([("LEEWARD_LISTEN", "127.0.0.1:9"), ("LEEWARD_ADMIN_LISTEN", "127.0.0.1:10")]);
+    let config = Config::parse("a.yaml", "routes: [{path: /, service: \"http://a:1\"}]", &env).unwrap();
+    assert_eq!((config.listen.port(), config.admin.listen.port()), (9, 10));
+}
+
+#[tokio::test]
+async fn a_taken_port_is_one_line_that_says_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = crate::rig::parse("routes: [{path: /, service: \"http://127.0.0.1:1\"}]");
+    config.listen = taken.local_addr().unwrap();
+    let error = Gateway::builder(config).start(&Tasks::new()).await.unwrap_err().to_string();
+    assert!(error.contains(&taken.local_addr().unwrap().to_string()) && error.contains("in use"), "{error}");
+    assert_eq!(error.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_is_nowhere_is_named() {
+    let config = crate::rig::parse("services: {orders: {}}\nroutes: [{path: /, service: orders}]");
+    let error = Gateway::builder(config).start(&Tasks::new()).await.unwrap_err().to_string();
+    assert!(error.contains("`orders` has no endpoints"), "{error}");
+}
+
+#[test]
+fn the_shops_own_configuration_is_right() {
+    let text = include_str!("../../../../leeward.yaml");
+    let config =
+        Config::parse("leeward.yaml", text, &Env::default()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(config.routes.len() > 10);
+    let printed = config.to_yaml();
+    Config::parse("printed.yaml", &printed, &Env::default())
+        .unwrap_or_else(|error| panic!("{error}\n{printed}"));
+}

@@ -1,0 +1,16 @@
+//! The gateway over real sockets, in front of real services.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod admin;
+mod config;
+mod cors;
+mod drain;
+mod framing;
+mod health;
+mod identity;
+mod limits;
+mod outbound;
+mod revocation;
+mod rig;
+mod routing;
+mod stale;

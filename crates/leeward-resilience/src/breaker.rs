@@ -1,0 +1,226 @@
+//! The circuit breaker: stops calling an upstream that fails, and lets it recover gently.
+//!
+//! **Rule.** Closed: calls pass and are counted. It opens when at least `minimum_calls` ended within `window` and the
+//! share of failures reaches `failure_rate`, or when `consecutive_failures` failed in a row. Open: calls are rejected for
+//! the break, which grows with every break in a row and honours the upstream's `Retry-After`. Then half-open: one probe
+//! passes; each success admits one more at a time, and after `probes` successes it closes. One failed probe opens it
+//! again, for longer.
+//!
+//! **Permits.** A call that passes holds a [`Permit`], which ends in exactly one outcome. Dropping it means that the call
+//! was cancelled: it counts as a failure when it had lasted `abandoned_after` or longer, so that a timeout outside of the
+//! breaker does not blind it, and is neutral otherwise. A permit carries the generation of the state that gave it;
+//! what comes in late from an earlier state changes nothing.
+//!
+//! **Cost.** A closed breaker admits with one atomic load; recording takes a short lock and touches one bucket.
+//!
+//! Trade-off: the window is ten buckets, so it forgets in tenths of its length.
+
+mod config;
+mod core;
+mod layer;
+mod permit;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+pub use self::config::Breaker;
+pub use self::layer::{BreakerFuture, BreakerLayer, BreakerService};
+pub use self::permit::Permit;
+
+use self::core::{Core, Ticket};
+use crate::config::ConfigErrors;
+use crate::observe::{Event, Observer};
+use crate::outcome::Rejected;
+use crate::random::{FastRng, Rng};
+use crate::time::{Clock, Instant, TokioClock};
+
+/// The policy's name in rejections, metrics and `explain()`.
+pub const NAME: &str = "breaker";
+
+/// The state of a breaker as it is seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Calls pass.
+    Closed,
+    /// Calls are rejected until the break ends.
+    Open,
+    /// A few probes pass.
+    HalfOpen,
+    /// Held open by an operator.
+    ForcedOpen,
+    /// Held closed by an operator: calls pass whatever happens.
+    ForcedClosed,
+}
+
+impl State {
+    /// The name in metrics and pages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::ForcedOpen => "forced-open",
+            Self::ForcedClosed => "forced-closed",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A circuit breaker. Clones share its state.
+#[derive(Clone)]
+pub struct CircuitBreaker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: Arc<str>,
+    /// `generation << 1 | 1` while calls pass freely, else `generation << 1`. Written under the lock of `core`.
+    gate: AtomicU64,
+    core: Mutex<Core>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl CircuitBreaker {
+    /// A closed breaker on tokio time.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn new(name: impl Into<Arc<str>>, config: Breaker) -> Result<Self, ConfigErrors> {
+        Self::with(name, config, Arc::new(TokioClock), Arc::new(FastRng::from_entropy()), None)
+    }
+
+    /// A closed breaker with its own clock, randomness and observer.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn with(
+        name: impl Into<Arc<str>>,
+        config: Breaker,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ConfigErrors> {
+        config.validate()?;
+        let core = Core::new(config, clock.now());
+        let gate = AtomicU64::new(core.gate());
+        let shared = Shared { name: name.into(), gate, core: Mutex::new(core), clock, rng, observer };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn config(&self) -> Breaker {
+        self.shared.core.lock().config().clone()
+    }
+
+    /// Asks to make a call at `now`.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the breaker is open, or half-open with all its probes on their way. It says when to come back.
+    pub fn acquire(&self, now: Instant) -> Result<Permit, Rejected> {
+        let gate = self.shared.gate.load(Ordering::Acquire);
+        let ticket = if gate & 1 == 1 {
+            Ticket { generation: gate >> 1, started: now }
+        } else {
+            self.shared.change(|core| core.acquire(now, &*self.shared.rng))?
+        };
+        Ok(Permit::new(Arc::clone(&self.shared), ticket))
+    }
+
+    /// The state at `now`. An open breaker whose break is over is half-open.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> State {
+        self.shared.core.lock().state(now)
+    }
+
+    /// How long calls are still rejected at `now`; `None` when one would pass (or be a probe).
+    #[must_use]
+    pub fn retry_after(&self, now: Instant) -> Option<Duration> {
+        if self.shared.gate.load(Ordering::Acquire) & 1 == 1 {
+            return None;
+        }
+        self.shared.core.lock().retry_after(now)
+    }
+
+    /// Rejects every call until [`reset`](Self::reset) or [`force_closed`](Self::force_closed).
+    pub fn force_open(&self) {
+        self.shared.change(|core| core.force(true));
+    }
+
+    /// Lets every call pass until [`reset`](Self::reset) or [`force_open`](Self::force_open).
+    pub fn force_closed(&self) {
+        self.shared.change(|core| core.force(false));
+    }
+
+    /// Back to closed, with an empty window, and no memory of earlier breaks.
+    pub fn reset(&self) {
+        let now = self.shared.clock.now();
+        self.shared.change(|core| core.reset(now));
+    }
+
+    /// Puts other options into force. State, permits and, unless its length changes, the window are kept.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: Breaker) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        let now = self.shared.clock.now();
+        self.shared.change(|core| core.reconfigure(config, now));
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Runs `step` on the core, publishes the gate, and tells the observer what changed after the lock is free.
+    fn change<T>(&self, step: impl FnOnce(&mut Core) -> T) -> T {
+        let (result, changed) = {
+            let mut core = self.core.lock();
+            let before = core.phase_state();
+            let result = step(&mut core);
+            let after = core.phase_state();
+            let gate = core.gate();
+            if self.gate.load(Ordering::Relaxed) != gate {
+                self.gate.store(gate, Ordering::Release);
+            }
+            (result, (before != after).then_some((before, after)))
+        };
+        if let (Some((from, to)), Some(observer)) = (changed, &self.observer) {
+            observer.observe(&self.name, &Event::BreakerChanged { from, to });
+        }
+        result
+    }
+}
+
+impl fmt::Debug for CircuitBreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.core.lock().phase_state();
+        f.debug_struct("CircuitBreaker")
+            .field("name", &self.name)
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

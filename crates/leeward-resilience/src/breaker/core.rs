@@ -1,0 +1,257 @@
+//! The pure state machine of the breaker: (state, input, now, randomness) to state.
+
+use std::time::Duration;
+
+use super::{Breaker, NAME, State};
+use crate::outcome::{Reason, Rejected};
+use crate::random::Rng;
+use crate::time::Instant;
+use crate::window::Window;
+
+/// What a permit carries: who gave it, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) generation: u64,
+    pub(super) started: Instant,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Success,
+    Failure { retry_after: Option<Duration> },
+    Ignored,
+    Cancelled,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Closed { since: Instant },
+    Open { until: Instant, reason: Reason },
+    HalfOpen { in_flight: u32, successes: u32, progress_at: Instant, reason: Reason },
+    ForcedOpen,
+    ForcedClosed,
+}
+
+/// At most this share of a break is added to it.
+const JITTER: f64 = 0.25;
+
+#[derive(Debug)]
+pub(super) struct Core {
+    config: Breaker,
+    /// Grows with every change of phase; the outcome of a ticket with another one is ignored.
+    generation: u64,
+    phase: Phase,
+    window: Window,
+    consecutive: u32,
+    /// Breaks without a healthy window between them.
+    breaks: u32,
+    /// The latest `Retry-After` that an upstream named.
+    not_before: Instant,
+}
+
+impl Core {
+    pub(super) fn new(config: Breaker, now: Instant) -> Self {
+        let window = Window::new(config.window, now);
+        let phase = Phase::Closed { since: now };
+        Self { config, generation: 0, phase, window, consecutive: 0, breaks: 0, not_before: Instant::ZERO }
+    }
+
+    pub(super) const fn config(&self) -> &Breaker {
+        &self.config
+    }
+
+    pub(super) fn gate(&self) -> u64 {
+        let freely = matches!(self.phase, Phase::Closed { .. } | Phase::ForcedClosed);
+        (self.generation << 1) | u64::from(freely)
+    }
+
+    pub(super) fn acquire(&mut self, now: Instant, rng: &dyn Rng) -> Result<Ticket, Rejected> {
+        self.end_break(now);
+        self.end_probation(now, rng);
+        match &mut self.phase {
+            Phase::Closed { .. } | Phase::ForcedClosed => {}
+            Phase::HalfOpen { in_flight, successes, progress_at, .. } => {
+                if *in_flight > (*successes).min(self.config.probes.get() - 1) {
+                    let in_flight = *in_flight;
+                    return Err(self.reject(now, Reason::Probing { in_flight }));
+                }
+                *in_flight += 1;
+                *progress_at = now;
+            }
+            Phase::Open { reason, .. } => {
+                let reason = *reason;
+                return Err(self.reject(now, reason));
+            }
+            Phase::ForcedOpen => return Err(self.reject(now, Reason::ForcedOpen)),
+        }
+        Ok(Ticket { generation: self.generation, started: now })
+    }
+
+    pub(super) fn record(&mut self, ticket: Ticket, outcome: Outcome, now: Instant, rng: &dyn Rng) {
+        if ticket.generation != self.generation {
+            return;
+        }
+        let outcome = match outcome {
+            Outcome::Cancelled
+                if now.saturating_duration_since(ticket.started) >= self.config.abandoned_after =>
+            {
+                Outcome::Failure { retry_after: None }
+            }
+            other => other,
+        };
+        if let Outcome::Failure { retry_after: Some(after) } = outcome {
+            self.not_before = self.not_before.max(now + after.min(self.config.break_max));
+        }
+        match self.phase {
+            Phase::Closed { .. } => self.record_closed(outcome, now, rng),
+            Phase::HalfOpen { .. } => self.record_probe(outcome, now, rng),
+            Phase::Open { .. } | Phase::ForcedOpen | Phase::ForcedClosed => {}
+        }
+    }
+
+    fn record_closed(&mut self, outcome: Outcome, now: Instant, rng: &dyn Rng) {
+        let counts = match outcome {
+            Outcome::Success => {
+                self.consecutive = 0;
+                self.window.hit(now)
+            }
+            Outcome::Failure { .. } => {
+                self.consecutive = self.consecutive.saturating_add(1);
+                self.window.miss(now)
+            }
+            Outcome::Ignored | Outcome::Cancelled => return,
+        };
+        let calls = counts.hits.saturating_add(counts.misses);
+        let by_rate = calls >= self.config.minimum_calls.get()
+            && f64::from(counts.misses) >= self.config.failure_rate * f64::from(calls);
+        let in_a_row = self.config.consecutive_failures.is_some_and(|limit| self.consecutive >= limit.get());
+        if by_rate || in_a_row {
+            self.open(
+                Reason::Open { failures: counts.misses, calls, consecutive: self.consecutive },
+                now,
+                rng,
+            );
+        }
+    }
+
+    fn record_probe(&mut self, outcome: Outcome, now: Instant, rng: &dyn Rng) {
+        let Phase::HalfOpen { in_flight, successes, progress_at, reason } = &mut self.phase else { return };
+        *in_flight = in_flight.saturating_sub(1);
+        match outcome {
+            Outcome::Success => {
+                *successes += 1;
+                *progress_at = now;
+                if *successes >= self.config.probes.get() {
+                    self.close(now);
+                }
+            }
+            Outcome::Failure { .. } => {
+                let reason = *reason;
+                self.open(reason, now, rng);
+            }
+            Outcome::Ignored | Outcome::Cancelled => *progress_at = now,
+        }
+    }
+
+    /// Open to half-open, once the break is over.
+    fn end_break(&mut self, now: Instant) {
+        if let Phase::Open { until, reason } = self.phase
+            && now >= until
+        {
+            self.enter(Phase::HalfOpen { in_flight: 0, successes: 0, progress_at: now, reason });
+        }
+    }
+
+    /// Half-open to open, once the probes had their time.
+    fn end_probation(&mut self, now: Instant, rng: &dyn Rng) {
+        if let Phase::HalfOpen { in_flight, successes, progress_at, reason } = self.phase
+            && in_flight > successes.min(self.config.probes.get() - 1)
+            && now.saturating_duration_since(progress_at) >= self.config.probation
+        {
+            self.open(reason, now, rng);
+        }
+    }
+
+    fn open(&mut self, reason: Reason, now: Instant, rng: &dyn Rng) {
+        if let Phase::Closed { since } = self.phase
+            && now.saturating_duration_since(since) >= self.config.window
+        {
+            self.breaks = 0;
+        }
+        let exponent = i32::try_from(self.breaks).unwrap_or(i32::MAX);
+        self.breaks = self.breaks.saturating_add(1);
+        // Infinity is fine: the minimum caps it.
+        let grown = self.config.break_initial.as_secs_f64() * self.config.break_growth.powi(exponent);
+        let longest = self.config.break_max.as_secs_f64();
+        let jittered = (grown * (1.0 + JITTER * rng.unit_f64())).min(longest);
+        let until = (now + Duration::from_secs_f64(jittered)).max(self.not_before);
+        self.enter(Phase::Open { until, reason });
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.window = Window::new(self.config.window, now);
+        self.consecutive = 0;
+        self.enter(Phase::Closed { since: now });
+    }
+
+    pub(super) fn force(&mut self, open: bool) {
+        self.enter(if open { Phase::ForcedOpen } else { Phase::ForcedClosed });
+    }
+
+    pub(super) fn reset(&mut self, now: Instant) {
+        self.breaks = 0;
+        self.not_before = Instant::ZERO;
+        self.close(now);
+    }
+
+    pub(super) fn reconfigure(&mut self, config: Breaker, now: Instant) {
+        if config.window != self.config.window {
+            self.window = Window::new(config.window, now);
+        }
+        self.config = config;
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.generation += 1;
+        self.phase = phase;
+    }
+
+    fn reject(&self, now: Instant, reason: Reason) -> Rejected {
+        Rejected { policy: NAME, reason, retry_after: self.retry_after(now) }
+    }
+
+    pub(super) fn retry_after(&self, now: Instant) -> Option<Duration> {
+        match self.phase {
+            Phase::Open { until, .. } if now < until => Some(until.saturating_duration_since(now)),
+            // Whoever comes while the probes run is best told to wait for about as long as a first break.
+            Phase::HalfOpen { in_flight, successes, .. }
+                if in_flight > successes.min(self.config.probes.get() - 1) =>
+            {
+                Some(self.config.break_initial.min(Duration::from_secs(1)))
+            }
+            Phase::ForcedOpen => Some(self.config.break_max),
+            _ => None,
+        }
+    }
+
+    pub(super) fn state(&self, now: Instant) -> State {
+        match self.phase {
+            Phase::Open { until, .. } if now >= until => State::HalfOpen,
+            _ => self.phase_state(),
+        }
+    }
+
+    pub(super) fn phase_state(&self) -> State {
+        match self.phase {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { .. } => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::ForcedOpen => State::ForcedOpen,
+            Phase::ForcedClosed => State::ForcedClosed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The resilience policies of Leeward: circuit breaker, retry with budget, timeout and deadline, concurrency limit, rate
+//! limit, and one [`Pipeline`] that puts them into their one order.
+//!
+//! Each policy has the same shape: options with documented defaults, a pure core that takes `now`, a cheap handle whose
+//! clones share the state, and a tower layer. It is not an HTTP client, it chooses no endpoint, and it never decides what
+//! an answer means: the caller classifies ([`Class`]).
+//!
+//! ```
+//! use std::time::Duration;
+//! use leeward_resilience::{Breaker, Call, Class, Error, Pipeline, Retry};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pipeline = Pipeline::builder("payments")
+//!     .deadline(Duration::from_secs(2))
+//!     .attempt_timeout(Duration::from_millis(500))
+//!     .retry(Retry::default())
+//!     .breaker(Breaker::default())
+//!     .build()?;
+//! let answer: Result<u32, Error<std::io::Error>> = pipeline
+//!     .call(Call::REPLAYABLE, async |attempt| Ok(attempt.number), |answer| match answer {
+//!         Ok(_) => Class::Success,
+//!         Err(_) => Class::RETRYABLE,
+//!     })
+//!     .await;
+//! assert_eq!(answer?, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Invariants:
+//! - A permit is linear: taken, then exactly one of success, failure, ignored, or, when it is dropped, cancelled. It carries
+//!   the generation of the state that gave it; a stale outcome changes nothing.
+//! - A rejection by one of these policies is never retried, and nothing was sent.
+//! - Nothing is started, neither an attempt nor a wait, that could not end before the deadline, and a deadline always exists.
+//! - State is shared by all clones of a handle or a layer. Every queue, window and key set is bounded.
+//! - The path of a call takes no async lock and does not allocate.
+
+pub mod breaker;
+pub mod concurrency;
+pub mod config;
+pub mod deadline;
+pub mod observe;
+pub mod outcome;
+pub mod pipeline;
+pub mod random;
+pub mod rate;
+pub mod retry;
+pub mod time;
+pub mod timeout;
+mod window;
+
+pub use breaker::{Breaker, CircuitBreaker};
+pub use concurrency::{Concurrency, ConcurrencyLimit};
+pub use config::{ConfigErrors, Mistake};
+pub use deadline::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline};
+pub use observe::{Event, Observer};
+pub use outcome::{Class, Error, Reason, Rejected};
+pub use pipeline::{Attempt, Call, Pipeline};
+pub use random::{FastRng, Rng};
+pub use rate::{Decision, KeyedRateLimiter, RateLimit, RateLimiter};
+pub use retry::{Budget, Retry, RetryBudget};
+pub use time::{Clock, Instant, ManualClock, TokioClock};

@@ -1,0 +1,223 @@
+//! What a policy learns about a call: its [`Class`], and what it says when it refuses one or gives up.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What an answer means to the policies. The caller of a pipeline classifies: only it knows what a 404 or a decline means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The upstream did its work. A business refusal (declined card, not found) is a success here.
+    Success,
+    /// The upstream failed: counts for breaker and outlier ejection.
+    Failure {
+        /// Whether the same call may succeed when it is sent again, provided that the call may be repeated at all.
+        retryable: bool,
+        /// The upstream's own `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// Says nothing about the upstream: the caller's mistake, or a rejection by one of our own policies.
+    Ignored,
+}
+
+impl Class {
+    /// A failure that a retry can help against.
+    pub const RETRYABLE: Self = Self::Failure { retryable: true, retry_after: None };
+    /// A failure that a retry cannot help against.
+    pub const PERMANENT: Self = Self::Failure { retryable: false, retry_after: None };
+
+    /// The class of an HTTP status as HTTP itself defines it: 502, 503, 504 and 429 are retryable failures, other 5xx
+    /// permanent ones, the rest successes.
+    #[must_use]
+    pub const fn of_http_status(status: u16, retry_after: Option<Duration>) -> Self {
+        match status {
+            429 | 502..=504 => Self::Failure { retryable: true, retry_after },
+            500..=599 => Self::Failure { retryable: false, retry_after },
+            _ => Self::Success,
+        }
+    }
+}
+
+/// A call that a policy refused before it was sent. Nothing happened at the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The policy: one of the `NAME` constants of the policy modules.
+    pub policy: &'static str,
+    /// Why, with the numbers that decided.
+    pub reason: Reason,
+    /// When it is worth trying again; `None` when waiting does not help.
+    pub retry_after: Option<Duration>,
+}
+
+/// Why a policy refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The breaker is open: so many of the calls in its window had failed when it opened.
+    Open {
+        /// Failures in the window.
+        failures: u32,
+        /// Successes and failures in the window.
+        calls: u32,
+        /// Failures in a row.
+        consecutive: u32,
+    },
+    /// The breaker is half-open and all its probes are on their way.
+    Probing {
+        /// How many.
+        in_flight: u32,
+    },
+    /// An operator holds the breaker open.
+    ForcedOpen,
+    /// All permits are taken and the queue is full.
+    QueueFull {
+        /// Calls at a time.
+        limit: u32,
+        /// Places in the queue.
+        queue: u32,
+    },
+    /// No permit came free in time.
+    WaitedTooLong {
+        /// The time in the queue.
+        waited: Duration,
+    },
+    /// More than so many calls in a period.
+    RateExceeded {
+        /// Calls a period.
+        limit: u32,
+    },
+    /// The upstream has no endpoints.
+    NoEndpoint,
+    /// Every endpoint of the upstream has as many calls on their way as it may have.
+    EndpointsBusy {
+        /// Calls at a time for each endpoint.
+        limit: u32,
+    },
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rejected by {}: {}", self.policy, self.reason)?;
+        match self.retry_after {
+            Some(after) => write!(f, "; try again in {after:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { failures, calls, consecutive } => {
+                write!(f, "open after {failures} failures of {calls} calls, {consecutive} in a row")
+            }
+            Self::Probing { in_flight } => write!(f, "half-open with {in_flight} probes on their way"),
+            Self::ForcedOpen => f.write_str("held open by an operator"),
+            Self::QueueFull { limit, queue } => write!(f, "{limit} calls on their way and {queue} waiting"),
+            Self::WaitedTooLong { waited } => write!(f, "no permit within {waited:?}"),
+            Self::RateExceeded { limit } => write!(f, "more than {limit} calls a period"),
+            Self::NoEndpoint => f.write_str("the upstream has no endpoints"),
+            Self::EndpointsBusy { limit } => write!(f, "every endpoint has {limit} calls on their way"),
+        }
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+/// How a call ended without an answer, or with an error of its own. Exhaustive on purpose: each case needs another reaction.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error<E> {
+    /// One of our own policies refused the call and it was not sent. The same target must not be retried.
+    #[error(transparent)]
+    Rejected(Rejected),
+    /// The last attempt took longer than the attempt timeout. It may have been executed.
+    #[error("no answer within {after:?}")]
+    Timeout {
+        /// The attempt timeout.
+        after: Duration,
+    },
+    /// The caller's deadline passed. When `attempts` is not 0, the call may have been executed.
+    #[error("deadline exceeded after {attempts} attempts")]
+    DeadlineExceeded {
+        /// Attempts that were started.
+        attempts: u32,
+        /// The error of the attempt before the one that the deadline cut short.
+        last: Option<E>,
+    },
+    /// The call's own error, from the last attempt that had one.
+    #[error(transparent)]
+    Inner(E),
+}
+
+impl<E> Error<E> {
+    /// Whether the upstream cannot have seen the call.
+    #[must_use]
+    pub const fn not_sent(&self) -> bool {
+        matches!(self, Self::Rejected(_) | Self::DeadlineExceeded { attempts: 0, .. })
+    }
+
+    /// When it is worth trying again, if a policy knows.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(rejected) => rejected.retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl<E> Error<Error<E>> {
+    /// One level for two: for stacks of tower layers, each of which adds one.
+    #[must_use]
+    pub fn flatten(self) -> Error<E> {
+        match self {
+            Self::Inner(inner) => inner,
+            Self::Rejected(rejected) => Error::Rejected(rejected),
+            Self::Timeout { after } => Error::Timeout { after },
+            Self::DeadlineExceeded { attempts, last } => Error::DeadlineExceeded {
+                attempts,
+                last: last.and_then(|error| match error {
+                    Error::Inner(inner) => Some(inner),
+                    _ => None,
+                }),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_names_its_numbers() {
+        let rejected = Rejected {
+            policy: "breaker",
+            reason: Reason::Open { failures: 11, calls: 20, consecutive: 3 },
+            retry_after: Some(Duration::from_secs(5)),
+        };
+        assert_eq!(
+            rejected.to_string(),
+            "rejected by breaker: open after 11 failures of 20 calls, 3 in a row; try again in 5s"
+        );
+    }
+
+    #[test]
+    fn only_what_never_left_counts_as_not_sent() {
+        type Inner = Error<std::io::Error>;
+        assert!(Inner::DeadlineExceeded { attempts: 0, last: None }.not_sent());
+        assert!(!Inner::DeadlineExceeded { attempts: 1, last: None }.not_sent());
+        assert!(!Inner::Timeout { after: Duration::from_secs(1) }.not_sent());
+    }
+
+    #[test]
+    fn http_statuses() {
+        assert_eq!(Class::of_http_status(404, None), Class::Success);
+        assert_eq!(Class::of_http_status(503, None), Class::RETRYABLE);
+        assert_eq!(Class::of_http_status(500, None), Class::PERMANENT);
+        let patient = Some(Duration::from_secs(2));
+        assert_eq!(
+            Class::of_http_status(429, patient),
+            Class::Failure { retryable: true, retry_after: patient }
+        );
+    }
+}

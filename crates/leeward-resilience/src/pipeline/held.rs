@@ -1,0 +1,49 @@
+//! An answer with the permits that it still holds.
+
+use std::sync::Arc;
+
+use crate::breaker;
+use crate::concurrency;
+use crate::outcome::Class;
+use crate::time::Clock;
+
+/// The permits of a call whose answer is still coming in. Dropping it means that the call was cancelled.
+#[derive(Debug)]
+#[must_use = "dropping a guard records the call as cancelled"]
+pub struct Guard {
+    pub(super) breaker: Option<breaker::Permit>,
+    pub(super) _concurrency: Option<concurrency::Permit>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Guard {
+    /// Ends the call: its body came to the end, or broke off.
+    pub fn record(self, class: Class) {
+        if let Some(permit) = self.breaker {
+            permit.record(class, self.clock.now());
+        }
+    }
+}
+
+/// An answer that holds on to its permits, or to none when it was classified as a failure.
+#[derive(Debug)]
+pub struct Held<T> {
+    pub(super) value: T,
+    pub(super) guard: Option<Guard>,
+}
+
+impl<T> Held<T> {
+    /// The answer, complete: the call was a success.
+    pub fn finish(self) -> T {
+        if let Some(guard) = self.guard {
+            guard.record(Class::Success);
+        }
+        self.value
+    }
+
+    /// The answer, and the guard to hold until its end.
+    #[must_use]
+    pub fn into_parts(self) -> (T, Option<Guard>) {
+        (self.value, self.guard)
+    }
+}

@@ -1,0 +1,160 @@
+//! Retry: sends a failed call again, rarely enough not to make an outage worse.
+//!
+//! **Rule.** A failure that a retry can help against is sent again after a random wait in `0 ..= min(backoff_max,
+//! backoff_base * 2^(n-1))` (full jitter: AWS Architecture Blog, "Exponential backoff and jitter"). An upstream's
+//! `Retry-After` is waited for in full, and the jitter comes on top. Nothing is sent again when
+//! - the call may not be repeated (not idempotent, or its body is gone),
+//! - it already is a retry of somebody further out: layers must not multiply,
+//! - the answer is a rejection by one of our own policies, or will be, since the breaker is open,
+//! - the wait, and `attempt_min` after it, do not fit before the deadline,
+//! - or the [`RetryBudget`] is spent. Then the last real answer is the answer.
+//!
+//! The budget is what keeps an outage from becoming a retry storm: see [`RetryBudget`].
+
+mod budget;
+mod layer;
+
+use std::time::Duration;
+
+pub use self::budget::{Budget, RetryBudget};
+pub use self::layer::{RetryLayer, RetryService};
+
+use crate::config::ConfigErrors;
+use crate::deadline::Deadline;
+use crate::outcome::Class;
+use crate::random::Rng;
+use crate::time::Instant;
+
+/// The policy's name in metrics and `explain()`.
+pub const NAME: &str = "retry";
+
+/// Options of the retry policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Attempts after the first, 0 ..= 10. Default 2: the third hardly ever helps where two did not.
+    pub max_retries: u32,
+    /// Ceiling of the wait before the first retry, doubled for each one more. Default 25 ms.
+    pub backoff_base: Duration,
+    /// Ceiling of any wait. Default 250 ms.
+    pub backoff_max: Duration,
+    /// An upstream that asks for more patience than that is not retried. Default 5 s.
+    pub retry_after_max: Duration,
+    /// An attempt that would have less than that until the deadline is not started. Default 5 ms.
+    pub attempt_min: Duration,
+    /// What all the calls together may spend on retries. On by default.
+    pub budget: Budget,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_retries: 2,
+            backoff_base: Duration::from_millis(25),
+            backoff_max: Duration::from_millis(250),
+            retry_after_max: Duration::from_secs(5),
+            attempt_min: Duration::from_millis(5),
+            budget: Budget::default(),
+        }
+    }
+}
+
+/// Doubling stops here: 2^20 times the base is beyond any ceiling.
+const DOUBLINGS_MAX: u32 = 20;
+
+impl Retry {
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// All the options outside their range.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        errors.check(self.max_retries <= 10, "retry.max_retries", self.max_retries, "0 to 10");
+        let base_ok = !self.backoff_base.is_zero() && self.backoff_base <= self.backoff_max;
+        errors.check(base_ok, "retry.backoff_base", self.backoff_base, "more than 0, at most backoff_max");
+        let max_ok = self.backoff_max <= Duration::from_secs(60);
+        errors.check(max_ok, "retry.backoff_max", self.backoff_max, "at most 60s");
+        errors.merge(self.budget.validate());
+        errors.finish()
+    }
+
+    /// The wait before retry `number` (from 1), for one draw of a random number in `0.0 .. 1.0`.
+    #[must_use]
+    pub fn backoff(&self, number: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
+        let doublings = number.saturating_sub(1).min(DOUBLINGS_MAX);
+        let ceiling = self.backoff_base.saturating_mul(1 << doublings).min(self.backoff_max);
+        retry_after.unwrap_or_default() + ceiling.mul_f64(draw)
+    }
+
+    /// The wait before the next attempt after `done` retries, or `None` when this failure is final. The budget is not
+    /// asked: that comes last, so that only a retry that would happen draws on it.
+    pub(crate) fn next(
+        &self,
+        class: Class,
+        done: u32,
+        now: Instant,
+        deadline: Deadline,
+        rng: &dyn Rng,
+    ) -> Option<Duration> {
+        let Class::Failure { retryable: true, retry_after } = class else { return None };
+        if done >= self.max_retries || retry_after.is_some_and(|after| after > self.retry_after_max) {
+            return None;
+        }
+        let delay = self.backoff(done + 1, retry_after, rng.unit_f64());
+        (delay + self.attempt_min < deadline.remaining(now)).then_some(delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::FastRng;
+
+    const NOW: Instant = Instant::from_nanos(9_000_000_000);
+
+    proptest! {
+        #[test]
+        fn a_backoff_is_jittered_below_its_ceiling(number in 1_u32..200, draw in 0.0_f64..1.0) {
+            let retry = Retry::default();
+            let ceiling_ms = (25.0 * 2.0_f64.powi(i32::try_from(number).unwrap() - 1)).min(250.0);
+            let backoff = retry.backoff(number, None, draw);
+            prop_assert!(backoff.as_secs_f64() * 1000.0 <= ceiling_ms);
+            prop_assert!((backoff.as_secs_f64() * 1000.0 - ceiling_ms * draw).abs() < 1e-3);
+        }
+
+        #[test]
+        fn no_wait_reaches_the_deadline(remaining_ms in 0_u64..400, done in 0_u32..2, seed in any::<u64>()) {
+            let deadline = Deadline::after(NOW, Duration::from_millis(remaining_ms));
+            let retry = Retry::default();
+            if let Some(delay) = retry.next(Class::RETRYABLE, done, NOW, deadline, &FastRng::seeded(seed)) {
+                prop_assert!(deadline.remaining(NOW + delay) > retry.attempt_min);
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_is_kept_in_full_or_not_retried_at_all() {
+        let asks = |after| Class::Failure { retryable: true, retry_after: Some(after) };
+        let deadline = Deadline::after(NOW, Duration::from_secs(60));
+        let rng = FastRng::seeded(1);
+        let retry = Retry::default();
+        let delay = retry.next(asks(Duration::from_secs(2)), 0, NOW, deadline, &rng).unwrap();
+        assert!(delay >= Duration::from_secs(2) && delay <= Duration::from_millis(2025), "{delay:?}");
+        assert_eq!(retry.next(asks(Duration::from_secs(6)), 0, NOW, deadline, &rng), None);
+        let short = Deadline::after(NOW, Duration::from_secs(1));
+        assert_eq!(retry.next(asks(Duration::from_secs(2)), 0, NOW, short, &rng), None);
+    }
+
+    #[test]
+    fn what_cannot_help_is_not_tried() {
+        let deadline = Deadline::after(NOW, Duration::from_secs(60));
+        let rng = FastRng::seeded(1);
+        let next = |class, done| Retry::default().next(class, done, NOW, deadline, &rng);
+        assert!(next(Class::RETRYABLE, 1).is_some());
+        assert_eq!(next(Class::RETRYABLE, 2), None);
+        assert_eq!(next(Class::PERMANENT, 0), None);
+        assert_eq!(next(Class::Ignored, 0), None);
+        assert_eq!(next(Class::Success, 0), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! Timeout and deadline: a bound on one attempt, and a bound on everything that is done for a caller.
+//!
+//! An attempt timeout says how long this upstream may take; when it is over, the upstream is at fault. A deadline says
+//! how long the caller waits; when it is over, nobody is at fault, and nothing new is started. Neither stops the upstream:
+//! after both the call may have been executed.
+
+mod layer;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use self::layer::{
+    DeadlineFuture, DeadlineLayer, DeadlineService, TimeoutFuture, TimeoutLayer, TimeoutService,
+};
+
+use crate::deadline::Deadline;
+use crate::time::Instant;
+
+/// The policy's name in metrics and `explain()`.
+pub const NAME: &str = "timeout";
+
+/// Which bound ended an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// The attempt took longer than an attempt may.
+    Attempt,
+    /// The caller's deadline passed.
+    Deadline,
+}
+
+/// Runs one attempt from `now` under both bounds with a single timer, which is armed only when the attempt does not end
+/// at once.
+pub(crate) async fn bounded<F: Future>(
+    attempt: F,
+    now: Instant,
+    attempt_max: Duration,
+    deadline: Deadline,
+) -> Result<F::Output, Expired> {
+    let remaining = deadline.remaining(now);
+    let (bound, expired) = if attempt_max <= remaining {
+        (attempt_max, Expired::Attempt)
+    } else {
+        (remaining, Expired::Deadline)
+    };
+    tokio::time::timeout(bound, attempt).await.map_err(|_| expired)
+}

@@ -1,0 +1,9 @@
+//! The public behaviour of the policies.
+#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "test tasks end with their runtime")]
+
+mod allocations;
+mod breaker;
+mod layers;
+mod limits;
+mod pipeline;

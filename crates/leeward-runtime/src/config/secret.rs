@@ -1,0 +1,77 @@
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::env::Env;
+
+/// The largest secret: a private key in PEM with its chain is about 10 KiB.
+pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+pub(super) const ALLOWED: &str = "a reference, `env:NAME` or `file:PATH`";
+
+/// A value that is never shown: its `Debug` is a placeholder and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// Why a reference yields no secret. None of the texts holds the reference, since it may be the secret
+/// itself, put in the wrong place.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither `env:` nor `file:`.
+    #[error("is not a reference; a secret does not stand in a configuration itself")]
+    NotAReference,
+    /// The variable is not set, or empty.
+    #[error("names the environment variable {0}, which is not set")]
+    NotSet(String),
+    /// The file cannot be read as text.
+    #[error("names the file {0}, which cannot be read: {1}")]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// The file has nothing in it.
+    #[error("names the file {0}, which is empty")]
+    Empty(PathBuf),
+    /// The file exceeds [`SECRET_BYTES_MAX`].
+    #[error("names the file {0}, which is larger than {SECRET_BYTES_MAX} bytes")]
+    TooLarge(PathBuf),
+}
+
+impl Secret {
+    /// A secret that is known already.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, at the one place that needs it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Follows `env:NAME` or `file:PATH`. White space at a file's end is not part of the secret; a relative
+    /// path starts at `folder`.
+    ///
+    /// # Errors
+    /// Why there is no secret there.
+    pub fn resolve(reference: &str, folder: &Path, env: &Env) -> Result<Self, Error> {
+        if let Some(name) = reference.strip_prefix("env:") {
+            return env.get(name).map(Self::new).ok_or_else(|| Error::NotSet(name.to_owned()));
+        }
+        let path = folder.join(reference.strip_prefix("file:").ok_or(Error::NotAReference)?);
+        let mut text = String::new();
+        let bytes = File::open(&path)
+            .and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text))
+            .map_err(|error| Error::Unreadable(path.clone(), error))?;
+        if u64::try_from(bytes).is_ok_and(|bytes| bytes > SECRET_BYTES_MAX) {
+            return Err(Error::TooLarge(path));
+        }
+        text.truncate(text.trim_end().len());
+        if text.is_empty() { Err(Error::Empty(path)) } else { Ok(Self(text)) }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}

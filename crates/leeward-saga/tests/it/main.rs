@@ -1,0 +1,10 @@
+//! What a user of the crate sees.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod exhaustive;
+mod happy;
+mod operators;
+mod recovery;
+mod shop;
+mod signals;
+mod world;

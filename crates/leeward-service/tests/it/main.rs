@@ -1,0 +1,9 @@
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod audit;
+mod client;
+mod events;
+mod inbound;
+mod operator;
+mod routes;
+mod world;

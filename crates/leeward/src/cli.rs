@@ -1,0 +1,273 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A platform for microservices that stay up. Without a command it starts the demo.
+#[derive(Debug, Parser)]
+#[command(name = "leeward", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The whole shop in one process: gateway, seven services, bus, saga, payment provider
+    Demo(Demo),
+    /// One service of the shop as a process of its own
+    Shop(Shop),
+    /// The gateway alone, in front of services in any language
+    Gateway(Gateway),
+    /// Reads a gateway configuration and reports every mistake in it
+    Check(ConfigFile),
+    /// Shows a gateway configuration with all values in force, defaults included
+    Explain(ConfigFile),
+    /// Sagas: list, show, and the operator's verbs
+    Sagas(Sagas),
+    /// Events: lag and dead letters
+    Events(Events),
+    /// Causes an outage on purpose, in a shop that was started with faults allowed
+    Fault(Fault),
+}
+
+/// Where data lies and what may be reached.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Folder of the databases
+    #[arg(long, default_value = "leeward-data", env = "LEEWARD_DATA")]
+    pub(crate) data: PathBuf,
+    /// Deletes the databases of an earlier run first
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Port of the gateway; 0 takes a free one
+    #[arg(long, default_value_t = 8080, env = "LEEWARD_PORT")]
+    pub(crate) port: u16,
+    /// Port of the admin API; 0 takes a free one
+    #[arg(long, default_value_t = 9900, env = "LEEWARD_ADMIN_PORT")]
+    pub(crate) admin_port: u16,
+    /// Gateway configuration in place of the built-in one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A service that runs elsewhere, for example inventory=http://127.0.0.1:4003; repeat for more
+    #[arg(long, value_name = "NAME=URL")]
+    pub(crate) at: Vec<String>,
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+impl Default for Demo {
+    /// What `leeward demo` without a flag means.
+    fn default() -> Self {
+        let parsed = Cli::try_parse_from(["leeward", "demo"]).map(|cli| cli.command);
+        match parsed {
+            Ok(Some(Command::Demo(demo))) => demo,
+            // Only a malformed environment key gets here: clap says which.
+            Err(error) => error.exit(),
+            Ok(_) => unreachable!("`leeward demo` is the demo"),
+        }
+    }
+}
+
+/// One service.
+#[derive(Debug, Args)]
+pub(crate) struct Shop {
+    /// users, catalog, inventory, orders, payments, shipping, notifications, or provider
+    pub(crate) name: String,
+    /// Folder of the databases
+    #[arg(long, default_value = "leeward-data", env = "LEEWARD_DATA")]
+    pub(crate) data: PathBuf,
+    /// Address to listen on; by default 127.0.0.1 and the service's own port, 4001 to 4008
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The bus: leeward://HOST:PORT of the process that owns it
+    #[arg(long, default_value = "leeward://127.0.0.1:9900", env = "LEEWARD_BUS")]
+    pub(crate) bus: String,
+    /// Admin API of the process that knows where the other services are
+    #[arg(long, default_value = "http://127.0.0.1:9900", env = "LEEWARD_ADMIN")]
+    pub(crate) admin: String,
+    /// Where another service is, for example orders=http://127.0.0.1:4004; repeat for more. Wins over --admin
+    #[arg(long, value_name = "NAME=URL")]
+    pub(crate) at: Vec<String>,
+    /// Lets `leeward fault` break this service
+    #[arg(long)]
+    pub(crate) allow_faults: bool,
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+/// The gateway.
+#[derive(Debug, Args)]
+pub(crate) struct Gateway {
+    /// Configuration file
+    #[arg(default_value = "leeward.yaml")]
+    pub(crate) config: PathBuf,
+    /// Folder of its own database and keys
+    #[arg(long, default_value = "leeward-data", env = "LEEWARD_DATA")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) logs: Logs,
+}
+
+/// A configuration file.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// The file
+    #[arg(default_value = "leeward.yaml")]
+    pub(crate) config: PathBuf,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// What to log: error, warn, info, debug, trace, or directives such as info,leeward_saga=debug
+    #[arg(long, default_value = "warn", env = "LEEWARD_LOG")]
+    pub(crate) log: String,
+    /// How log lines look
+    #[arg(long, default_value = "human", env = "LEEWARD_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+/// Where the admin API is.
+#[derive(Debug, Args)]
+pub(crate) struct Admin {
+    /// Address of the admin API
+    #[arg(long, global = true, default_value = "http://127.0.0.1:9900", env = "LEEWARD_ADMIN")]
+    pub(crate) admin: String,
+    /// Token of the admin API, needed off loopback
+    #[arg(long, global = true, env = "LEEWARD_ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) admin_token: Option<String>,
+}
+
+/// Sagas.
+#[derive(Debug, Args)]
+pub(crate) struct Sagas {
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+    #[command(subcommand)]
+    pub(crate) verb: SagaVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SagaVerb {
+    /// Lists sagas, newest first
+    List {
+        /// Only this service's
+        #[arg(long)]
+        service: Option<String>,
+        /// Only these: running, waiting, compensating, stuck, completed, compensated
+        #[arg(long)]
+        status: Option<String>,
+        /// At most so many, 1 to 100
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Shows one saga with its history
+    Show {
+        /// The saga
+        id: String,
+    },
+    /// Tries the present step again at once
+    Retry {
+        /// The saga
+        id: String,
+    },
+    /// Leaves a stuck step out
+    Skip {
+        /// The saga
+        id: String,
+        /// Why; kept in the history
+        #[arg(long)]
+        reason: String,
+    },
+    /// Takes a stuck step as done by hand
+    MarkDone {
+        /// The saga
+        id: String,
+        /// Why; kept in the history
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Events.
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+    #[command(subcommand)]
+    pub(crate) verb: EventVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventVerb {
+    /// How far each consumer is behind, and what waits in each outbox
+    Lag,
+    /// Dead letters
+    Dead {
+        #[command(subcommand)]
+        verb: DeadVerb,
+    },
+    /// Fills a read model again from its owner's log
+    Rebuild {
+        /// The service that has the read model, for example orders
+        service: String,
+        /// The read model, for example orders.history
+        projection: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadVerb {
+    /// Lists them
+    List,
+    /// Shows one whole
+    Show {
+        /// The service that holds it
+        service: String,
+        /// Its number
+        id: String,
+    },
+    /// Hands it to its consumer again
+    Replay {
+        /// The service that holds it
+        service: String,
+        /// Its number
+        id: String,
+    },
+    /// Gives it up; its key goes on
+    Drop {
+        /// The service that holds it
+        service: String,
+        /// Its number
+        id: String,
+        /// Why; kept in the audit log
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Outages.
+#[derive(Debug, Args)]
+pub(crate) struct Fault {
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+    /// The service, or provider
+    pub(crate) target: String,
+    /// What goes wrong, for example latency=2s errors=50%, refuse, lost-replies=100%; none shows what is set
+    pub(crate) faults: Vec<String>,
+    /// Ends all faults of the target
+    #[arg(long)]
+    pub(crate) clear: bool,
+}

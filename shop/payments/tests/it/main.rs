@@ -1,0 +1,10 @@
+//! Payments over real HTTP, with a real provider behind it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod access;
+mod charges;
+mod customers;
+mod expectations;
+mod outages;
+mod refunds;
+mod world;

@@ -1,0 +1,77 @@
+//! The provider fails in every way it can, and money moves once all the same.
+
+use serde_json::json;
+
+use crate::world::World;
+
+fn kinds(ledger: &[(String, String)]) -> Vec<&str> {
+    ledger.iter().map(|(kind, _)| kind.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_asked_after_and_charged_once() {
+    let world = World::new().await;
+    world.faults(json!({"lost_reply_rate": 1.0})).await;
+    let (status, payment) = world.authorise("o-1", "tok_visa").await;
+    // Either the question after the lost reply was answered in time, or the caller is told to ask again.
+    assert!(status == 200 || status == 504, "{status} {payment}");
+    world.faults(json!({})).await;
+    let (status, payment) = world.authorise("o-1", "tok_visa").await;
+    assert_eq!((status, &payment["status"]), (200, &json!("authorised")));
+
+    world.faults(json!({"lost_reply_rate": 1.0})).await;
+    let id = payment["payment_id"].as_str().unwrap();
+    let (status, _) = world.capture("o-1", id).await;
+    assert!(status == 200 || status == 504, "{status}");
+    world.faults(json!({})).await;
+    assert_eq!(world.capture("o-1", id).await.1["invoice_number"], 1);
+    assert_eq!(kinds(&world.ledger().await), ["authorise", "capture"]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn errors_and_refusals_change_nothing_and_pass() {
+    let world = World::new().await;
+    for (faults, expected) in
+        [(json!({"refuse_all": true}), [503, 504]), (json!({"error_rate": 1.0}), [504, 503])]
+    {
+        world.faults(faults.clone()).await;
+        let (status, problem) = world.authorise("o-1", "tok_visa").await;
+        assert!(expected.contains(&status), "{faults}: {status} {problem}");
+    }
+    assert!(world.ledger().await.is_empty());
+    world.faults(json!({})).await;
+    world.client.pipeline().breaker().unwrap().reset();
+    let (status, payment) = world.authorise("o-1", "tok_visa").await;
+    assert_eq!(status, 200, "{payment}");
+    assert_eq!(kinds(&world.ledger().await), ["authorise"]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_void_settles_an_authorisation_whose_reply_was_lost() {
+    let world = World::new().await;
+    world.faults(json!({"lost_reply_rate": 1.0, "latency_ms": 200})).await;
+    let (status, problem) = world.authorise("o-1", "tok_visa").await;
+    world.faults(json!({})).await;
+    let (voided, payment) = world.void("o-1").await;
+    assert_eq!((voided, &payment["status"]), (200, &json!("voided")), "after {status} {problem}");
+    let (status, problem) = world.authorise("o-1", "tok_visa").await;
+    assert_eq!((status, &problem["code"]), (409, &json!("authorisation_voided")));
+    let ledger = world.ledger().await;
+    assert!(!kinds(&ledger).contains(&"capture"), "{ledger:?}");
+    assert_eq!(ledger.last().unwrap().0, "void", "nothing is set aside any more: {ledger:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_card_is_charged_once() {
+    let world = World::new().await;
+    let mut answer = world.authorise("o-1", "tok_slow").await;
+    if answer.0 == 504 {
+        answer = world.authorise("o-1", "tok_slow").await;
+    }
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    assert_eq!(kinds(&world.ledger().await), ["authorise"]);
+    world.stop().await;
+}
