@@ -15,12 +15,15 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Lines of output that wait for somebody to read them, while a process starts.
 const LINES_MAX: usize = 1_024;
 
-/// The shipped binary, built if it is not there yet.
+/// The shipped binary: the one that `LEEWARD_TEST_BINARY` names, or else that of this build, built if it is not there yet.
 ///
 /// A test run of the whole workspace has built it; a run of this package alone has not.
 pub fn leeward() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(given) = std::env::var_os("LEEWARD_TEST_BINARY") {
+            return given.into();
+        }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
             .args(["build", "--quiet", "--package", "leeward", "--bin", "leeward"])

@@ -21,6 +21,7 @@ use leeward_telemetry::{Correlation, Registry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+/// Unless another number is given as the first argument.
 const SAGAS: usize = 20_000;
 const STARTERS: usize = 64;
 /// Sagas under way at once, at most.
@@ -101,12 +102,13 @@ fn cpu_us() -> u64 {
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let sagas = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(SAGAS);
     for name in ["calls", "checkout"] {
-        runtime.block_on(run(name));
+        runtime.block_on(run(name, sagas));
     }
 }
 
-async fn run(name: &'static str) {
+async fn run(name: &'static str, count: usize) {
     let folder = tempfile::tempdir().unwrap();
     let db = Db::open(
         &format!("sqlite:{}", folder.path().join("bench.db").display()),
@@ -153,7 +155,7 @@ async fn run(name: &'static str) {
         let (under_way, ended) = (under_way.clone(), ended.clone());
         async move {
             let mut seen = 0;
-            while seen < SAGAS as u64 {
+            while seen < count as u64 {
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                 let now = ended.get();
                 under_way.add_permits(usize::try_from(now - seen).unwrap());
@@ -166,7 +168,7 @@ async fn run(name: &'static str) {
             let (sagas, db, under_way) = (sagas.clone(), db.clone(), under_way.clone());
             tokio::spawn(async move {
                 let rng = FastRng::from_entropy();
-                for number in (starter..SAGAS).step_by(STARTERS) {
+                for number in (starter..count).step_by(STARTERS) {
                     under_way.acquire().await.unwrap().forget();
                     let (sagas, work) = (sagas.clone(), Correlation::new_root(&rng));
                     let start = async move |tx: &mut Tx| {
@@ -190,10 +192,10 @@ async fn run(name: &'static str) {
     engine.await.unwrap().unwrap();
     drop(replies);
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
-    let per = |count: u64| count as f64 / SAGAS as f64;
+    let per = |total: u64| total as f64 / count as f64;
     println!(
         "{name}: {:.0} sagas/s, {:.1} us CPU a saga, {:.2} transactions and {:.3} commits a saga, best batch {}",
-        f64::from(u32::try_from(SAGAS).unwrap()) / took.as_secs_f64(),
+        f64::from(u32::try_from(count).unwrap()) / took.as_secs_f64(),
         per(cpu),
         per(after.transactions - before.transactions),
         per(after.commits - before.commits),

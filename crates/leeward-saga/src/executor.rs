@@ -6,12 +6,14 @@
 //! and by a slow poll that trusts neither.
 
 mod advance;
+mod attempt;
 mod book;
 mod drive;
 mod engine;
 mod feed;
 mod load;
 mod pulse;
+mod record;
 mod turn;
 mod upkeep;
 

@@ -111,7 +111,6 @@ impl Host {
     }
 
     /// The bus's routes, for the process that serves it to others.
-    #[must_use]
     pub fn bus_router(&self) -> axum::Router {
         self.bus.router(self.token.clone())
     }

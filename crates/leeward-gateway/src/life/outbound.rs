@@ -122,7 +122,7 @@ async fn one_attempt(
         let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
         let class = classify(&sent);
         if matches!(class, Class::Failure { .. }) {
-            drop(here);
+            failed_at.borrow_mut().push(here);
         }
         picked.report(class, clock.now());
         match sent {

@@ -29,6 +29,18 @@ async fn a_refused_connection_goes_to_the_next_endpoint_whatever_the_method() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_refused_is_not_asked_again_for_the_same_request() {
+    let upstream = Upstream::start().await;
+    let urls = [nobody().await, nobody().await, upstream.url()];
+    // A gateway without a history each time, so that nothing is ejected yet.
+    for _ in 0..12 {
+        let rig = Rig::start(&yaml(&urls, "    retry: {retries: 0}", "")).await;
+        assert_eq!(rig.send(rig.request("POST", "/a"), "order").await.status, 200);
+    }
+    assert_eq!(upstream.hits(), 12);
+}
+
+#[tokio::test]
 async fn a_service_that_is_down_is_said_to_be() {
     let rig = Rig::start(&yaml(&[nobody().await], "    retry: {retries: 0}", "")).await;
     let answer = rig.send(rig.request("POST", "/a"), "order").await;

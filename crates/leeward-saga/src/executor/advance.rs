@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use leeward_store::{Kind, ReadTx, Tx};
 
+use super::attempt::reply_name;
 use super::drive::{Input, Parked};
 use super::load::Refusal;
 use super::pulse::{Moment, Point};
-use super::turn::{self, Job, Rollback, Setback, Turn, reply_name};
+use super::turn::{self, Job, Rollback, Setback, Turn};
 use crate::decide::{Effect, Event, Phase};
 use crate::definition::{CallFn, Handler, State};
 use crate::journal;

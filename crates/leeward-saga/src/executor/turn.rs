@@ -1,25 +1,23 @@
 //! One commit of a saga: what is pending, the steps that share its transaction, and the row.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use leeward_resilience::Deadline;
 use leeward_store::{Tx, lease};
-use leeward_telemetry::{Correlation, Span, SpanKind, span};
+use leeward_telemetry::Correlation;
 
+use super::attempt::reply_name;
 use super::engine::{Engine, LEASE};
 use super::load::Refusal;
 use super::pulse::{Moment, Point};
-use crate::decide::{self, Effect, Event, Phase, Progress};
+use crate::decide::{Effect, Event, Phase, Progress};
 use crate::definition::{Definition, Handler, State};
 use crate::error::Error;
-use crate::journal::saga::Change;
-use crate::journal::{self, Entry, stored};
-use crate::metrics;
+use crate::journal::{self, Entry};
 use crate::outcome::Outcome;
 use crate::plan::Way;
-use crate::sagas::{PAYLOAD_BYTES_MAX, Shared};
-use crate::status::Status;
-use crate::step::{EndCx, Signal, StepCx, key};
+use crate::sagas::Shared;
+use crate::step::{EndCx, Signal};
 
 /// A saga's definition and the engine that drives it.
 pub(super) struct Job<S> {
@@ -137,7 +135,7 @@ impl<S: State> Job<S> {
         match handler {
             Handler::Call { .. } => {}
             Handler::Tx { run } => {
-                let (cx, mut span) = self.step_cx(turn, at, undo, std::time::Duration::ZERO);
+                let (cx, mut span) = self.step_cx(turn, at, undo, Duration::ZERO);
                 let outcome = run(tx, cx, turn.state.clone()).await;
                 let outcome = outcome.unwrap_or_else(|fault| Outcome::Transient(fault.into_detail()));
                 self.observe(turn, at, undo, &outcome, &mut span);
@@ -217,176 +215,6 @@ impl<S: State> Job<S> {
         self.apply(turn, &event, detail)
     }
 
-    /// Lets the decider move the saga.
-    pub(super) fn apply(
-        &self,
-        turn: &mut Turn<S>,
-        event: &Event,
-        detail: Option<String>,
-    ) -> Result<(), Rollback> {
-        let plan = &*self.definition.plan;
-        let next = decide::decide(plan, &turn.progress, event, self.shared().moment())
-            .map_err(|illegal| Rollback::Refused(Refusal::Defect(illegal.to_string())))?;
-        let attempt = turn.progress.tries().map_or(1, |tries| tries.attempt);
-        let is_failure =
-            matches!(event, Event::Transient | Event::Unknown | Event::TimedOut | Event::EndFailed);
-        let is_plain = matches!(event, Event::Due) || (matches!(event, Event::Sent { .. }) && attempt > 1);
-        if !is_plain && (!is_failure || Entry::is_recorded(attempt)) {
-            turn.entries.push(self.entry(turn, event, detail.as_ref()));
-        }
-        turn.note = match (event, next.fault(), detail) {
-            (_, Some(fault), _) => Some(fault.to_string()),
-            (_, None, Some(detail)) => Some(journal::history::cut(detail)),
-            // A timer changes nothing about what went wrong last.
-            (Event::Due | Event::Sent { .. } | Event::Recovered, None, None) => turn.note.take(),
-            (Event::TimedOut, None, None) => Some("no reply in time".to_owned()),
-            (_, None, None) => None,
-        };
-        turn.acted.push(turn.place());
-        turn.progress = next;
-        turn.dirty = true;
-        Ok(())
-    }
-
-    /// Takes a saga over. Nothing is written: it would be found out again after another crash.
-    pub(super) fn recover(&self, turn: &mut Turn<S>) -> Result<(), decide::Illegal> {
-        let next =
-            decide::decide(&self.definition.plan, &turn.progress, &Event::Recovered, self.shared().moment())?;
-        if next != turn.progress {
-            turn.entries.push(self.entry(turn, &Event::Recovered, None));
-            turn.progress = next;
-        }
-        Ok(())
-    }
-
-    fn entry(&self, turn: &Turn<S>, event: &Event, detail: Option<&String>) -> Entry {
-        let mut entry = Entry::new(event.name());
-        entry.step = turn.progress.step().map(|at| self.definition.plan.steps[at].name.into());
-        entry.undo = turn.progress.is_undo();
-        entry.attempt = turn.progress.tries().map_or(1, |tries| tries.attempt);
-        entry.detail = detail.cloned().map(journal::history::cut);
-        entry
-    }
-
-    /// Writes the row, its history, and which signals it took.
-    async fn write(&self, tx: &mut Tx, turn: &mut Turn<S>) -> Result<(), Rollback> {
-        let encode = |error: serde_json::Error| Rollback::Refused(Refusal::Encode(error.to_string()));
-        self.mark_consumed(tx, turn).await?;
-        let plan = &*self.definition.plan;
-        let state = serde_json::to_string(&turn.state).map_err(encode)?;
-        if state.len() > PAYLOAD_BYTES_MAX {
-            let detail = format!("{} bytes are more than {PAYLOAD_BYTES_MAX}", state.len());
-            return Err(Rollback::Refused(Refusal::Encode(detail)));
-        }
-        let effect = turn.progress.effect();
-        let now_ms = self.shared().clock.unix_ms();
-        let change = Change {
-            seq: turn.seq,
-            version: turn.version,
-            epoch: Some(self.engine.epoch.as_i64()),
-            fingerprint: &self.definition.fingerprint,
-            status: Status::of(&turn.progress).name(),
-            live: !matches!(effect, Effect::Halt | Effect::Over),
-            step: turn.progress.step().map(|at| plan.steps[at].name),
-            attempt: turn.progress.tries().map_or(0, |tries| tries.attempt),
-            due_ms: match effect {
-                Effect::Backoff { due_ms } | Effect::Reply { due_ms } => Some(due_ms),
-                _ => None,
-            },
-            progress: &stored::encode(plan, &turn.progress).map_err(encode)?,
-            state: &state,
-            note: turn.note.as_deref(),
-            history: &journal::history::encode(now_ms, &turn.entries).map_err(encode)?,
-            now_ms,
-        };
-        if !journal::saga::update(tx, &change).await? {
-            return Err(Rollback::Moved);
-        }
-        turn.version += 1;
-        turn.entries.clear();
-        turn.dirty = false;
-        Ok(())
-    }
-
-    async fn mark_consumed(&self, tx: &mut Tx, turn: &mut Turn<S>) -> Result<(), Rollback> {
-        let now_ms = self.shared().clock.unix_ms();
-        for id in turn.consumed.drain(..) {
-            if !journal::signals::consume(tx, &turn.id, &id, now_ms).await? {
-                return Err(Rollback::Moved);
-            }
-        }
-        Ok(())
-    }
-
-    /// What a step is told, and the span of its attempt.
-    pub(super) fn step_cx(
-        &self,
-        turn: &Turn<S>,
-        at: usize,
-        undo: bool,
-        time: std::time::Duration,
-    ) -> (StepCx, Span) {
-        let (plan, shared) = (&self.definition.plan, self.shared());
-        let step = plan.steps[at].name;
-        let name = if undo { metrics::SPAN_UNDO } else { metrics::SPAN_STEP };
-        let mut span = span(name, SpanKind::Internal, &shared.options.service, &turn.correlation.trace);
-        let tries = turn.progress.tries();
-        let attempt = tries.map_or(1, |tries| tries.attempt);
-        if span.is_recording() {
-            span.attr(metrics::ATTR_SAGA, plan.name)
-                .attr(metrics::ATTR_SAGA_ID, turn.id.clone())
-                .attr(metrics::ATTR_STEP, step)
-                .attr(metrics::ATTR_ATTEMPT, attempt);
-        }
-        let key = key(&turn.id, step, tries.map_or(1, |tries| tries.business), undo);
-        let cx = StepCx {
-            saga_id: turn.id.clone(),
-            saga: plan.name,
-            step,
-            action_key: if undo { crate::step::key(&turn.id, step, 1, false) } else { key.clone() },
-            key,
-            attempt,
-            reconcile: tries.is_some_and(|tries| tries.in_doubt),
-            since_ms: tries.map_or(0, |tries| tries.since_ms),
-            epoch: self.engine.epoch.as_i64(),
-            deadline: Deadline::after(shared.clock.now(), time),
-            correlation: turn.correlation.at(span.context()),
-        };
-        (cx, span)
-    }
-
-    /// Counts an attempt's outcome and puts it on its span.
-    pub(super) fn observe(
-        &self,
-        turn: &Turn<S>,
-        at: usize,
-        undo: bool,
-        outcome: &Outcome<S>,
-        span: &mut Span,
-    ) {
-        self.count(at, undo, outcome.name());
-        span.attr(metrics::ATTR_OUTCOME, outcome.name());
-        match outcome {
-            Outcome::Done(_) => {}
-            Outcome::Rejected(rejection) => drop(span.error(&rejection.code)),
-            Outcome::Transient(detail) | Outcome::Unknown(detail) => {
-                span.error(detail);
-                let step = self.definition.plan.steps[at].name;
-                tracing::debug!(saga_id = %turn.id, step, undo, outcome = outcome.name(), detail, "a step did not succeed");
-            }
-        }
-    }
-
-    fn count(&self, at: usize, undo: bool, outcome: &str) {
-        let (plan, metrics) = (&self.definition.plan, &self.shared().metrics);
-        let step = plan.steps[at].name;
-        if undo {
-            metrics.steps.with([plan.name, &format!("undo {step}"), outcome]).inc();
-        } else {
-            metrics.steps.with([plan.name, step, outcome]).inc();
-        }
-    }
-
     /// Whether a test lets the process die here.
     fn dies(&self, step: Option<usize>, undo: bool, moment: Moment) -> Result<(), Rollback> {
         if self.shared().pulse.dies_at(Point { step, undo, moment }) { Err(Rollback::Died) } else { Ok(()) }
@@ -423,13 +251,6 @@ impl<S> Turn<S> {
     }
 }
 
-/// The name of the signal that is the reply to the current command: its key without the saga's id.
-pub(super) fn reply_name<S>(turn: &Turn<S>, definition: &Definition<S>, at: usize, undo: bool) -> Arc<str> {
-    let business = turn.progress.tries().map_or(1, |tries| tries.business);
-    let key = key(&turn.id, definition.plan.steps[at].name, business, undo);
-    crate::step::split_key(&key).map_or_else(|| key.clone(), |(_, name)| name.into())
-}
-
 /// Whether a reply can be there before the command goes out: only if it went out before.
 fn may_have_come<S>(turn: &Turn<S>) -> bool {
     turn.progress.tries().is_some_and(|tries| tries.attempt > 1 || tries.in_doubt)
@@ -439,6 +260,6 @@ fn no_handler(at: usize) -> Rollback {
     Rollback::Refused(Refusal::Defect(format!("step {at} has no code")))
 }
 
-fn ms(duration: std::time::Duration) -> i64 {
+fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -24,7 +24,7 @@ use crate::http::{Answer, send};
 use crate::peers::{self, Script, Shared};
 
 pub(crate) struct World {
-    pub(crate) _folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
     pub(crate) clock: Arc<Shifted>,
