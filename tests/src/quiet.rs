@@ -75,6 +75,6 @@ fn behind(name: &str, body: &Value) -> Option<String> {
         return Some(format!("events wait in the outbox of {name}: {body}"));
     }
     let groups = body["groups"].as_array()?;
-    let late = groups.iter().find(|group| group["behind"] != 0 || group["active"] != true)?;
+    let late = groups.iter().find(|group| group["events"] != 0 || group["active"] != true)?;
     Some(format!("a consumer of {name} is behind: {late}"))
 }

@@ -33,6 +33,9 @@ const SAMPLED_PER_S: u32 = 50;
 /// Orders that were accepted end within this, or never.
 const DRAIN_WITHIN: Duration = Duration::from_secs(240);
 
+/// A group that has work moves on at least this often.
+const STILL_FOR: Duration = Duration::from_millis(1_500);
+
 /// How often a drain is asked whether it is done.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -141,14 +144,21 @@ fn schedule(from: Instant, rate: u32, seconds: u32) -> Result<mpsc::Receiver<Due
 /// Waits until every accepted order has come to its end and every event has been taken.
 async fn drain(plan: &Plan<'_>) -> Result<(), String> {
     let from = Instant::now();
-    while plan.facts.sagas_in_flight()? > 0 || !plan.shop.is_quiet().await? {
+    let (mut last, mut still_since) = (serde_json::Value::Null, Instant::now());
+    loop {
+        let sagas = plan.facts.sagas_in_flight()?;
+        let mut lag = plan.shop.lag().await?;
+        let relayed = Shop::is_relayed(&lag);
+        if sagas > 0 || !relayed || lag != last {
+            (last, still_since) = (lag.take(), Instant::now());
+        } else if still_since.elapsed() > STILL_FOR {
+            return Ok(());
+        }
         if from.elapsed() > DRAIN_WITHIN {
-            let left = plan.facts.sagas_in_flight()?;
-            return Err(format!("{left} sagas are still under way {DRAIN_WITHIN:?} after the load"));
+            return Err(format!("{sagas} sagas are still under way {DRAIN_WITHIN:?} after the load; {last}"));
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-    Ok(())
 }
 
 /// What every order of one rate needs.

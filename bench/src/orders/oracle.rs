@@ -90,6 +90,12 @@ const RULES: &[(&str, &str)] = &[
                  (SELECT 1 FROM told t WHERE t.reference = o.id AND t.times = 1))
               + (SELECT count(*) FROM told WHERE times > 1)",
     ),
+    (
+        "no event was parked or given up",
+        "SELECT (SELECT count(*) FROM parked) + (SELECT count(*) FROM inventory.parked)
+              + (SELECT count(*) FROM shipping.parked) + (SELECT count(*) FROM notifications.parked)
+              + (SELECT count(*) FROM payments.parked)",
+    ),
 ];
 
 /// Checks everything. `unanswered` checkouts may or may not have become orders.

@@ -297,6 +297,7 @@ async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Task
     };
     let feed =
         Feed::open(options, bus, Arc::clone(&shared.revocations), Arc::clone(&shared.clock), counted).await?;
+    feed.catch_up().await;
     tasks.spawn(Stage::Work, "gateway.revocations", |stop| async move { feed.run(stop).await });
     Ok(())
 }

@@ -17,9 +17,10 @@ use leeward_resilience::{FastRng, TokioClock};
 use leeward_runtime::Stop;
 use leeward_saga::{Action, Definition, Fault, Options, Outcome, Sagas, Signal, StepCx, Undo};
 use leeward_store::{Db, Tx};
+use leeward_telemetry::metrics::Counter;
 use leeward_telemetry::{Correlation, Registry};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Unless another number is given as the first argument.
 const SAGAS: usize = 20_000;
@@ -110,17 +111,13 @@ fn main() {
 
 async fn run(name: &'static str, count: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let db = Db::open(
-        &format!("sqlite:{}", folder.path().join("bench.db").display()),
-        leeward_store::Options::default(),
-    )
-    .await
-    .unwrap();
+    let url = format!("sqlite:{}", folder.path().join("bench.db").display());
+    let db = Db::open(&url, leeward_store::Options::default()).await.unwrap();
     let registry = Registry::new();
     let options = Options { registry: registry.clone(), ..Options::default() };
     let sagas = Sagas::new(db.clone(), Arc::new(TokioClock), Arc::new(FastRng::from_entropy()), options);
     sagas.migrate().await.unwrap();
-    let (out, mut commands) = mpsc::channel::<Arc<str>>(4 * UNDER_WAY);
+    let (out, commands) = mpsc::channel::<Arc<str>>(4 * UNDER_WAY);
     sagas.register(calls()).unwrap();
     sagas.register(checkout(&out)).unwrap();
     let (stopper, stop) = Stop::manual();
@@ -128,41 +125,47 @@ async fn run(name: &'static str, count: usize) {
         let sagas = sagas.clone();
         async move { sagas.run(stop).await }
     });
-    // The other side of the commands: replies in batches, as an inbox would.
-    let replies = tokio::spawn({
-        let (sagas, db) = (sagas.clone(), db.clone());
-        async move {
-            let mut batch = Vec::new();
-            while commands.recv_many(&mut batch, 64).await > 0 {
-                let (sagas, keys) = (sagas.clone(), std::mem::take(&mut batch));
-                let reply = async move |tx: &mut Tx| -> Result<(), leeward_saga::Error> {
-                    for key in keys {
-                        let id = format!("reply-{}", key.replace('/', "."));
-                        sagas.reply(tx, &key, &id, b"{}").await?;
-                    }
-                    Ok(())
-                };
-                db.write(reply).await.unwrap();
-            }
-        }
-    });
-    let ended = registry
-        .counters(leeward_saga::metrics::ENDED, "Sagas ended.", ["saga", "end"])
-        .with([name, "completed"]);
-    let under_way = Arc::new(tokio::sync::Semaphore::new(UNDER_WAY));
+    let replies = tokio::spawn(reply(sagas.clone(), db.clone(), commands));
+    let ended = registry.counters(leeward_saga::metrics::ENDED, "Sagas ended.", ["saga", "end"]);
+    let ended = ended.with([name, "completed"]);
     let (began, cpu, before) = (Instant::now(), cpu_us(), db.stats());
-    let gate = tokio::spawn({
-        let (under_way, ended) = (under_way.clone(), ended.clone());
-        async move {
-            let mut seen = 0;
-            while seen < count as u64 {
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                let now = ended.get();
-                under_way.add_permits(usize::try_from(now - seen).unwrap());
-                seen = now;
+    start_all(&sagas, &db, name, count, ended).await;
+    let (took, cpu, after) = (began.elapsed(), cpu_us() - cpu, db.stats());
+    stopper.request();
+    engine.await.unwrap().unwrap();
+    replies.abort();
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    let per = |total: u64| total as f64 / count as f64;
+    println!(
+        "{name}: {:.0} sagas/s, {:.1} us CPU a saga, {:.2} transactions and {:.3} commits a saga, best batch {}",
+        f64::from(u32::try_from(count).unwrap()) / took.as_secs_f64(),
+        per(cpu),
+        per(after.transactions - before.transactions),
+        per(after.commits - before.commits),
+        after.batch_max,
+    );
+    db.close().await;
+}
+
+/// The other side of the commands: replies in batches, as an inbox would.
+async fn reply(sagas: Sagas, db: Db, mut commands: mpsc::Receiver<Arc<str>>) {
+    let mut batch = Vec::new();
+    while commands.recv_many(&mut batch, 64).await > 0 {
+        let (sagas, keys) = (sagas.clone(), std::mem::take(&mut batch));
+        let reply = async move |tx: &mut Tx| -> Result<(), leeward_saga::Error> {
+            for key in keys {
+                let id = format!("reply-{}", key.replace('/', "."));
+                sagas.reply(tx, &key, &id, b"{}").await?;
             }
-        }
-    });
+            Ok(())
+        };
+        db.write(reply).await.unwrap();
+    }
+}
+
+/// Starts all sagas from many tasks, each start a transaction of its own, with a bound on how many are under way; waits for the last end.
+async fn start_all(sagas: &Sagas, db: &Db, name: &'static str, count: usize, ended: Counter) {
+    let under_way = Arc::new(Semaphore::new(UNDER_WAY));
     let starters: Vec<_> = (0..STARTERS)
         .map(|starter| {
             let (sagas, db, under_way) = (sagas.clone(), db.clone(), under_way.clone());
@@ -183,23 +186,14 @@ async fn run(name: &'static str, count: usize) {
             })
         })
         .collect();
+    let mut seen = 0;
+    while seen < u64::try_from(count).unwrap() {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        let now = ended.get();
+        under_way.add_permits(usize::try_from(now - seen).unwrap());
+        seen = now;
+    }
     for starter in starters {
         starter.await.unwrap();
     }
-    gate.await.unwrap();
-    let (took, cpu, after) = (began.elapsed(), cpu_us() - cpu, db.stats());
-    stopper.request();
-    engine.await.unwrap().unwrap();
-    drop(replies);
-    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
-    let per = |total: u64| total as f64 / count as f64;
-    println!(
-        "{name}: {:.0} sagas/s, {:.1} us CPU a saga, {:.2} transactions and {:.3} commits a saga, best batch {}",
-        f64::from(u32::try_from(count).unwrap()) / took.as_secs_f64(),
-        per(cpu),
-        per(after.transactions - before.transactions),
-        per(after.commits - before.commits),
-        after.batch_max,
-    );
-    db.close().await;
 }

@@ -34,8 +34,8 @@ use crate::book::{self, Confirmation};
 pub(crate) const NAME: &str = "checkout";
 
 /// For about an hour a checkout waits for payments to come back before it gives up and frees the stock, and its undoing
-/// waits as long before an operator is asked. Within an outage it tries every five seconds: orders finish within that
-/// once it ends.
+/// waits as long before an operator is asked. Within an outage it tries every five seconds: orders finish some seconds
+/// after its end.
 const PATIENCE: Retry = match NonZeroU32::new(720) {
     Some(attempts) => Retry::attempts(attempts).backoff(Duration::from_millis(100), Duration::from_secs(5)),
     None => Retry::ACTION,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leeward_events::{HandlerError, Received};
-use leeward_resilience::Clock;
+use leeward_resilience::{Breaker, Clock};
 use leeward_runtime::Stop;
 use leeward_service::{BuildError, ClientOptions, ConsumerBuilder, Kit, Service};
 use leeward_store::{Db, Tx};
@@ -34,8 +34,15 @@ const COUNT_EVERY: Duration = Duration::from_secs(15);
 /// [`BuildError`].
 pub async fn build(kit: Kit) -> Result<Service, BuildError> {
     let db = kit.db(schema::MIGRATIONS).await?;
-    // One attempt leaves payments the time for its own attempts at the provider.
+    // One attempt leaves payments the time for its own attempts at the provider. The saga asks every five seconds at
+    // most: a longer break would only make orders wait after an outage.
+    let breaker = Breaker {
+        break_initial: Duration::from_secs(1),
+        break_max: Duration::from_secs(5),
+        ..Breaker::default()
+    };
     let patient = ClientOptions {
+        breaker,
         deadline: Duration::from_secs(12),
         attempt_timeout: Duration::from_secs(8),
         ..ClientOptions::default()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leeward_events::{HandlerError, Received};
-use leeward_resilience::ConfigErrors;
+use leeward_resilience::{Breaker, ConfigErrors};
 use leeward_service::{BuildError, Client, ClientOptions, Kit, Service};
 use leeward_store::Tx;
 use shop_contracts::inventory::StockReturned;
@@ -24,8 +24,13 @@ pub const PROVIDER: &str = "provider";
 /// # Errors
 /// Options out of range.
 pub fn provider_client(kit: &Kit) -> Result<Client, ConfigErrors> {
-    let patience = Duration::from_secs(5);
-    kit.client_with(PROVIDER, ClientOptions { deadline: patience, ..ClientOptions::outside() })
+    // Whoever asks again asks every five seconds at most: a longer break would only make orders wait after an outage.
+    let breaker = Breaker {
+        break_initial: Duration::from_secs(1),
+        break_max: Duration::from_secs(5),
+        ..Breaker::default()
+    };
+    kit.client_with(PROVIDER, ClientOptions { breaker, ..ClientOptions::outside() })
 }
 
 /// The service over what its host gave it and a payment provider.

@@ -8,6 +8,7 @@ use leeward_discovery::{Directory, Endpoint};
 use leeward_events::{Bus, Envelope, Event, bus};
 use leeward_runtime::Tasks;
 use leeward_service::{Kit, KitOptions, Minter, Service};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use crate::bus::{Ear, PATIENCE, decode};
@@ -27,9 +28,13 @@ pub struct World {
     bus: Bus,
     ear: Ear,
     clock: Shifted,
+    services: Services,
     gateway: Minter,
     outsider: Minter,
 }
+
+/// The tasks of each service, by its name.
+type Services = Mutex<Vec<(String, Tasks)>>;
 
 impl World {
     /// An empty world with a gateway in it, and a service that has no business with any other.
@@ -38,8 +43,8 @@ impl World {
         let clock = Shifted::default();
         let bus = Bus::open("memory:", bus::Options::default(), &tasks).await.unwrap();
         let ear = Ear::on(&bus, &tasks).await;
-        let ground =
-            Ground { folder: &folder, directory: &directory, tasks: &tasks, bus: &bus, clock: &clock };
+        let services = Services::default();
+        let ground = Ground { folder: &folder, directory: &directory, bus: &bus, clock: &clock, services: &services };
         let mut minters = Vec::new();
         for name in ["gateway", "outsider"] {
             let kit = Kit::new(ground.options(name)).await.unwrap();
@@ -47,10 +52,10 @@ impl World {
             ground.serve(Service::builder(kit).build().unwrap()).await;
         }
         let (outsider, gateway) = (minters.pop().unwrap(), minters.pop().unwrap());
-        Self { folder, directory, tasks, bus, ear, clock, gateway, outsider }
+        Self { folder, directory, tasks, bus, ear, clock, services, gateway, outsider }
     }
 
-    /// A kit for the service `name`. A second one for the same name finds the data of the first.
+    /// A kit for the service `name`. One made after [`World::halt`] finds the data of the one before.
     pub async fn kit(&self, name: &str) -> Kit {
         Kit::new(self.options(name)).await.unwrap()
     }
@@ -112,31 +117,49 @@ impl World {
         self.ear.all()
     }
 
+    /// Stops the service `name`, which must end in time. Its data stay.
+    pub async fn halt(&self, name: &str) {
+        self.directory.clear(name);
+        let tasks = {
+            let mut services = self.services.lock();
+            let place = services.iter().position(|(own, _)| own == name).unwrap();
+            services.swap_remove(place).1
+        };
+        stop(&tasks).await;
+    }
+
     /// Stops everything, which must end in time.
     pub async fn stop(self) {
-        let report = self.tasks.shutdown(PATIENCE).await;
-        assert!(report.is_clean(), "{report}");
+        for (_, tasks) in self.services.into_inner() {
+            stop(&tasks).await;
+        }
+        stop(&self.tasks).await;
     }
 
     fn ground(&self) -> Ground<'_> {
-        let Self { folder, directory, tasks, bus, clock, .. } = self;
-        Ground { folder, directory, tasks, bus, clock }
+        let Self { folder, directory, bus, clock, services, .. } = self;
+        Ground { folder, directory, bus, clock, services }
     }
+}
+
+async fn stop(tasks: &Tasks) {
+    let report = tasks.shutdown(PATIENCE).await;
+    assert!(report.is_clean(), "{report}");
 }
 
 /// What kits are made of.
 struct Ground<'a> {
     folder: &'a tempfile::TempDir,
     directory: &'a Directory,
-    tasks: &'a Tasks,
     bus: &'a Bus,
     clock: &'a Shifted,
+    services: &'a Services,
 }
 
 impl Ground<'_> {
     fn options(&self, name: &str) -> KitOptions {
         let mut options = KitOptions::new(name, self.folder.path(), self.directory.clone(), self.bus.clone());
-        options.tasks = self.tasks.clone();
+        self.services.lock().push((name.to_owned(), options.tasks.clone()));
         options.clock = Arc::new(self.clock.clone());
         options
     }

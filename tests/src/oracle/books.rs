@@ -177,6 +177,7 @@ pub struct Mail {
 #[derive(Deserialize)]
 struct Line {
     product_id: String,
+    #[serde(alias = "wanted")]
     quantity: i64,
     #[serde(default)]
     unit_price: Option<Price>,

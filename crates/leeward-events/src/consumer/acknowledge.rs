@@ -15,9 +15,10 @@ pub(super) const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
 const STORE_EVERY: Duration = Duration::from_secs(10);
 
 impl Session<'_> {
-    /// Until the next acknowledgement; none when there is nothing to acknowledge.
+    /// Until the next look at whether there is something to acknowledge. There may be although no batch came: while the
+    /// subscription waits, it goes past events that are not for this group.
     pub(super) fn acknowledge_in(&self) -> Option<Duration> {
-        self.has_news().then(|| self.acknowledge_due.saturating_duration_since(self.core.clock.now()))
+        Some(self.acknowledge_due.saturating_duration_since(self.core.clock.now()))
     }
 
     /// Positions of another bus say nothing about this one.
@@ -33,6 +34,9 @@ impl Session<'_> {
     pub(super) async fn acknowledge(&mut self) {
         let now = self.core.clock.now();
         self.acknowledge_due = now + ACKNOWLEDGE_EVERY;
+        if !self.has_news() {
+            return;
+        }
         let (bus, position) = (self.subscription.bus().cloned(), self.subscription.scanned());
         if now.saturating_duration_since(self.stored_at) >= STORE_EVERY {
             self.store(position).await;

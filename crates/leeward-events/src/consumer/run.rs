@@ -32,6 +32,8 @@ pub(super) struct Session<'a> {
     consumer: &'a Consumer,
     pub(super) subscription: Subscription,
     parked: Parked,
+    /// When the next parked event is due.
+    retry_at: Option<Instant>,
     /// What the database knows.
     pub(super) stored: Option<Stored>,
     pub(super) stored_at: Instant,
@@ -87,6 +89,7 @@ impl<'a> Session<'a> {
             consumer,
             subscription,
             parked: Parked::default(),
+            retry_at: None,
             stored,
             stored_at: now,
             acknowledged: None,
@@ -219,15 +222,22 @@ impl<'a> Session<'a> {
             let group = &self.core.group;
             tracing::warn!(%group, parked = parked.events, "too many events have failed; the consumer takes no more until some are done");
         }
+        if parked.due_ms != self.parked.due_ms {
+            self.retry_at = parked.due_ms.map(|due_ms| self.retry_time(due_ms));
+        }
         self.parked = parked;
     }
 
     /// Until the next parked event is due; none when none is.
     fn retry_in(&self) -> Option<Duration> {
-        let due_ms = self.parked.due_ms?;
-        Some(Duration::from_millis(
-            u64::try_from(due_ms.saturating_sub(self.core.clock.unix_ms())).unwrap_or(0),
-        ))
+        Some(self.retry_at?.saturating_duration_since(self.core.clock.now()))
+    }
+
+    /// When the next head is due, on the clock that is never set back. No delay is longer than the longest, whatever the wall clock,
+    /// which the table goes by, says by now.
+    fn retry_time(&self, due_ms: i64) -> Instant {
+        let wait_ms = u64::try_from(due_ms.saturating_sub(self.core.clock.unix_ms())).unwrap_or(0);
+        self.core.clock.now() + Duration::from_millis(wait_ms).min(self.core.redelivery.longest)
     }
 
     async fn pause(&mut self, reason: &str) {

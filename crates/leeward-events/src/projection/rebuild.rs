@@ -20,7 +20,7 @@ const PAGE_EVENTS: u32 = 100;
 const COMPARE_ATTEMPTS_MAX: u32 = 5;
 
 /// How long the consumer gets in between.
-const COMPARE_WAIT: Duration = Duration::from_millis(200);
+const COMPARE_WAIT: Duration = Duration::from_millis(100);
 
 /// What to do with the table that was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use leeward_events::dead::{By, Error};
 use leeward_events::{Consumer, DeadLetters, HandlerError, Redelivery};
-use leeward_resilience::TokioClock;
+use leeward_resilience::{Clock, Instant, TokioClock};
 use leeward_store::params;
 
 use crate::world::{Changed, World, changed, effect};
@@ -364,6 +364,46 @@ async fn when_too_much_has_failed_the_consumer_takes_no_more_until_some_is_done(
         let of_key = numbers_of(&effects, &format!("k{key}"));
         assert_eq!(of_key, (key..500).step_by(50).collect::<Vec<i64>>());
     }
+    consumer.stop().await;
+}
+
+/// A clock whose wall time somebody sets back.
+#[derive(Debug, Default)]
+struct SetBack(std::sync::atomic::AtomicI64);
+
+impl Clock for SetBack {
+    fn now(&self) -> Instant {
+        TokioClock.now()
+    }
+
+    fn unix_ms(&self) -> i64 {
+        TokioClock.unix_ms() - self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_set_back_does_not_hold_up_what_is_parked() {
+    let world = World::new().await;
+    let clock = Arc::new(SetBack::default());
+    let failed = AtomicBool::new(false);
+    let consumer = world
+        .consumer()
+        .clock(clock.clone())
+        .redelivery(Redelivery::default().delays(Duration::from_millis(200), Duration::from_millis(200)))
+        .on::<Changed>(async move |tx, received| {
+            if received.event.key == "a" && !failed.swap(true, Ordering::SeqCst) {
+                return Err(HandlerError::Retry("once".into()));
+            }
+            effect(tx, &received).await
+        })
+        .build()
+        .unwrap();
+    let consumer = world.start_consumer(consumer);
+    world.publish(&[changed("a", 1)]).await;
+    world.wait_count(PARKED, 1).await;
+    clock.0.store(3_600_000, Ordering::SeqCst);
+    world.publish(&[changed("b", 1)]).await;
+    assert_eq!(world.wait_effects(2).await, [changed("b", 1), changed("a", 1)]);
     consumer.stop().await;
 }
 

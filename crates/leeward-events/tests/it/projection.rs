@@ -99,6 +99,67 @@ async fn under_load_no_event_is_lost_or_doubled_by_a_swap() {
 }
 
 #[tokio::test]
+async fn what_a_rebuild_has_read_is_passed_over_when_the_bus_brings_it() {
+    let world = World::new().await;
+    let projection = projection(&world);
+    projection.open().await.unwrap();
+    world.append(some(0)).await;
+    let report = projection.rebuild(&log(&world), Mode::Replace).await.unwrap();
+    assert_eq!((report.events, report.equal, report.swapped), (50, None, true));
+    let consumer = projection.consumer(world.bus.clone()).build().unwrap();
+    let metrics = consumer.metrics().clone();
+    let consumer = world.start_consumer(consumer);
+    let relay = world.start_relay();
+    world.append(some(50)).await;
+    while metrics.applied.get() < 100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.count(CHANGES).await, 100);
+    relay.stop().await;
+    consumer.stop().await;
+}
+
+/// At the end of the log, one more event is appended, and given the time to reach the live table.
+struct Moving<'a> {
+    world: &'a World,
+    ends: AtomicU32,
+}
+
+impl LogSource for Moving<'_> {
+    fn page(&self, after_seq: i64, events_max: u32) -> LogFuture<'_> {
+        Box::pin(async move {
+            let page = log(self.world).page(after_seq, events_max).await?;
+            // The second end is the one for which the consumer is held.
+            if page.entries.is_empty() && self.ends.fetch_add(1, Ordering::SeqCst) == 1 {
+                self.world.append(vec![changed("late", 1)]).await;
+                let arrived =
+                    self.world.wait_count("SELECT COUNT(*) FROM latest WHERE event_key = 'late'", 1);
+                let arrived = tokio::time::timeout(std::time::Duration::from_millis(100), arrived).await;
+                assert!(arrived.is_err(), "the consumer holds still between the end of the log and the swap");
+            }
+            Ok(page)
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_event_between_the_end_of_the_log_and_the_swap_is_not_lost() {
+    let world = World::new().await;
+    let projection = projection(&world);
+    projection.open().await.unwrap();
+    let consumer = world.start_consumer(projection.consumer(world.bus.clone()).build().unwrap());
+    let relay = world.start_relay();
+    world.append(some(0)).await;
+    world.wait_count(CHANGES, 50).await;
+    let moving = Moving { world: &world, ends: AtomicU32::new(0) };
+    let report = projection.rebuild(&moving, Mode::Replace).await.unwrap();
+    assert!(report.swapped && moving.ends.load(Ordering::SeqCst) >= 2, "{report:?}");
+    world.wait_count(CHANGES, 51).await;
+    relay.stop().await;
+    consumer.stop().await;
+}
+
+#[tokio::test]
 async fn a_table_that_drifted_is_noticed_and_replaced() {
     let world = World::new().await;
     let projection = projection(&world);

@@ -5,6 +5,7 @@ mod exhaustive;
 mod happy;
 mod operators;
 mod recovery;
+mod seen;
 mod shop;
 mod signals;
 mod world;

@@ -227,12 +227,20 @@ async fn a_stop_lets_the_step_finish_and_starts_no_other() {
     assert_eq!(state(&detail).seen, ["car/1"]);
 }
 
+#[allow(
+    clippy::field_reassign_with_default,
+    reason = "the options may gain fields, so that they cannot be written out here"
+)]
+fn small_queue() -> leeward_store::Options {
+    let mut options = leeward_store::Options::default();
+    options.queue_max = 4;
+    options
+}
+
 #[tokio::test]
 async fn a_full_queue_delays_sagas_and_loses_nothing() {
     let clock = ManualClock::new();
-    let mut options = leeward_store::Options::default();
-    options.queue_max = 4;
-    let db = leeward_store::Db::open("sqlite::memory:", options).await.unwrap();
+    let db = leeward_store::Db::open("sqlite::memory:", small_queue()).await.unwrap();
     let life = Life::over(db, &clock, Options::default()).await;
     let tx = || Action::tx(async |_tx: &mut Tx, cx: StepCx, trip: Trip| Ok(note(&cx, trip)));
     let definition =

@@ -97,26 +97,28 @@ fn replied(order: Order, reply: &Signal, change: impl FnOnce(Order, String) -> O
     }
 }
 
+fn reserve() -> Action<Order> {
+    Action::command(
+        async |tx: &mut Tx, cx, _order| send(tx, cx, "reserve").await,
+        |order, reply| replied(order, reply, |order, key| Order { reservation: Some(key), ..order }),
+    )
+    .reply_within(Duration::from_secs(5))
+}
+
+fn release() -> Undo<Order> {
+    Undo::command(
+        async |tx: &mut Tx, cx, _order| send(tx, cx, "release").await,
+        |order, reply| replied(order, reply, |order, _| Order { reservation: None, ..order }),
+    )
+}
+
 impl World for Shop {
     type State = Order;
 
     fn definition(self: &Arc<Self>) -> Definition<Order> {
         let shop = || self.clone();
         Definition::builder("checkout")
-            .step(
-                "reserve-stock",
-                Action::command(
-                    async |tx: &mut Tx, cx, _order| send(tx, cx, "reserve").await,
-                    |order, reply| {
-                        replied(order, reply, |order, key| Order { reservation: Some(key), ..order })
-                    },
-                )
-                .reply_within(Duration::from_secs(5)),
-                Undo::command(
-                    async |tx: &mut Tx, cx, _order| send(tx, cx, "release").await,
-                    |order, reply| replied(order, reply, |order, _| Order { reservation: None, ..order }),
-                ),
-            )
+            .step("reserve-stock", reserve(), release())
             .step(
                 "authorise",
                 Action::call_with(shop(), async |shop: Arc<Shop>, cx: StepCx, order: Order| {

@@ -186,7 +186,7 @@ async fn sagas_beyond_the_bound_wait_on_disk() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_nobody_takes_is_dropped_after_its_time() {
     let options =
         leeward_saga::Options { poll: Duration::from_millis(100), ..leeward_saga::Options::default() };

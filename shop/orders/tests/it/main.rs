@@ -5,7 +5,6 @@ mod access;
 mod carts;
 mod checkouts;
 mod http;
-mod measure;
 mod outages;
 mod peers;
 mod returns;

@@ -42,6 +42,7 @@ async fn keys_outlive_a_restart_and_private_halves_stay_inside() {
         assert!(key.get("d").is_none() && key["kty"] == "OKP" && key["crv"] == "Ed25519", "{key}");
     }
     let before = kids(&site).await;
+    world.halt(shop_users::NAME).await;
     assert_eq!(kids(&open(&world).await).await, before);
     world.stop().await;
 }
