@@ -29,9 +29,9 @@ pub const WRITE_RETRIES: &str = "leeward_saga_write_retries_total";
 /// Failed attempts after which a saga counts as struggling: with the default backoff about a minute.
 pub const STRUGGLING_ATTEMPTS: u32 = 10;
 
-/// The span of an attempt of an action.
+/// The span of an attempt of an action; the step's name follows.
 pub const SPAN_STEP: &str = "saga.step";
-/// The span of an attempt of an undo.
+/// The span of an attempt of an undo; the step's name follows.
 pub const SPAN_UNDO: &str = "saga.undo";
 /// Span attribute: the definition's name.
 pub const ATTR_SAGA: &str = "leeward.saga.name";

@@ -44,7 +44,8 @@ impl World {
         let bus = Bus::open("memory:", bus::Options::default(), &tasks).await.unwrap();
         let ear = Ear::on(&bus, &tasks).await;
         let services = Services::default();
-        let ground = Ground { folder: &folder, directory: &directory, bus: &bus, clock: &clock, services: &services };
+        let ground =
+            Ground { folder: &folder, directory: &directory, bus: &bus, clock: &clock, services: &services };
         let mut minters = Vec::new();
         for name in ["gateway", "outsider"] {
             let kit = Kit::new(ground.options(name)).await.unwrap();

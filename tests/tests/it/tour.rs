@@ -44,6 +44,7 @@ async fn accounts(world: &World) {
     let next = admin.get(&format!("/users?limit=1&after={}", text(&users["next"]))).await.expect(200).json();
     assert_ne!(users["items"], next["items"]);
     let _audit = admin.get("/users/audit").await.expect(200);
+    let _roles = admin.get("/users/roles").await.expect(200);
     let role = format!("/users/{}/role", customer.user_id);
     let _other_role = admin.put(&role, &json!({ "role": "admin" })).await.expect(204);
 

@@ -143,7 +143,7 @@ impl World {
                 watch.changed().await;
             }
         };
-        match tokio::time::timeout(Duration::from_secs(20), wait).await {
+        match tokio::time::timeout(Duration::from_secs(60), wait).await {
             Ok(effects) => effects,
             Err(_) => panic!("{count} effects expected, there are {:?}", self.effects().await),
         }
@@ -159,7 +159,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(20), wait).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(60), wait).await.is_err() {
             panic!("{sql}: {count} expected, it is {}", self.count(sql).await);
         }
     }

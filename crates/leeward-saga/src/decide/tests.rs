@@ -262,11 +262,16 @@ impl Model {
             Effect::Undo(step) => {
                 prop_assert!(!self.pivot_done, "an undo after the pivot");
                 prop_assert!(self.stand.contains(&step), "an undo of what does not stand");
+                // One that is not independent waits for every later one that gave up; it is no reason to wait for it.
+                let waits = |other: usize| {
+                    let independent = plan.steps[other].undo.as_ref().is_some_and(|undo| undo.independent);
+                    !independent && self.gave_up.iter().any(|&stuck| stuck > other)
+                };
                 let later = self
                     .stand
                     .iter()
                     .filter(undoable)
-                    .any(|&other| other > step && !self.gave_up.contains(&other));
+                    .any(|&other| other > step && !self.gave_up.contains(&other) && !waits(other));
                 prop_assert!(!later, "not the last first");
             }
             Effect::Over => match &progress.phase {

@@ -18,6 +18,7 @@ impl<S: State> Job<S> {
         let (plan, shared) = (&self.definition.plan, self.shared());
         let step = plan.steps[at].name;
         let name = if undo { metrics::SPAN_UNDO } else { metrics::SPAN_STEP };
+        let name = format!("{name} {step}");
         let mut span = span(name, SpanKind::Internal, &shared.options.service, &turn.correlation.trace);
         let tries = turn.progress.tries();
         let attempt = tries.map_or(1, |tries| tries.attempt);
@@ -55,15 +56,16 @@ impl<S: State> Job<S> {
     ) {
         self.count(at, undo, outcome.name());
         span.attr(metrics::ATTR_OUTCOME, outcome.name());
-        match outcome {
-            Outcome::Done(_) => {}
-            Outcome::Rejected(rejection) => drop(span.error(&rejection.code)),
-            Outcome::Transient(detail) | Outcome::Unknown(detail) => {
-                span.error(detail);
-                let step = self.definition.plan.steps[at].name;
-                tracing::debug!(saga_id = %turn.id, step, undo, outcome = outcome.name(), detail, "a step did not succeed");
-            }
+        let detail = match outcome {
+            Outcome::Done(_) => "",
+            Outcome::Rejected(rejection) => &*rejection.code,
+            Outcome::Transient(detail) | Outcome::Unknown(detail) => detail,
+        };
+        if !detail.is_empty() {
+            span.error(detail);
         }
+        let step = self.definition.plan.steps[at].name;
+        tracing::debug!(saga_id = %turn.id, step, undo, outcome = outcome.name(), detail, "a step was tried");
     }
 
     pub(super) fn count(&self, at: usize, undo: bool, outcome: &str) {

@@ -99,7 +99,7 @@ pub(super) async fn commit<S: State>(
     mut turn: Box<Turn<S>>,
     limit: usize,
 ) -> Result<Box<Turn<S>>, Rollback> {
-    if false { lease::check(tx, LEASE, job.engine.epoch).await?; }
+    lease::check(tx, LEASE, job.engine.epoch).await?;
     for executed in 0..limit {
         match job.execute(tx, &mut turn).await {
             Ok(true) => {}

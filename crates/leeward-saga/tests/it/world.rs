@@ -126,7 +126,8 @@ impl Life {
 
     /// The engine's end, without a stop.
     pub(crate) async fn ended(&mut self) -> Result<(), Error> {
-        self.engine.take().unwrap().1.await.unwrap()
+        let engine = self.engine.take().unwrap().1;
+        tokio::time::timeout(Duration::from_secs(10), engine).await.expect("the engine goes on").unwrap()
     }
 
     /// An orderly stop of the engine.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Error;
@@ -67,6 +68,9 @@ fn configure(conn: &Connection, target: &Target, role: Role, options: &Options) 
     set(conn, "cache_size", &format!("-{cache_kib}"))?;
     // Savepoints and sorts spill into memory, not into a file that nobody would see fill up.
     set(conn, "temp_store", "MEMORY")?;
+    // A plan must not depend on the values bound to it: otherwise SQLite prepares every statement with a bound LIMIT anew each time.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(|error| Error::from_sqlite(&error, "enable_qpsg"))?;
     // References are to be trusted.
     set_checked(conn, "foreign_keys", "ON", "1")?;
     // A corrupt or hostile schema must not call functions with side effects.
@@ -139,5 +143,23 @@ fn path_of(target: &Target) -> &Path {
     match target {
         Target::File(path) => path,
         Target::Memory => Path::new(":memory:"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_bound_limit_does_not_prepare_its_statement_anew() {
+        let conn = open(&Target::Memory, Role::Writer, &Options::default()).unwrap();
+        let mut statement = conn.prepare("SELECT 1 LIMIT $1").unwrap();
+        for limit in 1..4_i64 {
+            assert_eq!(statement.query_row([limit], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 }

@@ -28,7 +28,8 @@ async fn open(world: &World) -> Site {
         draft("lamp-steel", "Lamp, steel", "lighting"),
     ];
     let kit = world.kit(shop_catalog::NAME).await;
-    let service = shop_catalog::build(kit, vec![category("kitchen"), category("lighting")], products).await.unwrap();
+    let service =
+        shop_catalog::build(kit, vec![category("kitchen"), category("lighting")], products).await.unwrap();
     world.serve(service).await
 }
 
@@ -74,7 +75,10 @@ async fn a_search_takes_words_category_and_pages() {
     }
     site.get("/products?search=a+b+c+d+e+f+g+h+i").send().await.refused(422, "invalid");
     let categories = site.get("/categories?limit=1").send().await.expect(200);
-    assert_eq!((categories.column("category_id"), &categories.json()["next"]), (vec!["kitchen".into()], &"kitchen".into()));
+    assert_eq!(
+        (categories.column("category_id"), &categories.json()["next"]),
+        (vec!["kitchen".into()], &"kitchen".into())
+    );
     world.stop().await;
 }
 
@@ -82,11 +86,13 @@ async fn a_search_takes_words_category_and_pages() {
 async fn administrators_write_and_every_change_is_told() {
     let (world, site) = shop().await;
     let admin = everything(&site, "u-admin");
-    let sofa = site.post("/products").by(&admin).json(&written("Sofa", "kitchen", 9_900)).send().await.expect(201);
+    let sofa =
+        site.post("/products").by(&admin).json(&written("Sofa", "kitchen", 9_900)).send().await.expect(201);
     let id = sofa.json()["product_id"].as_str().unwrap().to_owned();
     let path = format!("/products/{id}");
     site.put(&path).by(&admin).json(&written("Sofa, red", "kitchen", 8_900)).send().await.expect(200);
-    let (told, _) = world.heard(|told: &ProductChanged| told.product_id.as_str() == id && told.version == 2).await;
+    let (told, _) =
+        world.heard(|told: &ProductChanged| told.product_id.as_str() == id && told.version == 2).await;
     assert_eq!((told.price.amount_minor, &*told.name), (8_900, "Sofa, red"));
     let mut hidden = written("Sofa, red", "kitchen", 8_900);
     hidden["active"] = false.into();

@@ -37,9 +37,13 @@ async fn the_shelf_is_built_again_from_the_inventorys_log() {
     let path = "/_leeward/projections/catalog.shelf/rebuild";
     site.post(path).send().await.refused(401, "unauthenticated");
     let report = site.post(path).by_operator().send().await.expect(200).json();
-    assert_eq!((&report["events"], &report["swapped"], &report["equal"]), (&2.into(), &true.into(), &true.into()));
+    assert_eq!(
+        (&report["events"], &report["swapped"], &report["equal"]),
+        (&2.into(), &true.into(), &true.into())
+    );
     assert_eq!(available(&site, "kettle").await, Some(7));
     tell(&inventory, "kettle", 20, 3, 2).await;
-    eventually("news after the swap", async || (available(&site, "kettle").await == Some(17)).then_some(())).await;
+    eventually("news after the swap", async || (available(&site, "kettle").await == Some(17)).then_some(()))
+        .await;
     world.stop().await;
 }

@@ -28,7 +28,10 @@ async fn a_shelf_is_counted_and_never_below_what_is_set_aside() {
     set("sofa", -1).await.refused(422, "invalid");
     site.get("/inventory/bed").by(&admin).send().await.refused(404, "not_found");
     let page = site.get("/inventory?limit=2").by(&admin).send().await.expect(200);
-    assert_eq!((page.column("product_id"), &page.json()["next"]), (vec!["kettle".into(), "lamp".into()], &"lamp".into()));
+    assert_eq!(
+        (page.column("product_id"), &page.json()["next"]),
+        (vec!["kettle".into(), "lamp".into()], &"lamp".into())
+    );
     let rest = site.get("/inventory?limit=2&after=lamp").by(&admin).send().await.expect(200);
     assert_eq!((rest.column("product_id"), rest.json().get("next").is_none()), (vec!["sofa".into()], true));
     world.stop().await;

@@ -68,7 +68,10 @@ async fn a_refused_refund_takes_the_goods_off_the_shelf_again() {
     world.heard(|told: &StockReturnUndone| told.return_id.as_str() == "r-1").await;
     assert_eq!(level(&site, "lamp").await, (10, 0));
     let list = site.get("/inventory/returns").by(&everything(&site, "u-admin")).send().await.expect(200);
-    assert_eq!((list.column("return_id"), list.column("status")), (vec!["r-1".into()], vec!["undone".into()]));
+    assert_eq!(
+        (list.column("return_id"), list.column("status")),
+        (vec!["r-1".into()], vec!["undone".into()])
+    );
     assert_eq!(check_events(&world, &["stock.changed", "stock.return", "return.received"]).await, 4);
     world.stop().await;
 }
