@@ -30,6 +30,8 @@ const AFTER_MS: u64 = 400;
 /// How long the provider takes for each operation, in milliseconds: what is outside is not as fast as we are, and the
 /// steps that wait for it are hit more often.
 const PROVIDER_MS: u64 = 15;
+/// The share of the provider's answers that get lost: each leaves an outcome open, with or without a kill.
+const PROVIDER_LOST: f64 = 0.02;
 /// Rounds that may find no saga under way, for each that counts.
 const IDLE_ROUNDS_MAX: u64 = 3;
 /// Answers that are asked for once more after a round: enough to meet those that were in flight.
@@ -83,7 +85,7 @@ impl Report {
 /// Runs rounds until enough of them counted, or something does not fit.
 pub async fn run(shop: &mut Shop, plan: Plan) -> Report {
     println!("{:?}: {} rounds, LEEWARD_CRASH_SEED={}", shop.topology(), plan.rounds, plan.seed);
-    shop.fault_provider(&json!({ "latency_ms": PROVIDER_MS })).await;
+    shop.fault_provider(&json!({ "latency_ms": PROVIDER_MS, "lost_reply_rate": PROVIDER_LOST })).await;
     let rng = FastRng::seeded(plan.seed);
     let mut crowd = Customer::crowd(&shop.api(), CUSTOMERS).await;
     let mut logged_in = Instant::now();

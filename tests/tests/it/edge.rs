@@ -199,7 +199,7 @@ async fn identities(world: &World) {
         let misdirected = gateway.mint(&Principal::Operator, "elsewhere", now).unwrap();
         for (operation, access) in document.operations() {
             let method: Method = operation.method.to_uppercase().parse().unwrap();
-            let path = operation.path.replace('{', "").replace('}', "");
+            let path = operation.path.replace(['{', '}'], "");
             let ask = async |assertion: Option<&http::HeaderValue>| {
                 let headers = assertion.map(|it| (ASSERTION_HEADER, it.to_str().unwrap()));
                 let sent = http.send(method.clone(), &path, headers.as_slice(), None).await;

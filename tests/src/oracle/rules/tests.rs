@@ -112,9 +112,12 @@ fn books_that_agree_break_no_rule() {
     assert_eq!(judge(&books, &claims), []);
 }
 
+/// One thing done wrong to books that agree.
+type Wrong = fn(&mut Books);
+
 #[test]
 fn whatever_is_done_wrong_breaks_its_rule() {
-    let wrongs: [(&str, Rule, fn(&mut Books)); 22] = [
+    let wrongs: [(&str, Rule, Wrong); 22] = [
         ("an order hangs", Rule::Accepted, |it| it.orders.get_mut("o2").unwrap().status = "placed".into()),
         ("an order is lost", Rule::Accepted, |it| drop(it.orders.remove("o2"))),
         ("an order is there twice", Rule::Accepted, |it| {
