@@ -51,7 +51,7 @@ pub(crate) struct Demo {
     /// Gateway configuration in place of the built-in one
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// A service that runs elsewhere, for example inventory=http://127.0.0.1:4003; repeat for more
+    /// A service that runs elsewhere, for example inventory=http://127.0.0.1:4002; repeat for more
     #[arg(long, value_name = "NAME=URL")]
     pub(crate) at: Vec<String>,
     #[command(flatten)]

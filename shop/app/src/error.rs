@@ -14,7 +14,7 @@ pub enum Error {
     UnknownService(String),
     /// A `NAME=URL` is not one.
     #[error(
-        "`{given}` does not say where a service is: {why}; write for example inventory=http://127.0.0.1:4003"
+        "`{given}` does not say where a service is: {why}; write for example inventory=http://127.0.0.1:4002"
     )]
     At {
         /// What was given.
