@@ -1,5 +1,7 @@
 //! Opening a connection with the settings that durability and the memory bound rest on.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -42,7 +44,10 @@ pub(crate) fn open(target: &Target, role: Role, options: &Options) -> Result<Con
     let write = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let opened = match (target, role) {
         (Target::Memory, _) => Connection::open_in_memory_with_flags(base | write),
-        (Target::File(path), Role::Writer) => Connection::open_with_flags(path, base | write),
+        (Target::File(path), Role::Writer) => {
+            create_for_owner(path);
+            Connection::open_with_flags(path, base | write)
+        }
         // Not READ_ONLY: a reader of a write-ahead log must be able to repair its index. `query_only` keeps
         // it from writing.
         (Target::File(path), Role::Reader) => {
@@ -55,6 +60,12 @@ pub(crate) fn open(target: &Target, role: Role, options: &Options) -> Result<Con
         other => other,
     })?;
     Ok(conn)
+}
+
+/// Makes a file that is not there yet readable to its owner alone: a database holds password hashes and keys. SQLite
+/// gives its log and index the same mode. What goes wrong here is reported by the opening that follows.
+fn create_for_owner(path: &Path) {
+    let _reported_by_sqlite = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
 fn configure(conn: &Connection, target: &Target, role: Role, options: &Options) -> Result<(), Error> {
@@ -152,6 +163,20 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
+
+    #[test]
+    fn a_new_file_and_its_log_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.db");
+        let conn = open(&Target::File(path), Role::Writer, &Options::default()).unwrap();
+        conn.execute_batch("CREATE TABLE t (x INTEGER)").unwrap();
+        for name in ["own.db", "own.db-wal", "own.db-shm"] {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
 
     #[test]
     fn a_bound_limit_does_not_prepare_its_statement_anew() {
