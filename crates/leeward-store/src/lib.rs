@@ -31,7 +31,7 @@
 //! On SQLite each file has one writer thread. Closures that wait share one commit, and so one sync of the
 //! disk: a lone caller does not wait for company, and many callers cost little each. Readers have threads and
 //! snapshots of their own and never wait for the writer. Beside it: [migrations](Db::migrate) per component,
-//! [wake-ups](Tx::wake) after a commit, and [leases](lease) with epochs.
+//! [wake-ups](Tx::wake) and [hooks](Tx::on_commit) after a commit, and [leases](lease) with epochs.
 //!
 //! # What it is not
 //! No ORM, no query builder, no cache of rows, no replication, and no connection that leaves its thread.
@@ -42,7 +42,7 @@
 //! - A closure that fails, panics or waits for something else is rolled back alone; its neighbours in the
 //!   commit are not.
 //! - A transaction whose statement failed commits nothing, even when the closure drops the error: as
-//!   PostgreSQL has it.
+//!   PostgreSQL has it. What may fail without taking the rest along runs in a [savepoint](Tx::savepoint).
 //! - A commit that fails (disk full, input or output) is reported to every closure in it, and none of their
 //!   wakes goes out. The database goes on, and commits again once it can.
 //! - One process at a time has a database open; a binary refuses a database that a newer one has migrated.

@@ -1,6 +1,7 @@
 //! The two transactions that closures get: [`ReadTx`] and [`Tx`].
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use crate::error::Error;
@@ -60,15 +61,21 @@ impl ReadTx {
 /// when the closure fails.
 ///
 /// It reads like a [`ReadTx`], to which it dereferences, so that reading helpers take `&mut ReadTx`.
-#[derive(Debug)]
 pub struct Tx {
     read: ReadTx,
-    wakes: Vec<Cow<'static, str>>,
+    after: After,
+}
+
+/// What happens once a transaction has committed, and never happens if it does not.
+#[derive(Default)]
+pub(crate) struct After {
+    pub(crate) wakes: Vec<Cow<'static, str>>,
+    pub(crate) hooks: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl Tx {
     pub(crate) fn new(session: Session) -> Self {
-        Self { read: ReadTx::new(session), wakes: Vec::new() }
+        Self { read: ReadTx::new(session), after: After::default() }
     }
 
     /// Runs a statement that returns no rows; gives the number of rows that it inserted, updated or deleted.
@@ -84,22 +91,71 @@ impl Tx {
     /// rolls back wakes nobody.
     pub fn wake(&mut self, topic: impl Into<Cow<'static, str>>) {
         let topic = topic.into();
-        if !self.wakes.contains(&topic) {
-            self.wakes.push(topic);
+        if !self.after.wakes.contains(&topic) {
+            self.after.wakes.push(topic);
         }
     }
 
-    /// The wakes called so far in this transaction; they are taken out.
-    pub(crate) fn take_wakes(&mut self, into: &mut Vec<Cow<'static, str>>) {
-        for topic in self.wakes.drain(..) {
-            if !into.contains(&topic) {
-                into.push(topic);
+    /// After the commit, calls `hook` on the database's thread, before any watch wakes and before
+    /// [`Db::write`](crate::Db::write) returns; a transaction that rolls back drops it. It must be short and must not wait: all
+    /// writers wait for it. The process may die between the commit and the hook.
+    pub fn on_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.after.hooks.push(Box::new(hook));
+    }
+
+    /// Runs `work` so that its failure undoes what it did, wakes and hooks included, and nothing else: the transaction goes on.
+    /// A statement that failed in it spoils only it. Savepoints nest.
+    ///
+    /// # Errors
+    /// What `work` returns; [`Error::Aborted`] when it hid the failure of a statement; what the database reports.
+    pub async fn savepoint<T, E>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<Error>,
+    {
+        let (wakes, hooks) = (self.after.wakes.len(), self.after.hooks.len());
+        self.read.session.set_savepoint()?;
+        let result = work(self).await;
+        let failure = match result {
+            Ok(value) => match self.read.session.release_savepoint() {
+                Ok(()) => return Ok(value),
+                Err(error) => error.into(),
+            },
+            Err(error) => error,
+        };
+        self.after.wakes.truncate(wakes);
+        self.after.hooks.truncate(hooks);
+        self.read.session.back_to_savepoint()?;
+        Err(failure)
+    }
+
+    /// What is to happen after the commit, as far as it is known; it is taken out.
+    pub(crate) fn take_after(&mut self, into: &mut After) {
+        for topic in self.after.wakes.drain(..) {
+            if !into.wakes.contains(&topic) {
+                into.wakes.push(topic);
             }
         }
+        into.hooks.append(&mut self.after.hooks);
     }
 
-    pub(crate) fn drop_wakes(&mut self) {
+    pub(crate) fn drop_after(&mut self) {
+        self.after.clear();
+    }
+}
+
+impl After {
+    pub(crate) fn clear(&mut self) {
         self.wakes.clear();
+        self.hooks.clear();
+    }
+}
+
+impl fmt::Debug for Tx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("read", &self.read).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,5 @@
 //! The writer thread: waiting closures share one commit.
 
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use crate::job::{Job, Verdict};
 use crate::queue::Queue;
 use crate::sqlite::{Session, Wal};
 use crate::stats::Counters;
-use crate::tx::{ReadTx, Tx};
+use crate::tx::{After, ReadTx, Tx};
 use crate::wake::Hub;
 
 pub(crate) type WriteJob = Box<dyn Job<Tx>>;
@@ -38,7 +37,7 @@ struct Group {
     /// have seen what others wrote.
     members: Vec<WriteJob>,
     kept: usize,
-    wakes: Vec<Cow<'static, str>>,
+    after: After,
 }
 
 impl Writer {
@@ -105,13 +104,13 @@ impl Writer {
         {
             return self.lose(group, Some(job), &error);
         }
-        self.tx.take_wakes(&mut group.wakes);
+        self.tx.take_after(&mut group.after);
         group.kept += 1;
         group.members.push(job);
     }
 
     fn undo(&mut self, job: WriteJob, group: &mut Group) {
-        self.tx.drop_wakes();
+        self.tx.drop_after();
         if group.kept == 0 {
             self.counters.rolled_back(1);
             if let Err(error) = self.session().control("ROLLBACK") {
@@ -132,8 +131,8 @@ impl Writer {
         }
     }
 
-    /// Commits, then wakes watchers, then tells the callers: whose write has returned knows that its wake is
-    /// out.
+    /// Commits, then calls the hooks, wakes watchers and tells the callers: whose write has returned knows
+    /// that its wake is out.
     fn commit(&mut self, group: &mut Group) {
         if group.kept == 0 {
             return;
@@ -143,8 +142,13 @@ impl Writer {
         }
         self.counters.committed(group.kept);
         group.kept = 0;
-        self.hub.wake(&group.wakes);
-        group.wakes.clear();
+        for hook in group.after.hooks.drain(..) {
+            if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+                tracing::error!("a hook after a commit panicked");
+            }
+        }
+        self.hub.wake(&group.after.wakes);
+        group.after.wakes.clear();
         for job in group.members.drain(..) {
             finish(job, None);
         }
@@ -152,7 +156,7 @@ impl Writer {
 
     /// The whole transaction is gone: tells every member of it, and `culprit`, whose failure it was.
     fn lose(&mut self, group: &mut Group, culprit: Option<WriteJob>, error: &Error) {
-        self.tx.drop_wakes();
+        self.tx.drop_after();
         if self.session().in_transaction()
             && let Err(error) = self.session().control("ROLLBACK")
         {
@@ -160,7 +164,7 @@ impl Writer {
         }
         tracing::debug!(%error, closures = group.kept, "a commit was lost as a whole");
         self.counters.rolled_back(group.kept);
-        group.wakes.clear();
+        group.after.clear();
         group.kept = 0;
         // Whoever was alone in it has nobody else to blame.
         let alone = culprit.is_none() && group.members.len() == 1;

@@ -15,16 +15,62 @@ pub(crate) struct Session {
     writes: bool,
     /// The first failure of the running closure: nothing of it can be committed any more.
     spoiled: Option<Error>,
+    /// Savepoints of the running closure that are open.
+    depth: u32,
 }
 
 impl Session {
     pub(crate) fn new(conn: Connection, writes: bool) -> Self {
-        Self { conn, writes, spoiled: None }
+        Self { conn, writes, spoiled: None, depth: 0 }
     }
 
     /// Forgets the last closure's failure.
     pub(crate) fn start(&mut self) {
         self.spoiled = None;
+        self.depth = 0;
+    }
+
+    /// Marks a place to which the running closure may return.
+    pub(crate) fn set_savepoint(&mut self) -> Result<(), Error> {
+        if let Some(cause) = &self.spoiled {
+            return Err(Error::Aborted { cause: Box::new(cause.clone()) });
+        }
+        let set = self.control(&format!("SAVEPOINT point_{}", self.depth));
+        self.note(set)?;
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Keeps what was done since the last savepoint, unless a statement failed since then.
+    pub(crate) fn release_savepoint(&mut self) -> Result<(), Error> {
+        if let Some(cause) = &self.spoiled {
+            return Err(Error::Aborted { cause: Box::new(cause.clone()) });
+        }
+        let depth = self.depth.saturating_sub(1);
+        let released = self.control(&format!("RELEASE point_{depth}"));
+        self.note(released)?;
+        self.depth = depth;
+        Ok(())
+    }
+
+    /// Undoes what was done since the last savepoint, and forgets the failure of a statement since then. When SQLite has rolled the
+    /// whole transaction back by itself, there is no savepoint to return to, and the closure stays spoiled.
+    pub(crate) fn back_to_savepoint(&mut self) -> Result<(), Error> {
+        let depth = self.depth.saturating_sub(1);
+        let undone = self
+            .control(&format!("ROLLBACK TO point_{depth}"))
+            .and_then(|()| self.control(&format!("RELEASE point_{depth}")));
+        self.depth = depth;
+        match undone {
+            Ok(()) => {
+                self.spoiled = None;
+                Ok(())
+            }
+            Err(error) => {
+                let cause = self.spoiled.get_or_insert(error).clone();
+                Err(Error::Aborted { cause: Box::new(cause) })
+            }
+        }
     }
 
     /// Whether writing statements are accepted.
@@ -49,7 +95,7 @@ impl Session {
     }
 
     /// Runs a statement of our own, such as `COMMIT`: unguarded, without parameters.
-    pub(crate) fn control(&self, sql: &'static str) -> Result<(), Error> {
+    pub(crate) fn control(&self, sql: &str) -> Result<(), Error> {
         self.conn
             .prepare_cached(sql)
             .and_then(|mut statement| statement.raw_execute())

@@ -10,5 +10,6 @@ mod leases;
 mod migrations;
 mod opening;
 mod reads;
+mod savepoints;
 mod statements;
 mod wakes;
