@@ -6,6 +6,7 @@
 //! and by a slow poll that trusts neither.
 
 mod advance;
+mod ahead;
 mod attempt;
 mod book;
 mod drive;
@@ -31,9 +32,11 @@ use crate::sagas::{DECIDED_TOPIC, SIGNALLED_TOPIC, STARTED_TOPIC, Shared};
 
 use book::Book;
 use drive::Driven;
-use engine::Engine;
 
+pub(crate) use ahead::take as take_ahead;
+pub(crate) use book::Mail;
 pub(crate) use drive::Runnable;
+pub(crate) use engine::Engine;
 pub(crate) use load::load;
 pub(crate) use pulse::Pulse;
 #[cfg(any(test, feature = "testing"))]
@@ -52,6 +55,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: &Stop) -> Result<(), Error> 
     loop {
         let Some(engine) = stop.or(engine::take_over(shared)).await else { return Ok(()) };
         let engine = Arc::new(engine?);
+        // What came for an engine before this one is on disk.
+        *shared.mail.lock() = Mail::default();
+        *shared.engine.write() = Arc::downgrade(&engine);
         match Box::pin(Server::new(engine.clone()).serve(stop)).await {
             Served::Stopped => {
                 engine.release().await;
@@ -115,7 +121,7 @@ impl Server {
                 () = self.started.changed() => self.book.wants.fresh = true,
                 () = self.signalled.changed() => self.book.wants.signals = true,
                 () = self.decided.changed() => self.book.wants.due = true,
-                () = shared.pulse.touched() => self.book.forget(std::mem::take(&mut *shared.decided.lock())),
+                () = shared.pulse.touched() => self.book.open_mail(std::mem::take(&mut *shared.mail.lock())),
                 () = shared.pulse.kicked() => self.book.look_at_everything(),
                 () = tokio::time::sleep(timer) => {}
                 _ = self.poll.tick() => self.on_poll(),
@@ -166,7 +172,9 @@ impl Server {
         let metrics = &self.engine.shared.metrics;
         metrics.active.set(i64::try_from(self.driving.len()).unwrap_or(i64::MAX));
         metrics.waiting.set(i64::try_from(self.book.waiting()).unwrap_or(i64::MAX));
-        let idle = self.driving.is_empty() && self.feeding.is_none() && self.book.is_idle(now_ms);
+        let has_mail = !self.engine.shared.mail.lock().is_empty();
+        let idle =
+            self.driving.is_empty() && self.feeding.is_none() && !has_mail && self.book.is_idle(now_ms);
         self.engine.shared.pulse.beat(idle, self.book.next_due_ms());
     }
 

@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use leeward_resilience::{Clock, Rng};
 use leeward_runtime::Stop;
@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::decide::{Moment, Progress};
 use crate::definition::{Definition, State};
 use crate::error::Error;
-use crate::executor::{self, Pulse, Runnable};
+use crate::executor::{self, Engine, Mail, Pulse, Runnable};
 use crate::journal::saga::New;
 use crate::journal::{self, COMPONENT, Entry, MIGRATIONS, stored};
 use crate::metrics::Metrics;
@@ -35,8 +35,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) definitions: RwLock<BTreeMap<&'static str, Arc<dyn Runnable>>>,
     pub(crate) pulse: Pulse,
-    /// Sagas that an operator of this process has just decided about: what the engine has of them in memory is stale.
-    pub(crate) decided: Mutex<Vec<Arc<str>>>,
+    /// The engine of this process while it holds the lease.
+    pub(crate) engine: RwLock<Weak<Engine>>,
+    /// What the engine is to know.
+    pub(crate) mail: Mutex<Mail>,
 }
 
 /// Largest state and largest signal payload, in bytes: rows are read and written whole.
@@ -72,8 +74,11 @@ impl Sagas {
     pub fn new(db: Db, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>, options: Options) -> Self {
         let options = options.clamped();
         let metrics = Metrics::new(&options.registry);
-        let (definitions, pulse, decided) = (RwLock::default(), Pulse::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { db, clock, rng, options, metrics, definitions, pulse, decided }) }
+        let (definitions, pulse) = (RwLock::default(), Pulse::default());
+        let (engine, mail) = (RwLock::default(), Mutex::default());
+        Self {
+            shared: Arc::new(Shared { db, clock, rng, options, metrics, definitions, pulse, engine, mail }),
+        }
     }
 
     /// Makes or updates the engine's tables.
@@ -99,7 +104,7 @@ impl Sagas {
     }
 
     /// Starts the saga `saga` under the id `saga_id`, in the caller's transaction: both commit or neither. The engine begins as soon
-    /// as it has committed.
+    /// as it has committed; where it runs in this process, the steps before the first outside call are part of the transaction.
     ///
     /// # Errors
     /// [`Error::Undefined`], [`Error::StateType`], [`Error::Id`], [`Error::TooLarge`], [`Error::Encode`] before anything was written;
@@ -137,13 +142,17 @@ impl Sagas {
         if !journal::saga::insert(tx, &new).await? {
             return Ok(Started::Existing);
         }
-        tx.wake(STARTED_TOPIC);
+        if !executor::take_ahead(&self.shared, tx, saga_id, None).await {
+            tx.wake(STARTED_TOPIC);
+        }
         self.shared.metrics.started.with([plan.name]).inc();
         Ok(Started::New)
     }
 
     /// Tells the saga `saga_id` something, in the caller's transaction. It is stored until a step takes it, also when the saga does not
-    /// wait for it yet or does not exist yet. The same `signal_id` twice is one signal.
+    /// wait for it yet or does not exist yet. The same `signal_id` twice is one signal. Where the engine runs in this process and the saga
+    /// waits for it, what it comes to and the steps before the next outside call are part of the transaction; if one of them fails, only
+    /// the signal is stored, and the engine goes on from there.
     ///
     /// # Errors
     /// [`Error::Id`], [`Error::TooLarge`]; what the database reports.
@@ -166,7 +175,9 @@ impl Sagas {
         if !journal::signals::insert(tx, saga_id, &signal).await? {
             return Ok(Signalled::Duplicate);
         }
-        tx.wake(SIGNALLED_TOPIC);
+        if !executor::take_ahead(&self.shared, tx, saga_id, Some(&signal)).await {
+            tx.wake(SIGNALLED_TOPIC);
+        }
         Ok(Signalled::Stored)
     }
 

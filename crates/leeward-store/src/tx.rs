@@ -108,10 +108,7 @@ impl Tx {
     ///
     /// # Errors
     /// What `work` returns; [`Error::Aborted`] when it hid the failure of a statement; what the database reports.
-    pub async fn savepoint<T, E>(
-        &mut self,
-        work: impl AsyncFnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E>
+    pub async fn savepoint<T, E>(&mut self, work: impl AsyncFnOnce(&mut Self) -> Result<T, E>) -> Result<T, E>
     where
         E: From<Error>,
     {

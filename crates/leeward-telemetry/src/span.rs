@@ -142,6 +142,14 @@ impl Span {
         self.recording.is_some()
     }
 
+    /// Gives the span another name: for names whose making is to be skipped when nothing records.
+    pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) -> &mut Self {
+        if let Some(recording) = &mut self.recording {
+            recording.span.name = name.into();
+        }
+        self
+    }
+
     /// Says something about the span. Keys are constants, by the OpenTelemetry semantic conventions where
     /// those have one.
     pub fn attr(&mut self, key: &'static str, value: impl Into<Value>) -> &mut Self {

@@ -7,20 +7,17 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use leeward_store::{Kind, ReadTx, Tx};
 
-use super::attempt::reply_name;
 use super::drive::{Input, Parked};
 use super::load::Refusal;
 use super::pulse::{Moment, Point};
-use super::turn::{self, Job, Rollback, Setback, Turn};
-use crate::decide::{Effect, Event, Phase};
+use super::turn::{self, CHAIN_MAX, Job, Rollback, Setback, Turn};
+use crate::decide::{Effect, Event};
 use crate::definition::{CallFn, Handler, State};
 use crate::journal;
 use crate::outcome::Outcome;
 use crate::sagas::Shared;
 use crate::step::Signal;
 
-/// Steps in one transaction, at most: those of its own database follow each other in one commit, but must not keep others from theirs.
-const CHAIN_MAX: usize = 8;
 /// The first and the longest wait before a commit that failed is tried again: a full queue is drained within milliseconds, a full
 /// disk is not.
 const WRITE_WAIT: Duration = Duration::from_millis(5);
@@ -148,17 +145,11 @@ impl<'a, S: State> Drive<'a, S> {
     }
 
     fn take(&mut self, signal: &Signal) -> Result<(), Ended> {
-        let (Some(at), undo) = self.turn.place() else { return Ok(()) };
-        let outcome = match self.handler() {
-            Some(Handler::Command { on_reply, .. }) => on_reply(self.turn.state.clone(), signal),
-            Some(Handler::Signal { on_signal, .. }) => on_signal(self.turn.state.clone(), signal),
-            _ => return Ok(()),
-        };
-        self.job.take(&mut self.turn, at, undo, outcome, signal).map_err(ended)
+        self.job.take_awaited(&mut self.turn, signal).map_err(ended)
     }
 
     async fn stored_signal(&self) -> Option<Signal> {
-        let (id, name) = (self.turn.id.clone(), self.awaits()?);
+        let (id, name) = (self.turn.id.clone(), self.job.awaits(&self.turn)?);
         let read = async move |tx: &mut ReadTx| journal::signals::oldest(tx, &id, &name).await;
         self.shared().db.read(read).await.unwrap_or_else(|error| {
             // It is looked for again when the timer fires.
@@ -168,28 +159,11 @@ impl<'a, S: State> Drive<'a, S> {
     }
 
     fn handler(&self) -> Option<&'a Handler<S>> {
-        let (step, undo) = self.turn.place();
-        self.job.definition.code.handler(step?, undo)
-    }
-
-    /// The name of the signal that the current step waits for.
-    fn awaits(&self) -> Option<Arc<str>> {
-        match self.handler()? {
-            Handler::Command { .. } => {
-                let (step, undo) = self.turn.place();
-                Some(reply_name(&self.turn, &self.job.definition, step?, undo))
-            }
-            Handler::Signal { name, .. } => Some((*name).into()),
-            Handler::Call { .. } | Handler::Tx { .. } | Handler::Sleep { .. } => None,
-        }
+        self.job.handler(&self.turn)
     }
 
     fn parked(self, due_ms: i64) -> Parked {
-        let awaits = match self.turn.progress.effect() {
-            Effect::Reply { .. } => self.awaits(),
-            _ => None,
-        };
-        Parked { due_ms, awaits, saga: self.job.definition.plan.name, turn: self.turn }
+        self.job.park(self.turn, due_ms)
     }
 
     fn apply(&mut self, event: &Event, detail: Option<String>) -> Result<(), Ended> {
@@ -274,17 +248,7 @@ impl<'a, S: State> Drive<'a, S> {
 
     /// What a commit made known.
     async fn committed(&mut self) {
-        let (plan, metrics, turn) = (&self.job.definition.plan, &self.shared().metrics, &self.turn);
-        match &turn.progress.phase {
-            Phase::Ended(end) => metrics.ended.with([plan.name, end.name()]).inc(),
-            Phase::Stuck(_) => {
-                metrics.stuck.with([plan.name]).inc();
-                let step = turn.progress.step().map_or("", |at| plan.steps[at].name);
-                let fault = turn.progress.fault().map_or("", |fault| fault);
-                tracing::warn!(saga = plan.name, saga_id = %turn.id, step, fault, "a saga is stuck: an operator has to decide");
-            }
-            Phase::Forward { .. } | Phase::Backward { .. } | Phase::Ending { .. } => {}
-        }
+        self.job.report(&self.turn);
         for (step, undo) in std::mem::take(&mut self.turn.acted) {
             self.dies(step, undo, Moment::AfterCommit).await;
         }
@@ -307,7 +271,7 @@ fn ended(rollback: Rollback) -> Ended {
         Rollback::Setback(setback) => {
             Ended::Refused(Refusal::Defect(format!("a stray `{}`", setback.event.name())))
         }
-        Rollback::Died => Ended::Gone,
+        Rollback::Died | Rollback::Panicked => Ended::Gone,
     }
 }
 

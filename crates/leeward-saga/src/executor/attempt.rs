@@ -18,12 +18,12 @@ impl<S: State> Job<S> {
         let (plan, shared) = (&self.definition.plan, self.shared());
         let step = plan.steps[at].name;
         let name = if undo { metrics::SPAN_UNDO } else { metrics::SPAN_STEP };
-        let name = format!("{name} {step}");
         let mut span = span(name, SpanKind::Internal, &shared.options.service, &turn.correlation.trace);
         let tries = turn.progress.tries();
         let attempt = tries.map_or(1, |tries| tries.attempt);
         if span.is_recording() {
-            span.attr(metrics::ATTR_SAGA, plan.name)
+            span.rename(format!("{name} {step}"))
+                .attr(metrics::ATTR_SAGA, plan.name)
                 .attr(metrics::ATTR_SAGA_ID, turn.id.clone())
                 .attr(metrics::ATTR_STEP, step)
                 .attr(metrics::ATTR_ATTEMPT, attempt);

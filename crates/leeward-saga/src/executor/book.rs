@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ahead::Next;
 use super::drive::{Input, Parked};
 use super::feed::{Ask, Fed};
 use crate::journal::saga::{DuePlace, Raw};
@@ -34,14 +35,30 @@ pub(super) struct Wants {
     pub(super) sweep: bool,
 }
 
+/// What happened to sagas in this process without the engine. Every entry is a commit whose saga the engine would have in memory
+/// otherwise, and the engine empties it at every turn.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    /// Sagas that an operator has decided about: what the engine has of them in memory is stale.
+    pub(crate) decided: Vec<Arc<str>>,
+    /// Sagas that were taken ahead, from which version, and how they go on.
+    pub(super) ahead: Vec<(Arc<str>, i64, Option<Next>)>,
+}
+
+impl Mail {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.decided.is_empty() && self.ahead.is_empty()
+    }
+}
+
 /// What happened to a saga while it was driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Meanwhile {
     Nothing,
     /// Something came for it: look whether it waits for that now.
     Came,
-    /// An operator has decided: what is in memory is stale.
-    Decided,
+    /// Its row was written elsewhere in this process: what is in memory is stale.
+    Stale,
 }
 
 /// The engine's book. A saga is in at most one of `busy` (waiting for its turn or being driven) and `parked`.
@@ -164,15 +181,40 @@ impl Book {
         self.read_unless_here(id, false);
     }
 
-    /// Drops what is in memory of sagas that an operator has decided about, and looks for what became due.
-    pub(super) fn forget(&mut self, decided: Vec<Arc<str>>) {
-        for id in decided {
+    /// Takes in what happened to sagas elsewhere in this process.
+    pub(super) fn open_mail(&mut self, mail: Mail) {
+        for id in mail.decided {
             match self.busy.get_mut(&id) {
-                Some(meanwhile) => *meanwhile = Meanwhile::Decided,
+                Some(meanwhile) => *meanwhile = Meanwhile::Stale,
                 None => self.drop_parked(&id),
             }
+            self.wants.due = true;
         }
-        self.wants.due = true;
+        for (id, before, next) in mail.ahead {
+            self.take_ahead(id, before, next);
+        }
+    }
+
+    /// What is in memory of a saga that was taken ahead is replaced. What the mail brings goes on only from the very version that
+    /// waits here: whether it is still the newest of any other saga, its row knows.
+    fn take_ahead(&mut self, id: Arc<str>, before: i64, next: Option<Next>) {
+        if let Some(meanwhile) = self.busy.get_mut(&id) {
+            *meanwhile = Meanwhile::Stale;
+            return;
+        }
+        let known = self.parked.get(&id).map(|parked| parked.version);
+        if known.is_some_and(|version| version > before) {
+            return;
+        }
+        self.drop_parked(&id);
+        match next {
+            Some(Next { parked, is_ready: true }) if known == Some(before) => {
+                self.turn(id, Work::Parked(parked, Input::Look));
+            }
+            Some(Next { is_ready: true, .. }) => self.turn(id, Work::Id { in_doubt: false }),
+            Some(Next { parked, is_ready: false }) => self.keep(id, parked),
+            None => {}
+        }
     }
 
     fn drop_parked(&mut self, id: &Arc<str>) {
@@ -219,14 +261,17 @@ impl Book {
     /// A drive has come to a wait.
     pub(super) fn park(&mut self, id: Arc<str>, parked: Parked) {
         match self.busy.remove(&id) {
-            Some(Meanwhile::Decided) => self.turn(id, Work::Id { in_doubt: false }),
+            Some(Meanwhile::Stale) => self.turn(id, Work::Id { in_doubt: false }),
             Some(Meanwhile::Came) => self.turn(id, Work::Parked(parked, Input::Look)),
-            _ if self.parked.len() < self.waiting_max => {
-                self.timers.insert((parked.due_ms, id.clone()));
-                self.parked.insert(id, parked);
-            }
-            // Beyond the bound it waits on disk, where all of it is.
-            _ => {}
+            Some(Meanwhile::Nothing) | None => self.keep(id, parked),
+        }
+    }
+
+    /// Keeps a waiting saga in memory. Beyond the bound it waits on disk, where all of it is.
+    fn keep(&mut self, id: Arc<str>, parked: Parked) {
+        if self.parked.len() < self.waiting_max {
+            self.timers.insert((parked.due_ms, id.clone()));
+            self.parked.insert(id, parked);
         }
     }
 

@@ -2,16 +2,18 @@
 
 use std::any::{Any, TypeId};
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use leeward_store::{Kind, ReadTx, Tx};
 
 use super::Boxed;
 use super::advance::{Drive, Ended};
+use super::ahead::{self, Ahead};
 use super::book::Work;
 use super::engine::{Engine, LEASE};
 use super::load::{Loaded, Refusal, load};
-use super::turn::{Job, Turn};
+use super::turn::{Job, Rollback, Turn};
 use crate::definition::{Definition, State};
 use crate::journal;
 use crate::journal::saga::Raw;
@@ -25,6 +27,14 @@ pub(crate) trait Runnable: Send + Sync + fmt::Debug {
     fn state_type(&self) -> TypeId;
     /// Drives a saga from its row. `in_doubt`: an attempt may have been under way.
     fn open(&self, engine: &Arc<Engine>, raw: Raw, in_doubt: bool) -> Boxed<Driven>;
+    /// Takes a saga, in somebody's transaction, as far as its steps belong into one; see [`ahead`](super::ahead).
+    fn ahead<'a>(
+        &self,
+        engine: &Arc<Engine>,
+        tx: &'a mut Tx,
+        raw: Raw,
+        signal: Option<&'a Signal>,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<Ahead>, Rollback>> + 'a>>;
     /// Drives a parked saga.
     fn resume(&self, engine: &Arc<Engine>, turn: Box<dyn Any + Send>, input: Input) -> Boxed<Driven>;
 }
@@ -45,6 +55,8 @@ pub(crate) struct Parked {
     pub(super) due_ms: i64,
     /// The name of the signal that it waits for.
     pub(super) awaits: Option<Arc<str>>,
+    /// Of its row, as it is on disk.
+    pub(super) version: i64,
     pub(super) saga: &'static str,
     pub(super) turn: Box<dyn Any + Send>,
 }
@@ -114,15 +126,24 @@ impl<S: State> Runnable for Definition<S> {
 
     fn open(&self, engine: &Arc<Engine>, raw: Raw, in_doubt: bool) -> Boxed<Driven> {
         let job = Job { engine: engine.clone(), definition: self.clone() };
-        // An engine before this one may have begun an attempt that no row tells of.
-        let is_other = raw.epoch != engine.epoch.as_i64();
-        let in_doubt = in_doubt || (is_other && raw.seq <= engine.recovered_to);
+        let in_doubt = in_doubt || engine.is_in_doubt(&raw);
         match understood(&job, &raw, in_doubt) {
             Ok(turn) => Box::pin(drive(job, turn, Input::Look)),
             Err(refusal) => {
                 Box::pin(async move { refuse(&job.engine, raw.seq, &raw.id, &raw.saga, &refusal).await })
             }
         }
+    }
+
+    fn ahead<'a>(
+        &self,
+        engine: &Arc<Engine>,
+        tx: &'a mut Tx,
+        raw: Raw,
+        signal: Option<&'a Signal>,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<Ahead>, Rollback>> + 'a>> {
+        let job = Job { engine: engine.clone(), definition: self.clone() };
+        Box::pin(async move { ahead::of(&job, tx, &raw, signal).await })
     }
 
     fn resume(&self, engine: &Arc<Engine>, turn: Box<dyn Any + Send>, input: Input) -> Boxed<Driven> {
@@ -135,7 +156,7 @@ impl<S: State> Runnable for Definition<S> {
     }
 }
 
-fn understood<S: State>(job: &Job<S>, raw: &Raw, in_doubt: bool) -> Result<Box<Turn<S>>, Refusal> {
+pub(super) fn understood<S: State>(job: &Job<S>, raw: &Raw, in_doubt: bool) -> Result<Box<Turn<S>>, Refusal> {
     let definition = &job.definition;
     let Loaded { progress, correlation } = load(raw, &definition.plan, &definition.fingerprint)?;
     let state = serde_json::from_str(&raw.state).map_err(|error| Refusal::State(error.to_string()))?;

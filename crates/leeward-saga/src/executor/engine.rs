@@ -8,7 +8,7 @@ use leeward_store::lease::{self, Epoch};
 use leeward_store::{Kind, Tx};
 
 use crate::error::Error;
-use crate::journal;
+use crate::journal::{self, saga::Raw};
 use crate::sagas::Shared;
 
 /// The lease of the sagas of one database.
@@ -77,6 +77,11 @@ impl Engine {
         }
         // What the database reports now counts as not holding: the journal could not be written either.
         self.renew().await.unwrap_or(false)
+    }
+
+    /// Whether an engine before this one may have begun an attempt that the row does not tell of.
+    pub(super) fn is_in_doubt(&self, raw: &Raw) -> bool {
+        raw.epoch != self.epoch.as_i64() && raw.seq <= self.recovered_to
     }
 
     /// Extends the lease once a third of it has passed. False: another engine has it.

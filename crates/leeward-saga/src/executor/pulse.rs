@@ -54,12 +54,12 @@ impl Pulse {
         self.seen.store(self.asked.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    /// Tells the engine that an operator has decided.
+    /// Tells the engine that there is mail.
     pub(crate) fn touch(&self) {
         self.touched.notify_one();
     }
 
-    /// Resolves when an operator of this process has decided.
+    /// Resolves when there is mail.
     pub(super) async fn touched(&self) {
         self.touched.notified().await;
     }
@@ -74,6 +74,13 @@ impl Pulse {
     #[allow(clippy::unused_self, reason = "the shape that tests need")]
     pub(super) const fn dies_at(&self, point: Point) -> bool {
         let Point { step: _, undo: _, moment: _ } = point;
+        false
+    }
+
+    /// Whether a test watches every step of the engine.
+    #[cfg(not(any(test, feature = "testing")))]
+    #[allow(clippy::unused_self, reason = "the shape that tests need")]
+    pub(super) const fn is_probed(&self) -> bool {
         false
     }
 }
@@ -95,6 +102,11 @@ impl Pulse {
     /// Whether a test lets the process die here.
     pub(super) fn dies_at(&self, point: Point) -> bool {
         self.probe.get().is_some_and(|probe| probe.dies_at(point))
+    }
+
+    /// Whether a test watches every step of the engine: then none is taken in somebody else's transaction.
+    pub(super) fn is_probed(&self) -> bool {
+        self.probe.get().is_some()
     }
 
     /// Lets the engine look at everything, waits until it has nothing to do, and gives the time of its next timer.

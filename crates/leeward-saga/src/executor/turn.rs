@@ -7,6 +7,7 @@ use leeward_store::{Tx, lease};
 use leeward_telemetry::Correlation;
 
 use super::attempt::reply_name;
+use super::drive::Parked;
 use super::engine::{Engine, LEASE};
 use super::load::Refusal;
 use super::pulse::{Moment, Point};
@@ -18,6 +19,9 @@ use crate::outcome::Outcome;
 use crate::plan::Way;
 use crate::sagas::Shared;
 use crate::step::{EndCx, Signal};
+
+/// Steps in one transaction, at most: those of its own database follow each other in one commit, but must not keep others from theirs.
+pub(super) const CHAIN_MAX: usize = 8;
 
 /// A saga's definition and the engine that drives it.
 pub(super) struct Job<S> {
@@ -53,7 +57,7 @@ pub(super) struct Turn<S> {
 
 /// Why a transaction was rolled back.
 #[derive(Debug)]
-pub(super) enum Rollback {
+pub(crate) enum Rollback {
     /// The database, or a closure that broke its rules.
     Store(leeward_store::Error),
     /// Somebody else changed the row.
@@ -62,13 +66,15 @@ pub(super) enum Rollback {
     Setback(Setback),
     /// The saga cannot go on under this binary.
     Refused(Refusal),
+    /// A step panicked in somebody else's transaction; in the engine's own, the store reports it.
+    Panicked,
     /// A test lets the process die here.
     Died,
 }
 
 /// What a step came to whose transaction was rolled back.
 #[derive(Debug)]
-pub(super) struct Setback {
+pub(crate) struct Setback {
     /// Steps before it in the same transaction, which went well and were rolled back with it.
     pub(super) executed: usize,
     /// Which step; none is the hook at the end.
@@ -200,8 +206,19 @@ impl<S: State> Job<S> {
         self.apply(turn, &Event::EndDone, None)
     }
 
+    /// What the saga waits for has come. Anything else is ignored: it stays stored.
+    pub(super) fn take_awaited(&self, turn: &mut Turn<S>, signal: &Signal) -> Result<(), Rollback> {
+        let (Some(at), undo) = turn.place() else { return Ok(()) };
+        let outcome = match self.handler(turn) {
+            Some(Handler::Command { on_reply, .. }) => on_reply(turn.state.clone(), signal),
+            Some(Handler::Signal { on_signal, .. }) => on_signal(turn.state.clone(), signal),
+            _ => return Ok(()),
+        };
+        self.take(turn, at, undo, outcome, signal)
+    }
+
     /// What a signal comes to. It is consumed in the same transaction.
-    pub(super) fn take(
+    fn take(
         &self,
         turn: &mut Turn<S>,
         at: usize,
@@ -213,6 +230,47 @@ impl<S: State> Job<S> {
         self.count(at, undo, outcome.name());
         let (event, detail) = turn.outcome(outcome);
         self.apply(turn, &event, detail)
+    }
+
+    pub(super) fn handler(&self, turn: &Turn<S>) -> Option<&Handler<S>> {
+        let (step, undo) = turn.place();
+        self.definition.code.handler(step?, undo)
+    }
+
+    /// The name of the signal that the current step waits for.
+    pub(super) fn awaits(&self, turn: &Turn<S>) -> Option<Arc<str>> {
+        match self.handler(turn)? {
+            Handler::Command { .. } => {
+                let (step, undo) = turn.place();
+                Some(reply_name(turn, &self.definition, step?, undo))
+            }
+            Handler::Signal { name, .. } => Some((*name).into()),
+            Handler::Call { .. } | Handler::Tx { .. } | Handler::Sleep { .. } => None,
+        }
+    }
+
+    /// A saga that goes on at `due_ms`, or when what it waits for comes.
+    pub(super) fn park(&self, turn: Box<Turn<S>>, due_ms: i64) -> Parked {
+        let awaits = match turn.progress.effect() {
+            Effect::Reply { .. } => self.awaits(&turn),
+            _ => None,
+        };
+        Parked { due_ms, awaits, version: turn.version, saga: self.definition.plan.name, turn }
+    }
+
+    /// Counts and tells what a commit made known.
+    pub(super) fn report(&self, turn: &Turn<S>) {
+        let (plan, metrics) = (&self.definition.plan, &self.shared().metrics);
+        match &turn.progress.phase {
+            Phase::Ended(end) => metrics.ended.with([plan.name, end.name()]).inc(),
+            Phase::Stuck(_) => {
+                metrics.stuck.with([plan.name]).inc();
+                let step = turn.progress.step().map_or("", |at| plan.steps[at].name);
+                let fault = turn.progress.fault().map_or("", |fault| fault);
+                tracing::warn!(saga = plan.name, saga_id = %turn.id, step, fault, "a saga is stuck: an operator has to decide");
+            }
+            Phase::Forward { .. } | Phase::Backward { .. } | Phase::Ending { .. } => {}
+        }
     }
 
     /// Whether a test lets the process die here.

@@ -46,7 +46,7 @@ impl Sagas {
         let db = self.shared.db.clone();
         let status = db.write(async move |tx: &mut Tx| write(tx, &shared, &id, &event, reason).await).await?;
         // An engine of this process drops what it has in memory. One elsewhere finds out when it writes.
-        self.shared.decided.lock().push(saga_id.into());
+        self.shared.mail.lock().decided.push(saga_id.into());
         self.shared.pulse.touch();
         Ok(status)
     }

@@ -1,6 +1,7 @@
 //! What a user of the crate sees.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod ahead;
 mod exhaustive;
 mod happy;
 mod operators;

@@ -95,7 +95,9 @@ async fn hooks_run_once_after_the_commit_and_never_without_one() {
     let count = Arc::new(AtomicU32::new(0));
     let add = |number: u32| {
         let count = count.clone();
-        move || drop(count.fetch_add(number, Ordering::SeqCst))
+        move || {
+            count.fetch_add(number, Ordering::SeqCst);
+        }
     };
     let (first, undone, failed, panics) = (add(1), add(10), add(100), add(1_000));
     let write = fixture.db.write(async move |tx: &mut Tx| {
