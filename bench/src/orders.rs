@@ -23,6 +23,8 @@ mod zipf;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use self::customers::Customers;
 use self::load::{Plan, Step};
 use self::report::Report;
@@ -88,7 +90,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    tokio::task::LocalSet::new().block_on(&runtime, measure(arguments, fs_type))
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        tokio::select! {
+            measured = measure(arguments, fs_type) => measured,
+            signal = stopped() => Err(signal?.to_owned()),
+        }
+    })
+}
+
+/// Resolves when somebody stops the benchmark: the shop that it started must not outlive it.
+async fn stopped() -> Result<&'static str, String> {
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|error| format!("signals cannot be received: {error}"))?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|error| error.to_string())?,
+        _ = terminate.recv() => {}
+    }
+    Ok("stopped by a signal")
 }
 
 async fn measure(arguments: &Arguments, fs_type: &'static str) -> Result<(), String> {

@@ -97,14 +97,14 @@ impl Report {
         if !self.has_head {
             println!(
                 "  rate completed/s  checkout p50 / p99 ms  order p50 / p99 ms  completion p50 / p99 ms (own clock)  \
-                 in flight by quarter    CPU ms  driver ms  others  load"
+                 in flight by quarter, peak     CPU ms  driver ms  others  load"
             );
             self.has_head = true;
         }
         let [first, second, third, last] = step.in_flight;
         println!(
             "{:>6} {:>11.1} {:>13.1} / {:>5.1} {:>12.1} / {:>5.1} {:>13.1} / {:>5.1} ({:>4} / {:>4}) {:>9.0} {:>5.0} {:>5.0} \
-             {:>5.0} {:>9.2} {:>10.2} {:>6.0}% {:>5}",
+             {:>5.0} {:>6} {:>9.2} {:>10.2} {:>6.0}% {:>5}",
             step.rate,
             step.completed_per_s(),
             quantile(&step.checkout_ns, 0.5),
@@ -119,6 +119,7 @@ impl Report {
             second,
             third,
             last,
+            step.in_flight_peak,
             step.per_order(ms(step.cpu.server)),
             step.per_order(ms(step.cpu.driver)),
             step.cores(step.cpu.others()) * 100.0,
@@ -179,6 +180,7 @@ impl Report {
             "cpu_ms_per_order": hundredth(half.per_order(ms(half.cpu.server))),
             "commits_per_order": hundredth(commits),
             "fsyncs_per_order": hundredth(syncs),
+            "fsyncs_by": if half.syncs.is_some() { "kernel" } else { "databases" },
             "fs_type": self.fs_type,
             "half_rate": half.rate,
             "at_best": {

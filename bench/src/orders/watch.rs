@@ -17,7 +17,7 @@ use super::load::{OrderId, histogram};
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// How often the sagas under way are counted.
-const COUNT_EVERY: Duration = Duration::from_millis(500);
+const COUNT_EVERY: Duration = Duration::from_millis(100);
 
 /// Orders of the sample that are looked up at once. More wait in the channel, with their own start.
 const WATCHED_MAX: usize = 128;

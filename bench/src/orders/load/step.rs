@@ -20,6 +20,10 @@ const GROWTH_MAX: Duration = Duration::from_millis(50);
 /// For low rates.
 const GROWTH_MAX_ORDERS: f64 = 10.0;
 
+/// Orders under way at any moment, at most: as many as arrive in this time. A burst between two quarters that is gone in their means
+/// shows here.
+const PEAK_MAX: Duration = Duration::from_secs(1);
+
 /// Completed of those offered, at least.
 const COMPLETED_MIN: f64 = 0.99;
 
@@ -44,6 +48,8 @@ pub(crate) struct Step {
     pub(crate) own_completion_ms: (u64, u64),
     /// The mean number of sagas under way in each quarter.
     pub(crate) in_flight: [f64; 4],
+    /// The highest count of sagas under way.
+    pub(crate) in_flight_peak: u64,
     pub(crate) cpu: Cpu,
     pub(crate) counts: Counts,
     pub(crate) syncs: SyncsFound,
@@ -74,6 +80,7 @@ impl Step {
             completion_ns: seen.completion_ns,
             own_completion_ms: (percentile(&completions, 50), percentile(&completions, 99)),
             in_flight: quarters(&seen.in_flight, window.from, window.until),
+            in_flight_peak: peak(&seen.in_flight, window.from, window.until),
             cpu: window.cpu,
             counts: window.counts.clone(),
             syncs: window.syncs,
@@ -98,6 +105,10 @@ impl Step {
         let allowed = (f64::from(self.rate) * GROWTH_MAX.as_secs_f64()).max(GROWTH_MAX_ORDERS);
         if last - second > allowed {
             return Some(format!("sagas in flight grew from {second:.0} to {last:.0}"));
+        }
+        let (peak, arrive) = (self.in_flight_peak, u64::from(self.rate) * PEAK_MAX.as_secs());
+        if peak > arrive {
+            return Some(format!("{peak} sagas were in flight at once"));
         }
         let share = self.completed_per_s() / f64::from(self.rate);
         (share < COMPLETED_MIN).then(|| format!("only {:.1} % were completed in time", share * 100.0))
@@ -142,6 +153,12 @@ fn quarters(counts: &[(Instant, u64)], from: Instant, until: Instant) -> [f64; 4
     })
 }
 
+/// The highest count between `from` and `until`.
+fn peak(counts: &[(Instant, u64)], from: Instant, until: Instant) -> u64 {
+    let within = counts.iter().filter(|(at, _)| *at >= from && *at < until);
+    within.map(|(_, count)| *count).max().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +168,9 @@ mod tests {
         let from = Instant::now();
         let at = |second: u64, count: u64| (from + Duration::from_secs(second), count);
         let counts = [at(0, 1), at(1, 3), at(3, 10), at(7, 5), at(8, 99)];
-        assert_eq!(quarters(&counts, from, from + Duration::from_secs(8)), [2.0, 10.0, 0.0, 5.0]);
+        let until = from + Duration::from_secs(8);
+        assert_eq!(quarters(&counts, from, until), [2.0, 10.0, 0.0, 5.0]);
+        assert_eq!(peak(&counts, from, until), 10, "what comes after does not count");
     }
 
     #[test]
