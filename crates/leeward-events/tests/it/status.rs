@@ -1,6 +1,7 @@
 //! What operators are shown.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leeward_events::bus::GroupLag;
 use leeward_events::metrics::{self, ConsumerMetrics, RelayMetrics};
@@ -76,4 +77,33 @@ fn every_name_is_registered_and_listed() {
     let mut listed = metrics::NAMES.to_vec();
     listed.sort_unstable();
     assert_eq!(registry.names(), listed);
+}
+
+/// A kind that nobody publishes here.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Elsewhere {}
+
+impl leeward_events::Event for Elsewhere {
+    const TYPE: &'static str = "elsewhere.happened";
+    const VERSION: u32 = 1;
+    fn key(&self) -> String {
+        String::new()
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_nothing_is_for_still_acknowledges_what_has_passed() {
+    let world = World::new().await;
+    let consumer = world.consumer().on::<Elsewhere>(async |_, _| Ok(())).build().unwrap();
+    let consumer = world.start_consumer(consumer);
+    world.publish(&[changed("k", 1), changed("k", 2), changed("k", 3)]).await;
+    let caught_up = async {
+        // Until it does, the bus keeps everything for it.
+        while !matches!(world.bus.lag().await.unwrap()[..], [GroupLag { behind: 0, .. }]) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let caught_up = tokio::time::timeout(Duration::from_secs(30), caught_up).await;
+    assert!(caught_up.is_ok(), "{:?}", world.bus.lag().await);
+    consumer.stop().await;
 }
