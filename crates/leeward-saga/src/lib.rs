@@ -23,8 +23,9 @@
 //!
 //! # What it is
 //! A saga is compensatable steps, one pivot, retriable steps. Each step has an [`Action`] and, before the pivot, its [`Undo`] beside it,
-//! and comes to an [`Outcome`]: done, rejected (the business says no), transient (try again), unknown (find out first). A step's result
-//! is on disk before the next step starts: one commit a step, shared by many sagas in the database's group commit. Resuming goes by the
+//! and comes to an [`Outcome`]: done, rejected (the business says no), transient (try again), unknown (find out first). An outside
+//! call starts when the results before it are on disk; what lies between two calls (taking a reply, sending a command, steps of the own
+//! database) shares one commit, and many sagas share the database's group commit. Resuming goes by the
 //! step's name; nothing is replayed, so the code between two steps may do what it likes.
 //!
 //! # What it is not

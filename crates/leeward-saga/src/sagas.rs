@@ -145,7 +145,8 @@ impl Sagas {
         if !executor::take_ahead(&self.shared, tx, saga_id, None).await {
             tx.wake(STARTED_TOPIC);
         }
-        self.shared.metrics.started.with([plan.name]).inc();
+        let (shared, name) = (self.shared.clone(), plan.name);
+        tx.on_commit(move || shared.metrics.started.with([name]).inc());
         Ok(Started::New)
     }
 

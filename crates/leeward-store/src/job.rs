@@ -104,6 +104,7 @@ where
     // with it.
     let caught = catch_unwind(AssertUnwindSafe(|| {
         let result = poll_once(closure, tx)?;
+        tx.session().end();
         match tx.session().spoiled() {
             Some(cause) if result.is_ok() => Err(Error::Aborted { cause: Box::new(cause.clone()) }.into()),
             _ => result.map_err(Failed::Closure),

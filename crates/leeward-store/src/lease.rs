@@ -68,7 +68,7 @@ pub async fn renew(
 ) -> Result<bool, Error> {
     let changed = tx
         .execute(
-            "UPDATE leeward_leases SET until_ms = $4 WHERE name = $1 AND owner = $2 AND epoch = $3",
+            "UPDATE leeward_leases SET until_ms = $4 WHERE name = $1 AND owner = $2 AND epoch = $3 AND until_ms > 0",
             params![name, owner, epoch.0, until(now_unix_ms, ttl)],
         )
         .await?;

@@ -41,7 +41,7 @@
 //!   at open.
 //! - A closure that fails, panics or waits for something else is rolled back alone; its neighbours in the
 //!   commit are not.
-//! - A transaction whose statement failed commits nothing, even when the closure drops the error: as
+//! - A transaction whose statement failed in the database commits nothing, even when the closure drops the error: as
 //!   PostgreSQL has it. What may fail without taking the rest along runs in a [savepoint](Tx::savepoint).
 //! - A commit that fails (disk full, input or output) is reported to every closure in it, and none of their
 //!   wakes goes out. The database goes on, and commits again once it can.

@@ -7,4 +7,4 @@ mod wal;
 
 pub(crate) use open::{Role, Target, open, version};
 pub(crate) use session::Session;
-pub(crate) use wal::Wal;
+pub(crate) use wal::{Due, Wal};

@@ -59,7 +59,7 @@ impl Threads {
                     Target::Memory => None,
                 };
                 let held = Arc::new(Held { _lock: lock, _alive: alive });
-                let tx = Tx::new(Session::new(conn, true));
+                let tx = Tx::new(Session::new(conn, true, options.busy_timeout));
                 let writer = Writer { tx, wal, queue, hub, counters, batch_max: options.batch_max };
                 Ok((Arc::clone(&held), move || {
                     writer.run();
@@ -76,7 +76,11 @@ impl Threads {
             let held = Arc::clone(&held);
             self.spawn(format!("{}-reader-{number}", shared.name), move || {
                 let conn = open(&target, Role::Reader, &options)?;
-                let reader = Reader { tx: ReadTx::new(Session::new(conn, false)), queue, counters };
+                let reader = Reader {
+                    tx: ReadTx::new(Session::new(conn, false, options.busy_timeout)),
+                    queue,
+                    counters,
+                };
                 Ok(((), move || {
                     reader.run();
                     drop(held);

@@ -185,14 +185,12 @@ impl Writer {
     fn checkpoint_if_due(&mut self) {
         let idle = self.queue.len() == 0;
         let Some(wal) = &mut self.wal else { return };
-        if !wal.is_due(idle) {
-            return;
-        }
-        match self.tx.session().checkpoint() {
+        let Some(due) = wal.due(idle) else { return };
+        match self.tx.session().checkpoint(due) {
             Ok((log, copied)) => {
-                wal.checkpointed(log, copied);
+                wal.checkpointed(log);
                 self.counters.checkpointed();
-                self.counters.synced(3);
+                self.counters.synced(if copied >= log { 3 } else { 1 });
             }
             // Nothing is lost: the log still holds it all, and the next try comes once it has grown.
             Err(error) => {

@@ -1,5 +1,6 @@
 //! One saga, driven from commit to commit until it has to wait.
 
+use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::pulse::{Moment, Point};
 use super::turn::{self, CHAIN_MAX, Job, Rollback, Setback, Turn};
 use crate::decide::{Effect, Event};
 use crate::definition::{CallFn, Handler, State};
+use crate::error::Error;
 use crate::journal;
 use crate::outcome::Outcome;
 use crate::sagas::Shared;
@@ -85,9 +87,7 @@ impl<'a, S: State> Drive<'a, S> {
         if job.engine.is_stopping() {
             return Err(Ended::Gone);
         }
-        if !job.engine.holds().await {
-            return Err(Ended::Fenced);
-        }
+        self.hold_on().await?;
         self.dies(Some(at), undo, Moment::BeforeEffect).await;
         let outcome = self.call(at, undo, run, *timeout).await;
         self.dies(Some(at), undo, Moment::AfterEffect).await;
@@ -120,11 +120,11 @@ impl<'a, S: State> Drive<'a, S> {
         match (self.turn.progress.effect(), input) {
             (Effect::Backoff { .. }, Input::Timer) => self.apply(&Event::Due, None),
             (Effect::Reply { .. }, Input::Signal(signal)) => self.take(&signal),
-            (Effect::Reply { .. }, Input::Timer) => match self.stored_signal().await {
+            (Effect::Reply { .. }, Input::Timer) => match self.stored_signal().await? {
                 Some(signal) => self.take(&signal),
                 None => self.timed_out(),
             },
-            (Effect::Reply { .. }, Input::Look) => match self.stored_signal().await {
+            (Effect::Reply { .. }, Input::Look) => match self.stored_signal().await? {
                 Some(signal) => self.take(&signal),
                 None => Ok(()),
             },
@@ -135,7 +135,7 @@ impl<'a, S: State> Drive<'a, S> {
     fn timed_out(&mut self) -> Result<(), Ended> {
         match self.handler() {
             Some(Handler::Signal { on_timeout, .. }) => {
-                let outcome = on_timeout(self.turn.state.clone());
+                let outcome = turn::heard(|| on_timeout(self.turn.state.clone()));
                 let (event, detail) = self.turn.outcome(outcome);
                 self.apply(&event, detail)
             }
@@ -148,14 +148,32 @@ impl<'a, S: State> Drive<'a, S> {
         self.job.take_awaited(&mut self.turn, signal).map_err(ended)
     }
 
-    async fn stored_signal(&self) -> Option<Signal> {
-        let (id, name) = (self.turn.id.clone(), self.job.awaits(&self.turn)?);
-        let read = async move |tx: &mut ReadTx| journal::signals::oldest(tx, &id, &name).await;
-        self.shared().db.read(read).await.unwrap_or_else(|error| {
-            // It is looked for again when the timer fires.
-            tracing::warn!(%error, "signals cannot be read now");
-            None
-        })
+    /// The signal that the saga waits for, if it is stored. One that cannot be read now is not one that did not come.
+    async fn stored_signal(&self) -> Result<Option<Signal>, Ended> {
+        let Some(name) = self.job.awaits(&self.turn) else { return Ok(None) };
+        let mut wait = WRITE_WAIT;
+        loop {
+            let (id, name) = (self.turn.id.clone(), name.clone());
+            let read = async move |tx: &mut ReadTx| journal::signals::oldest(tx, &id, &name).await;
+            match self.shared().db.read(read).await {
+                Ok(signal) => return Ok(signal),
+                Err(Error::Store(error)) if error.kind() == Kind::Closed => return Err(Ended::Closed),
+                Err(error) => self.patience(&error, &mut wait).await?,
+            }
+        }
+    }
+
+    /// Goes on only under the lease. Whether it still holds may be unknown for a while: then nobody took over, as far as anybody knows.
+    async fn hold_on(&self) -> Result<(), Ended> {
+        let mut wait = WRITE_WAIT;
+        loop {
+            match self.job.engine.holds().await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(Ended::Fenced),
+                Err(Error::Store(error)) if error.kind() == Kind::Closed => return Err(Ended::Closed),
+                Err(error) => self.patience(&error, &mut wait).await?,
+            }
+        }
     }
 
     fn handler(&self) -> Option<&'a Handler<S>> {
@@ -233,13 +251,13 @@ impl<'a, S: State> Drive<'a, S> {
         }
     }
 
-    /// Waits before a commit is tried again: what is pending is kept in memory, and nothing is done twice.
-    async fn patience(&self, error: &leeward_store::Error, wait: &mut Duration) -> Result<(), Ended> {
+    /// Waits before the database is tried again: what is pending is kept in memory, and nothing is done twice.
+    async fn patience(&self, error: &impl Display, wait: &mut Duration) -> Result<(), Ended> {
         if self.job.engine.is_stopping() {
             return Err(Ended::Gone);
         }
         self.shared().metrics.write_retries.inc();
-        tracing::warn!(%error, "a saga cannot be written now; trying again");
+        tracing::warn!(%error, "a saga cannot be written or read now; trying again");
         // Those that were refused together do not come back together.
         tokio::time::sleep(wait.mul_f64(0.5 + self.shared().rng.unit_f64())).await;
         *wait = (*wait * 2).min(WRITE_WAIT_MAX);

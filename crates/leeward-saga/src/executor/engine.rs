@@ -28,6 +28,8 @@ pub(crate) struct Engine {
     stopping: AtomicBool,
     /// Polls so far.
     pub(super) polls: AtomicU32,
+    /// The last look for old rows left some.
+    pub(super) purges_on: AtomicBool,
 }
 
 /// Waits for the lease and takes it.
@@ -36,7 +38,7 @@ pub(super) async fn take_over(shared: &Arc<Shared>) -> Result<Engine, Error> {
         match try_take_over(shared).await {
             Ok(Some(engine)) => return Ok(engine),
             Ok(None) => tracing::debug!("another engine has the sagas; waiting"),
-            Err(Error::Store(error)) if error.is_temporary() => {
+            Err(Error::Store(error)) if error.is_temporary() || error.kind() == Kind::Io => {
                 tracing::warn!(%error, "the lease on the sagas cannot be taken now");
             }
             Err(error) => return Err(error),
@@ -66,17 +68,17 @@ async fn try_take_over(shared: &Arc<Shared>) -> Result<Option<Engine>, Error> {
         until_ms: AtomicI64::new(now_ms.saturating_add(ms(ttl))),
         stopping: AtomicBool::new(false),
         polls: AtomicU32::new(0),
+        purges_on: AtomicBool::new(false),
     }))
 }
 
 impl Engine {
     /// Whether the lease still holds, after renewing it if it has run out: a process that was paused must not act before it knows.
-    pub(super) async fn holds(&self) -> bool {
+    pub(super) async fn holds(&self) -> Result<bool, Error> {
         if self.shared.clock.unix_ms() < self.until_ms.load(Ordering::Relaxed) {
-            return true;
+            return Ok(true);
         }
-        // What the database reports now counts as not holding: the journal could not be written either.
-        self.renew().await.unwrap_or(false)
+        self.renew().await
     }
 
     /// Whether an engine before this one may have begun an attempt that the row does not tell of.

@@ -1,5 +1,6 @@
 //! One commit of a saga: what is pending, the steps that share its transaction, and the row.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,7 +157,7 @@ impl<S: State> Job<S> {
                 if may_have_come(turn)
                     && let Some(signal) = journal::signals::oldest(tx, &turn.id, &name).await?
                 {
-                    self.take(turn, at, undo, on_reply(turn.state.clone(), &signal), &signal)?;
+                    self.take(turn, at, undo, heard(|| on_reply(turn.state.clone(), &signal)), &signal)?;
                     return Ok(true);
                 }
                 let (cx, mut span) = self.step_cx(turn, at, undo, *within);
@@ -171,7 +172,7 @@ impl<S: State> Job<S> {
             }
             Handler::Signal { name, on_signal, within, .. } => {
                 if let Some(signal) = journal::signals::oldest(tx, &turn.id, name).await? {
-                    self.take(turn, at, undo, on_signal(turn.state.clone(), &signal), &signal)?;
+                    self.take(turn, at, undo, heard(|| on_signal(turn.state.clone(), &signal)), &signal)?;
                 } else {
                     self.apply(turn, &Event::Sent { within_ms: ms(*within) }, None)?;
                 }
@@ -209,11 +210,12 @@ impl<S: State> Job<S> {
     /// What the saga waits for has come. Anything else is ignored: it stays stored.
     pub(super) fn take_awaited(&self, turn: &mut Turn<S>, signal: &Signal) -> Result<(), Rollback> {
         let (Some(at), undo) = turn.place() else { return Ok(()) };
-        let outcome = match self.handler(turn) {
-            Some(Handler::Command { on_reply, .. }) => on_reply(turn.state.clone(), signal),
-            Some(Handler::Signal { on_signal, .. }) => on_signal(turn.state.clone(), signal),
+        let hear = match self.handler(turn) {
+            Some(Handler::Command { on_reply, .. }) => on_reply,
+            Some(Handler::Signal { on_signal, .. }) => on_signal,
             _ => return Ok(()),
         };
+        let outcome = heard(|| hear(turn.state.clone(), signal));
         self.take(turn, at, undo, outcome, signal)
     }
 
@@ -307,6 +309,13 @@ impl<S> Turn<S> {
             Outcome::Unknown(detail) => (Event::Unknown, Some(detail)),
         }
     }
+}
+
+/// What a definition makes of what it hears: a reply, a signal, or that none came. When that panics, nobody knows.
+pub(super) fn heard<S>(hear: impl FnOnce() -> Outcome<S>) -> Outcome<S> {
+    // Unwind safety: what the closure had is gone with it.
+    std::panic::catch_unwind(AssertUnwindSafe(hear))
+        .unwrap_or_else(|_| Outcome::Unknown("the step panicked over what it heard".to_owned()))
 }
 
 /// Whether a reply can be there before the command goes out: only if it went out before.

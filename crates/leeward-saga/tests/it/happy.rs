@@ -1,8 +1,10 @@
 //! A saga that goes well, and what its steps are told.
 
+use std::time::Duration;
+
 use leeward_resilience::ManualClock;
 use leeward_saga::{
-    Action, Definition, EndCx, Error, Fault, Outcome, Signalled, Started, Status, StepCx, Undo,
+    Action, Definition, EndCx, Error, Fault, Outcome, Signal, Signalled, Started, Status, StepCx, Undo,
 };
 use leeward_store::{ReadTx, Tx, params};
 
@@ -134,15 +136,43 @@ async fn a_bad_saga_stops_nobody_else() {
         )
         .build()
         .unwrap();
+    let deaf = Definition::<Trip>::builder("deaf")
+        .pivot(
+            "hear",
+            Action::command(
+                async |_tx: &mut Tx, _cx, _trip: Trip| -> Result<(), Fault> { Ok(()) },
+                |_trip: Trip, _reply: &Signal| -> Outcome<Trip> { panic!("three") },
+            ),
+        )
+        .build()
+        .unwrap();
+    let hasty = Definition::<Trip>::builder("hasty")
+        .pivot(
+            "wait",
+            Action::signal(
+                "go",
+                Duration::from_secs(1),
+                |_trip: Trip, _signal: &Signal| -> Outcome<Trip> { panic!("four") },
+                |_trip: Trip| -> Outcome<Trip> { panic!("five") },
+            ),
+        )
+        .build()
+        .unwrap();
     let life = Life::begin("sqlite::memory:", &ManualClock::new())
         .await
         .knows(bad)
         .knows(worse)
+        .knows(deaf)
+        .knows(hasty)
         .knows(trip())
         .run()
         .await;
     life.start("bad", "b-1", Trip::default()).await;
     life.start("worse", "w-1", Trip::default()).await;
+    life.start("deaf", "d-1", Trip::default()).await;
+    life.start("hasty", "h-1", Trip::default()).await;
+    life.signal("d-1", "r-1", "hear/1", "null").await;
+    life.pass(Duration::from_secs(2)).await;
     life.start("trip", "t-1", Trip::default()).await;
     assert_eq!(life.look("t-1").await.summary.status, Status::Completed);
     let bad = life.look("b-1").await;
@@ -151,6 +181,10 @@ async fn a_bad_saga_stops_nobody_else() {
         (Status::Running, Some("the step panicked"))
     );
     assert!(life.look("w-1").await.summary.note.unwrap().contains("too"));
+    for id in ["d-1", "h-1"] {
+        let unknown = life.look(id).await;
+        assert!(unknown.summary.note.is_some_and(|note| note.contains("panicked")), "{id}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

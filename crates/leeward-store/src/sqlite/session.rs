@@ -1,9 +1,13 @@
 //! One connection and the transaction that is open on it.
 
+use std::time::Duration;
+
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement, ToSql};
 
-use super::{guard, open};
+use rusqlite::wal::CheckpointMode;
+
+use super::{Due, guard, open};
 use crate::error::Error;
 use crate::param::Param;
 use crate::row::{Cell, Row};
@@ -17,11 +21,16 @@ pub(crate) struct Session {
     spoiled: Option<Error>,
     /// Savepoints of the running closure that are open.
     depth: u32,
+    /// How long a lock of somebody else's is waited for.
+    busy_timeout: Duration,
 }
 
+/// How long readers are waited for when the log has to begin anew: most are gone within a millisecond, and all writers wait as long.
+const RESTART_WAIT: Duration = Duration::from_millis(25);
+
 impl Session {
-    pub(crate) fn new(conn: Connection, writes: bool) -> Self {
-        Self { conn, writes, spoiled: None, depth: 0 }
+    pub(crate) fn new(conn: Connection, writes: bool, busy_timeout: Duration) -> Self {
+        Self { conn, writes, spoiled: None, depth: 0, busy_timeout }
     }
 
     /// Forgets the last closure's failure.
@@ -83,6 +92,13 @@ impl Session {
         self.spoiled.as_ref()
     }
 
+    /// Spoils a closure that ends in the middle of a savepoint: part of what it did there would be committed.
+    pub(crate) fn end(&mut self) {
+        if self.depth > 0 && self.spoiled.is_none() {
+            self.spoiled = Some(Error::ForeignWait);
+        }
+    }
+
     /// Whether a transaction is open. SQLite closes it by itself on some failures (disk full, input or
     /// output).
     pub(crate) fn in_transaction(&self) -> bool {
@@ -103,13 +119,19 @@ impl Session {
             .map_err(|error| Error::from_sqlite(&error, sql))
     }
 
-    /// Copies the log back into the database file as far as no reader needs it, without waiting for anybody.
-    /// Gives the frames in the log and the frames copied.
-    pub(crate) fn checkpoint(&self) -> Result<(u32, u32), Error> {
-        let (log, copied) = self
-            .conn
-            .wal_checkpoint_v2(Some(rusqlite::MAIN_DB), rusqlite::wal::CheckpointMode::PASSIVE)
-            .map_err(|error| Error::from_sqlite(&error, "wal_checkpoint"))?;
+    /// Copies the log back into the database file. Gives the frames in the log and the frames copied.
+    pub(crate) fn checkpoint(&self, due: Due) -> Result<(u32, u32), Error> {
+        let failed = |error: rusqlite::Error| Error::from_sqlite(&error, "wal_checkpoint");
+        let copy = |mode| self.conn.wal_checkpoint_v2(Some(rusqlite::MAIN_DB), mode).map_err(failed);
+        let (log, copied) = match due {
+            Due::Passive => copy(CheckpointMode::PASSIVE)?,
+            Due::Restart => {
+                self.conn.busy_timeout(RESTART_WAIT).map_err(failed)?;
+                let copied = copy(CheckpointMode::RESTART);
+                self.conn.busy_timeout(self.busy_timeout).map_err(failed)?;
+                copied?
+            }
+        };
         Ok((u32::try_from(log).unwrap_or(0), u32::try_from(copied).unwrap_or(0)))
     }
 

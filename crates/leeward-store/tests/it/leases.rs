@@ -53,6 +53,7 @@ async fn a_released_lease_is_free_and_keeps_its_epoch() {
     let Fixture { db, .. } = &Fixture::new().await;
     let first = acquire(db, "a", 0).await.unwrap();
     assert!(db.write(async move |tx: &mut Tx| lease::release(tx, "relay", "a", first).await).await.unwrap());
+    assert!(!renew(db, "a", first, 1).await, "what was given up is not extended");
     let second = acquire(db, "b", 1).await.unwrap();
     assert!(second > first);
     assert!(!db.write(async move |tx: &mut Tx| lease::release(tx, "relay", "a", first).await).await.unwrap());

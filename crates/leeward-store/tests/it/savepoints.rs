@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use leeward_store::{Error, Tx};
 
-use crate::fixture::{Fixture, insert, keys, put};
+use crate::fixture::{Fixture, insert, keys, poll_once, put};
 
 #[derive(Debug, PartialEq)]
 enum Failure {
@@ -130,4 +130,23 @@ async fn hooks_run_once_after_the_commit_and_never_without_one() {
     assert_eq!(count.load(Ordering::SeqCst), 1_001);
     put(&fixture.db, "three", 3).await.unwrap();
     assert_eq!(all(&fixture).await, ["one", "three", "two"]);
+}
+
+#[tokio::test]
+async fn a_closure_that_leaves_a_savepoint_in_the_middle_commits_nothing() {
+    let fixture = Fixture::new().await;
+    let write = fixture.db.write(async move |tx: &mut Tx| {
+        insert(tx, "before", 1).await?;
+        {
+            // Somebody gives up on it, and goes on.
+            let mut half = std::pin::pin!(tx.savepoint(async |tx: &mut Tx| {
+                insert(tx, "half", 1).await?;
+                std::future::pending::<Result<(), Error>>().await
+            }));
+            assert!(poll_once(half.as_mut()).is_pending());
+        }
+        insert(tx, "after", 1).await
+    });
+    assert!(matches!(write.await, Err(Error::Aborted { .. })));
+    assert_eq!(all(&fixture).await, [""; 0]);
 }
