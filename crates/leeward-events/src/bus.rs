@@ -212,13 +212,23 @@ impl Bus {
         patterns: Patterns,
         start: Start,
     ) -> Result<Subscription, Error> {
+        self.subscribe_as(group, patterns, start, false).await
+    }
+
+    async fn subscribe_as(
+        &self,
+        group: &str,
+        patterns: Patterns,
+        start: Start,
+        takes_on: bool,
+    ) -> Result<Subscription, Error> {
         match &self.backend {
             Backend::Memory(memory) => {
-                let (member, after, _) = memory.hub.enter(group, &start)?;
+                let (member, after, _) = memory.hub.enter(group, &start, takes_on)?;
                 Ok(Subscription::local(Local::new(&memory.hub, Log::None, member, patterns, after)))
             }
             Backend::Sqlite(sqlite) => {
-                let (member, after) = sqlite.enter(group, &start).await?;
+                let (member, after) = sqlite.enter(group, &start, takes_on).await?;
                 let log = Log::File(sqlite.clone());
                 Ok(Subscription::local(Local::new(&sqlite.hub, log, member, patterns, after)))
             }

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::event::{DecodeError, Event};
 use crate::pattern;
 
-pub(crate) use self::wire::{Head, with_log_seq};
+pub(crate) use self::wire::{Head, check_room, with_log_seq};
 
 /// Largest event in bytes, envelope included. A bus keeps events in memory and in one-megabyte batches; larger things belong
 /// into a store, with their address in the event.

@@ -204,6 +204,7 @@ impl Outbox {
     }
 
     async fn insert(&self, tx: &mut Tx, attributes: &Attributes<'_>, body: &[u8]) -> Result<(), Error> {
+        envelope::check_room(body)?;
         let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
         self.status.admit(u64::from(bytes), self.config.limit_bytes)?;
         tx.execute(
@@ -218,6 +219,8 @@ impl Outbox {
             ],
         )
         .await?;
+        let (status, now_ms) = (self.status.clone(), attributes.time_ms);
+        tx.on_commit(move || status.appended(now_ms));
         tx.wake(TOPIC);
         Ok(())
     }

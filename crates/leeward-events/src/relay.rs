@@ -156,8 +156,12 @@ impl Relay {
     }
 
     async fn step(&self, progress: &mut Progress) -> Result<Step, Error> {
-        if self.now() >= progress.next_due() {
-            self.mark_and_clean(progress).await?;
+        if self.now() >= progress.next_due()
+            && let Err(cause) = self.mark_and_clean(progress).await
+        {
+            // The database takes no writes now. What is in it can leave all the same.
+            tracing::debug!(database = self.db.name(), %cause, "the relay's mark waits");
+            progress.clean_due = self.now() + CLEAN_EVERY;
         }
         let (mark, rows_max) = (progress.published, self.batch_events_max);
         let mut pending = self.db.read(async move |tx| outbox::pending(tx, mark, rows_max).await).await?;

@@ -112,8 +112,14 @@ impl Hub {
         Ok(head)
     }
 
-    /// Enters a group as its only member; gives where to read on and what the group has acknowledged now.
-    pub(super) fn enter(&self, group: &str, start: &Start) -> Result<(Member, Position, Position), Error> {
+    /// Enters a group as its only member; gives where to read on and what the group has acknowledged now. `takes_on`: it only goes on
+    /// reading where a subscription of the same run was cut off, and has not said that it is done with what came before.
+    pub(super) fn enter(
+        &self,
+        group: &str,
+        start: &Start,
+        takes_on: bool,
+    ) -> Result<(Member, Position, Position), Error> {
         if !pattern::is_kind(group) {
             return Err(Error::Group { group: group.chars().take(pattern::KIND_BYTES_MAX).collect() });
         }
@@ -128,7 +134,12 @@ impl Hub {
         }
         let after = self.first_read(start, known, head);
         // A group acknowledges by starting later, and never takes back what it has acknowledged.
-        let acknowledged = known.map_or(after, |known| known.max(after));
+        let acknowledged = match known {
+            Some(known) if takes_on => known,
+            Some(known) => known.max(after),
+            None if takes_on => Position::START,
+            None => after,
+        };
         let name: Arc<str> = group.into();
         state.last_session += 1;
         let session = state.last_session;
@@ -173,15 +184,17 @@ impl Hub {
         self.state.lock().tail.floor()
     }
 
-    /// Notes that the group is done up to `position`; whether that is news.
-    pub(super) fn acknowledge(&self, member: &Member, position: Position) -> Result<bool, Error> {
+    /// Notes that the group is done up to `position`, or up to the head, whatever the caller believes; how far that is, if it is news.
+    pub(super) fn acknowledge(&self, member: &Member, position: Position) -> Result<Option<Position>, Error> {
         let mut state = self.state.lock();
         state.check(member)?;
         let position = position.min(state.tail.head());
-        let Some(group) = state.groups.get_mut(&member.group) else { return Ok(false) };
-        let news = position > group.acknowledged;
-        group.acknowledged = group.acknowledged.max(position);
-        Ok(news)
+        let Some(group) = state.groups.get_mut(&member.group) else { return Ok(None) };
+        if position <= group.acknowledged {
+            return Ok(None);
+        }
+        group.acknowledged = position;
+        Ok(Some(position))
     }
 
     pub(super) fn leave(&self, member: &Member) {

@@ -63,6 +63,9 @@ async fn publish(State(bus): State<Bus>, body: Bytes) -> Result<axum::Json<Publi
 struct SubscribeQuery {
     patterns: String,
     start: Option<String>,
+    /// The stream before this one was cut; what it handed out need not be done.
+    #[serde(default)]
+    takes_on: bool,
 }
 
 async fn subscribe(
@@ -78,7 +81,7 @@ async fn subscribe(
             reason: "`start` is acknowledged, beginning, now or resume:BUS:POSITION",
         })?,
     };
-    let subscription = bus.subscribe(&group, patterns, start).await?;
+    let subscription = bus.subscribe_as(&group, patterns, start, query.takes_on).await?;
     let lines = stream::unfold(Some(Stage::Opening(subscription)), |stage| async move {
         match stage? {
             Stage::Opening(subscription) => {

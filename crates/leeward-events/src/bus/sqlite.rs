@@ -52,8 +52,13 @@ impl Sqlite {
         answer.await.map_err(|_| Error::Closed)?
     }
 
-    pub(super) async fn enter(&self, group: &str, start: &Start) -> Result<(Member, Position), Error> {
-        let (member, after, acknowledged) = self.hub.enter(group, start)?;
+    pub(super) async fn enter(
+        &self,
+        group: &str,
+        start: &Start,
+        takes_on: bool,
+    ) -> Result<(Member, Position), Error> {
+        let (member, after, acknowledged) = self.hub.enter(group, start, takes_on)?;
         let name = member.group.clone();
         self.db
             .write(async move |tx| {
@@ -70,9 +75,7 @@ impl Sqlite {
     }
 
     pub(super) async fn acknowledge(&self, member: &Member, position: Position) -> Result<(), Error> {
-        if !self.hub.acknowledge(member, position)? {
-            return Ok(());
-        }
+        let Some(position) = self.hub.acknowledge(member, position)? else { return Ok(()) };
         let name = member.group.clone();
         let sql = "UPDATE bus_group SET acknowledged = $2 WHERE name = $1 AND acknowledged < $2";
         self.db.write(async move |tx| tx.execute(sql, params![name, position.get()]).await).await?;

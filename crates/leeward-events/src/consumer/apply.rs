@@ -76,7 +76,7 @@ pub(super) async fn apply(
                         total.failures += 1;
                         (end, fault) = (index + 1, Some(found));
                     }
-                    Next::Alone => end = start + 1,
+                    Next::Alone => (end, fault) = (start + 1, None),
                     Next::Wait(reason) => return Err(Stuck { reason, done: start, applied: total }),
                 },
             }
@@ -232,8 +232,9 @@ impl Attempt {
             span.attr("messaging.consumer.group.name", self.core.group.clone());
             span.attr("messaging.destination.name", event.kind.clone());
         }
-        let received = Received::new(event.clone(), cause.at(span.context()));
-        let handled = route.handler.call(tx, received).await;
+        let correlation = cause.at(span.context());
+        let received = Received::new(event.clone(), correlation.clone());
+        let handled = correlation.scope(route.handler.call(tx, received)).await;
         if let Err(error) = &handled {
             span.error(error);
         }

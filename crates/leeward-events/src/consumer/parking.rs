@@ -57,7 +57,20 @@ pub(super) async fn load(tx: &mut ReadTx, group: &str) -> Result<Parked, Error> 
     Ok(parked)
 }
 
-/// Parks an event from the bus: at the head of its key with its fault, or behind others without one.
+/// Lets the oldest event of every key be tried that has no head, whatever left it so; whether there was one.
+pub(super) async fn heal(tx: &mut Tx, group: &str) -> Result<bool, Error> {
+    let healed = tx
+        .execute(
+            "UPDATE parked SET state = $2, due_ms = 0 WHERE state = $3 AND seq IN
+             (SELECT MIN(seq) FROM parked WHERE consumer = $1 GROUP BY event_key)",
+            params![group, RETRY, BEHIND],
+        )
+        .await?;
+    Ok(healed > 0)
+}
+
+/// Parks an event from the bus: at the head of its key with its fault, or behind others without one. That there are others is what the
+/// caller remembers; when they are gone meanwhile, it is the head, and due at once.
 pub(super) async fn park(tx: &mut Tx, core: &Core, work: &Work, fault: Option<&Fault>) -> Result<(), Error> {
     let now_ms = core.clock.unix_ms();
     let fate = fault.map(|fault| core.redelivery.fate(fault, work.attempts(), now_ms, &*core.rng));
@@ -66,7 +79,9 @@ pub(super) async fn park(tx: &mut Tx, core: &Core, work: &Work, fault: Option<&F
     let names = work.names();
     tx.execute(
         "INSERT INTO parked (consumer, event_key, source, event_id, kind, state, attempts, due_ms, parked_ms, reason, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         VALUES ($1, $2, $3, $4, $5,
+                 CASE WHEN $6 <> $12 OR EXISTS (SELECT 1 FROM parked WHERE consumer = $1 AND event_key = $2) THEN $6 ELSE $13 END,
+                 $7, $8, $9, $10, $11)",
         params![
             core.group,
             names.key,
@@ -78,7 +93,9 @@ pub(super) async fn park(tx: &mut Tx, core: &Core, work: &Work, fault: Option<&F
             due_ms,
             now_ms,
             reason(fault),
-            &work.body[..]
+            &work.body[..],
+            BEHIND,
+            RETRY
         ],
     )
     .await?;

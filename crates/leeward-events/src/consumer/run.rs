@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leeward_resilience::Instant;
 use leeward_runtime::Stop;
-use leeward_store::Watch;
+use leeward_store::{Tx, Watch};
 
 use super::acknowledge::ACKNOWLEDGE_EVERY;
 use super::apply::{Applied, Stuck, apply};
@@ -14,7 +14,7 @@ use super::schema::{Stored, load_position};
 use super::work::Work;
 use super::{Consumer, Core, Error, TRANSACTION_EVENTS_MAX};
 use crate::backoff::Backoff;
-use crate::bus::{self, Batch, Start, Subscription};
+use crate::bus::{self, Batch, Position, Start, Subscription};
 use crate::inbox::CLEAN_EVENTS;
 
 /// How long the last words to bus and database may take when the consumer is stopped.
@@ -75,7 +75,19 @@ impl<'a> Session<'a> {
             let stored = load_position(tx, &group).await?;
             Ok((stored, parking::load(tx, &group).await?))
         });
-        let (stored, parked) = loaded.await.map_err(|cause| core.store_error(cause))?;
+        let (stored, mut parked) = loaded.await.map_err(|cause| core.store_error(cause))?;
+        if parked.events > 0 {
+            let group = core.group.clone();
+            let healed = core.db.write(async move |tx: &mut Tx| {
+                let healed = parking::heal(tx, &group).await?;
+                Ok((healed, parking::load(tx, &group).await?))
+            });
+            let (healed, loaded) = healed.await.map_err(|cause| core.store_error(cause))?;
+            if healed {
+                tracing::warn!(group = %core.group, "parked events that nothing was before are tried now");
+            }
+            parked = loaded;
+        }
         let start = match &stored {
             Some(Stored { bus, position }) => Start::Resume { bus: bus.clone(), position: *position },
             None => consumer.start.clone(),
@@ -205,10 +217,16 @@ impl<'a> Session<'a> {
     }
 
     async fn reload(&mut self) -> Result<(), Error> {
-        let group = self.core.group.clone();
-        match self.core.db.read(async move |tx| parking::load(tx, &group).await).await {
-            Ok(parked) => self.set_parked(parked),
-            Err(cause) => return self.wait_or_end(self.core.store_error(cause)).await,
+        while !self.stop.is_requested() {
+            let group = self.core.group.clone();
+            match self.core.db.read(async move |tx| parking::load(tx, &group).await).await {
+                Ok(parked) => {
+                    self.set_parked(parked);
+                    break;
+                }
+                // What is remembered of the table would be wrong from here on.
+                Err(cause) => self.wait_or_end(self.core.store_error(cause)).await?,
+            }
         }
         Ok(())
     }
@@ -242,6 +260,9 @@ impl<'a> Session<'a> {
 
     async fn pause(&mut self, reason: &str) {
         self.failures = self.failures.saturating_add(1);
+        // While nothing is applied nothing else would move the gauge.
+        let stored = self.stored.as_ref().map_or(Position::START, |at| at.position);
+        self.core.metrics.lag.set(self.subscription.head().get() - stored.get());
         let group = &self.core.group;
         if self.failures == 1 {
             tracing::warn!(%group, reason, "the consumer waits and will try again");

@@ -173,14 +173,22 @@ impl<'a> Head<'a> {
     }
 }
 
+/// What [`with_log_seq`] adds, at most: the name and twenty digits.
+const LOG_SEQ_BYTES_MAX: usize = 32;
+
 /// The envelope `json`, which [`write`] made without one, with its place in the log of its source added at the end.
 pub(crate) fn with_log_seq(json: &[u8], seq: i64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(json.len() + 32);
+    let mut out = Vec::with_capacity(json.len() + LOG_SEQ_BYTES_MAX);
     out.extend_from_slice(json.strip_suffix(b"}").unwrap_or(json));
     out.extend_from_slice(b",\"logseq\":");
     out.extend_from_slice(seq.to_string().as_bytes());
     out.push(b'}');
     out
+}
+
+/// Refuses an event that would be too large once it has its place in a log.
+pub(crate) fn check_room(json: &[u8]) -> Result<(), Error> {
+    check_size(json.len() + LOG_SEQ_BYTES_MAX)
 }
 
 fn check_spec(version: &str) -> Result<(), Error> {

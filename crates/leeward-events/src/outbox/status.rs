@@ -7,8 +7,8 @@ use super::Error;
 
 /// Counted by appends, set right by the relay each time it looks.
 ///
-/// Between two looks of the relay it counts appends whose transaction was rolled back too: it errs towards [`Error::Full`], and only
-/// for a moment.
+/// Between two looks of the relay, which are at most half a minute apart, its bytes count appends whose transaction was rolled back
+/// too: it errs towards [`Error::Full`].
 #[derive(Debug)]
 pub struct Status {
     pending_bytes: AtomicU64,
@@ -46,6 +46,11 @@ impl Status {
             return Err(Error::Full { pending_bytes, limit_bytes });
         }
         Ok(())
+    }
+
+    /// Notes an append that has committed. The relay may be dead: what waits for it shows all the same.
+    pub(super) fn appended(&self, now_ms: i64) {
+        self.oldest_ms.fetch_min(now_ms, Ordering::Relaxed);
     }
 
     /// What the relay found in the database.

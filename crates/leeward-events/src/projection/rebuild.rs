@@ -154,12 +154,11 @@ impl Shadow<'_> {
     async fn catch_up(&mut self) -> Result<(), Error> {
         loop {
             let page = self.log.page(self.read.seq, PAGE_EVENTS).await?;
-            if self.source.is_none() {
-                if page.oldest_seq > 1 {
-                    return Err(Error::LogCut { source_name: page.source, oldest_seq: page.oldest_seq });
-                }
-                self.source = Some(page.source);
+            // Also between two pages the retention may overtake the reader.
+            if page.oldest_seq > self.read.seq + 1 {
+                return Err(Error::LogCut { source_name: page.source, oldest_seq: page.oldest_seq });
             }
+            self.source.get_or_insert(page.source);
             let Some(last) = page.entries.last().map(|entry| entry.seq) else { return Ok(()) };
             self.apply(page.entries).await?;
             self.read.seq = last;

@@ -114,3 +114,33 @@ async fn a_new_bus_is_read_from_its_beginning() {
     assert_eq!(world.wait_effects(21).await[20], changed("new", 1));
     consumer.stop().await;
 }
+
+#[tokio::test]
+async fn an_acknowledgement_past_the_head_is_one_of_the_head_also_after_a_restart() {
+    use leeward_events::Patterns;
+    use leeward_events::bus::{self, Bus, Position, Start};
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("bus.db").display());
+    let tasks = leeward_runtime::Tasks::new();
+    let world = World::new().await;
+    let event = |number| {
+        vec![
+            Envelope::new(&changed("k", number), world.outbox.new_id(), "tests", 0, &crate::world::cause())
+                .unwrap(),
+        ]
+    };
+    let bus = Bus::open(&url, bus::Options::default(), &tasks).await.unwrap();
+    let mut group = bus.subscribe("g", Patterns::all(), Start::Beginning).await.unwrap();
+    bus.publish(event(1)).await.unwrap();
+    group.next_batch(1).await.unwrap();
+    group.acknowledge(Position::new(1_000)).await.unwrap();
+    bus.close().await;
+    drop(group);
+
+    let bus = Bus::open(&url, bus::Options::default(), &tasks).await.unwrap();
+    let mut group = bus.subscribe("g", Patterns::all(), Start::Acknowledged).await.unwrap();
+    bus.publish(event(2)).await.unwrap();
+    let next = tokio::time::timeout(Duration::from_secs(30), group.next_batch(1)).await;
+    assert_eq!(next.expect("an event").unwrap().deliveries.len(), 1);
+    bus.close().await;
+}

@@ -250,6 +250,66 @@ async fn parked_events_survive_a_restart() {
     consumer.stop().await;
 }
 
+/// Takes the only parked event away without telling the consumer: a drop that an arrival overtakes.
+const FORGET: &str = "DELETE FROM parked WHERE state = 2";
+/// Leaves the events of a key without a head.
+const BEHEAD: &str = "UPDATE parked SET state = 0";
+
+async fn execute(world: &World, sql: &'static str) {
+    let write = async move |tx: &mut leeward_store::Tx| tx.execute(sql, params![]).await;
+    world.db.write(write).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_whose_dead_letter_is_gone_before_the_consumer_knows_is_not_stuck() {
+    let world = World::new().await;
+    let consumer = world
+        .consumer()
+        .on::<Changed>(async |tx, received| {
+            if received.event.number < 0 {
+                return Err(HandlerError::Poison("negative".into()));
+            }
+            effect(tx, &received).await
+        })
+        .build()
+        .unwrap();
+    let running = world.start_consumer(consumer);
+    world.publish(&[changed("a", -1)]).await;
+    world.wait_count(DEAD, 1).await;
+    world.publish(&[changed("a", 1)]).await;
+    world.wait_count(PARKED, 2).await;
+    execute(&world, "DELETE FROM parked").await;
+    world.publish(&[changed("a", 2), changed("a", 3), changed("b", 4)]).await;
+    let effects = world.wait_effects(3).await;
+    assert_eq!(numbers_of(&effects, "a"), [2, 3]);
+    world.wait_count(PARKED, 0).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_without_a_head_goes_on_after_a_restart() {
+    let world = World::new().await;
+    let build = || {
+        let consumer = world.consumer().on::<Changed>(async |tx, received| {
+            if received.event.number < 0 {
+                return Err(HandlerError::Poison("negative".into()));
+            }
+            effect(tx, &received).await
+        });
+        consumer.build().unwrap()
+    };
+    let running = world.start_consumer(build());
+    world.publish(&[changed("a", -1), changed("a", 1), changed("a", 2)]).await;
+    world.wait_count(PARKED, 3).await;
+    running.stop().await;
+    execute(&world, FORGET).await;
+    execute(&world, BEHEAD).await;
+    let running = world.start_consumer(build());
+    assert_eq!(numbers_of(&world.wait_effects(2).await, "a"), [1, 2]);
+    world.wait_count(PARKED, 0).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn wildcards_take_what_has_no_handler_of_its_own() {
     let world = World::new().await;

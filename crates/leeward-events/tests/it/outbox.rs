@@ -155,3 +155,56 @@ async fn the_log_is_read_in_pages_and_cleaned_by_age_but_never_to_its_end() {
     assert!(read(0).await.entries.iter().all(|entry| entry.event.time_ms > written_ms));
     relay.stop().await;
 }
+
+#[tokio::test]
+async fn an_event_that_would_be_too_large_with_its_place_in_the_log_is_refused_at_once() {
+    let world = World::new().await;
+    // The largest that fits by itself: what the relay adds has no room any more.
+    let data = |bytes: usize| {
+        let mut envelope =
+            leeward_events::Envelope::new(&changed("k", 1), world.outbox.new_id(), "tests", 0, &cause())
+                .unwrap();
+        envelope.data = serde_json::value::to_raw_value(&"x".repeat(bytes)).unwrap();
+        envelope
+    };
+    let own = data(0).to_json().unwrap().len();
+    let most = leeward_events::envelope::EVENT_BYTES_MAX - own;
+    assert!(data(most).to_json().is_ok() && data(most + 1).to_json().is_err());
+    let append = async |envelope: leeward_events::Envelope| {
+        let outbox = world.outbox.clone();
+        world.db.write(async move |tx: &mut Tx| outbox.append_envelope(tx, envelope).await).await
+    };
+    assert!(matches!(append(data(most)).await, Err(Error::Event(_))));
+    append(data(most - 32)).await.unwrap();
+    let relay = world.start_relay();
+    let mut all = world.bus.subscribe("g", Patterns::all(), Start::Beginning).await.unwrap();
+    let mut largest = 0;
+    while largest < most {
+        let batch = all.next_batch(9).await.unwrap();
+        largest =
+            batch.deliveries.iter().map(|one| one.envelope().unwrap().data.get().len()).max().unwrap_or(0)
+                + 32;
+    }
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_shows_although_no_relay_looks() {
+    let clock = Arc::new(ManualClock::new());
+    let mut world = World::new().await;
+    world.outbox = Outbox::new("tests", clock.clone());
+    let age = |world: &World| world.outbox.status().oldest_age(clock.unix_ms());
+    assert_eq!(age(&world), Duration::ZERO);
+    world.append(vec![changed("a", 1)]).await;
+    clock.advance(Duration::from_secs(90));
+    world.append(vec![changed("a", 2)]).await;
+    assert_eq!(age(&world), Duration::from_secs(90), "the oldest counts");
+    let relay = world.start_relay();
+    let mut all = world.bus.subscribe("g", Patterns::all(), Start::Beginning).await.unwrap();
+    let mut relayed = 0;
+    while relayed < 2 {
+        relayed += all.next_batch(9).await.unwrap().deliveries.len();
+    }
+    relay.stop().await;
+    assert_eq!(age(&world), Duration::ZERO);
+}

@@ -121,6 +121,11 @@ async fn a_subscriber_goes_on_after_the_way_was_cut_and_after_the_owner_was_repl
     way.lead_to(Some(first_address));
     let batch = group.next_batch(1).await.unwrap();
     assert_eq!(id_of(&batch), "2", "what was not handed out comes again, what was does not");
+    way.lead_to(Some(first_address));
+    first.publish_messages(vec![message("2b")]).await.unwrap();
+    let batch = group.next_batch(1).await.unwrap();
+    assert_eq!(id_of(&batch), "2b");
+    assert_eq!(first.lag().await.unwrap()[0].behind, 3, "what was handed out is not done: nobody said so");
     group.acknowledge(batch.through).await.unwrap();
     assert_eq!(first.lag().await.unwrap()[0].behind, 0);
 
@@ -158,7 +163,7 @@ async fn what_came_whole_before_a_stream_broke_is_neither_lost_nor_doubled() {
         let ids: Vec<_> = batch.deliveries.iter().map(|one| one.envelope().unwrap().id.to_string()).collect();
         assert_eq!(ids, [expected]);
     }
-    assert!(asked.lock()[1].ends_with("start=resume:b:1"), "{:?}", asked.lock());
+    assert!(asked.lock()[1].ends_with("start=resume:b:1&takes_on=true"), "{:?}", asked.lock());
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ mod tests {
         session.control("INSERT INTO t VALUES (3)")?;
         let before = wal.frames.load(Ordering::Relaxed);
         assert!(session.checkpoint(Due::Restart).is_err(), "it does not wait for ever");
-        let (never, ends) = std::sync::mpsc::channel::<()>();
+        let (never, ends) = std::sync::mpsc::sync_channel::<()>(1);
         let reads = std::thread::spawn(move || {
             let _after = ends.recv_timeout(Duration::from_millis(5));
             drop(reader);

@@ -125,10 +125,11 @@ impl RemoteFeed {
             None => self.start.clone(),
         };
         let path = format!(
-            "/bus/v1/groups/{}/events?patterns={}&start={}",
+            "/bus/v1/groups/{}/events?patterns={}&start={}&takes_on={}",
             self.group,
             self.patterns,
-            start_text(&start)
+            start_text(&start),
+            self.session.is_some()
         );
         let remote = self.remote.clone();
         Box::pin(async move {

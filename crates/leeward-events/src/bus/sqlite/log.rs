@@ -46,9 +46,11 @@ pub(super) async fn load(db: &Db, fresh_id: Arc<str>) -> Result<Opened, Error> {
         .await?;
         let state = tx.query_one("SELECT bus_id, head FROM bus_state", params![]).await?;
         let rows = tx.query("SELECT name, acknowledged FROM bus_group", params![]).await?;
-        let group = |row: &Row| Ok((row.get(0)?, Position::new(row.get(1)?)));
+        let head = Position::new(state.get(1)?);
+        // Nothing past the head can be done, whatever the row says.
+        let group = |row: &Row| Ok((row.get(0)?, Position::new(row.get(1)?).min(head)));
         let groups = rows.iter().map(group).collect::<Result<_, leeward_store::Error>>()?;
-        Ok(Opened { bus_id: state.get(0)?, head: Position::new(state.get(1)?), groups })
+        Ok(Opened { bus_id: state.get(0)?, head, groups })
     })
     .await
 }
