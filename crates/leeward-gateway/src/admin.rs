@@ -10,10 +10,11 @@
 //! | `ANY /v1/services/{name}/_leeward/{path}` | that service's `/_leeward/{path}`, as an operator |
 //! | `GET /v1/all/_leeward/{path}` | the same of every service, in one answer by name |
 //! | `GET /.well-known/leeward-keys` | the keys that the gateway's assertions are checked with |
-//! | `GET /health`, `/health/live`, `/health/ready`, `/metrics` | as on the public side |
+//! | `GET /metrics` | what the gateway counts, for Prometheus |
+//! | `GET /health`, `/health/live`, `/health/ready` | as on the public side |
 //!
-//! Everything under `/v1` checks `Host` and `Origin`, so that no web page can reach it through a visitor's browser,
-//! and a token wherever one is configured.
+//! Everything under `/v1`, and `/metrics`, checks `Host` and `Origin`, so that no web page can reach it through a visitor's
+//! browser, and a token wherever one is configured.
 
 mod fanout;
 mod guard;
@@ -87,6 +88,7 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/services/{name}/_leeward/{*path}", any(fanout::one))
         .route("/v1/all/_leeward/{*path}", get(fanout::all))
         .route("/v1/health", get(views::health))
+        .route("/metrics", get(views::metrics))
         .layer(axum::middleware::from_fn_with_state(admin.clone(), guard::check));
     let keys = move || async move {
         match identity {
@@ -99,7 +101,6 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/health/ready", get(views::ready))
         .route("/ready", get(views::ready))
         .route("/health", get(views::states))
-        .route("/metrics", get(views::metrics))
         .route(KEYS_PATH, get(keys))
         .merge(guarded)
         .with_state(admin)

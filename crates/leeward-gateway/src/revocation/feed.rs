@@ -101,6 +101,8 @@ pub(crate) struct Feed {
     bus: Bus,
     patterns: Patterns,
     clock: Arc<dyn Clock>,
+    /// When this gateway started. What was said before is replayed, and says nothing of how fast events come.
+    started_ms: i64,
     counted: Counted,
 }
 
@@ -119,7 +121,8 @@ impl Feed {
         let db = Db::open(url, Options::default()).await.map_err(failed)?;
         db.migrate("gateway", MIGRATIONS).await.map_err(failed)?;
         let patterns = Patterns::new([&options.event]).map_err(|error| Error::Event(error.to_string()))?;
-        let feed = Self { db, set, bus, patterns, clock, counted };
+        let started_ms = clock.unix_ms();
+        let feed = Self { db, set, bus, patterns, clock, started_ms, counted };
         feed.load().await.map_err(failed)?;
         Ok(feed)
     }
@@ -227,7 +230,7 @@ impl Feed {
             match envelope.and_then(|envelope| Ok((read(&envelope)?, envelope.time_ms))) {
                 Ok((one, time_ms)) => {
                     self.set.add(&one, now_ms);
-                    self.note(now_ms - time_ms);
+                    self.note(now_ms, time_ms);
                     revoked.push(one);
                 }
                 Err(error) => {
@@ -240,9 +243,13 @@ impl Feed {
         self.db.write(async move |tx: &mut Tx| store(tx, &revoked, &bus, through).await).await
     }
 
-    fn note(&self, delay_ms: i64) {
-        self.set.note_delay(delay_ms);
+    fn note(&self, now_ms: i64, time_ms: i64) {
         self.counted.applied.inc();
+        if time_ms < self.started_ms {
+            return;
+        }
+        let delay_ms = now_ms - time_ms;
+        self.set.note_delay(delay_ms, self.clock.now());
         self.counted.delay.observe_duration(Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0)));
     }
 

@@ -116,4 +116,17 @@ async fn a_token_is_asked_for_where_one_is_set() {
     assert_eq!(answer.status, 200);
     assert!(!String::from_utf8_lossy(&answer.body).contains("open-sesame"), "a secret is never printed");
     assert_eq!(rig.send(rig.admin("GET", "/health/live"), "").await.status, 200);
+    assert_eq!(rig.send(rig.admin("GET", "/metrics"), "").await.status, 401);
+    let right = rig.admin("GET", "/metrics").header("authorization", "Bearer open-sesame");
+    assert_eq!(rig.send(right, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_are_for_operators_alone() {
+    let (rig, _upstream) = rig().await;
+    assert_eq!(rig.get("/orders").await.status, 200);
+    let metrics = rig.metrics().await;
+    assert!(metrics.contains("http_requests_total"), "{metrics}");
+    let refused = rig.get("/metrics").await;
+    assert_eq!((refused.status, refused.code().as_str()), (404, "not_found"));
 }

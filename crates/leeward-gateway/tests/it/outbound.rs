@@ -41,6 +41,20 @@ async fn an_endpoint_that_refused_is_not_asked_again_for_the_same_request() {
 }
 
 #[tokio::test]
+async fn a_retry_avoids_the_endpoint_that_failed() {
+    let (down, well) = (Upstream::start().await, Upstream::start().await);
+    down.fail(true);
+    let policies = "    retry: {retries: 1, backoff: 1ms}";
+    // A gateway without a history each time: nothing but the request itself knows which endpoint failed.
+    for _ in 0..24 {
+        let rig = Rig::start(&yaml(&[down.url(), well.url()], policies, "")).await;
+        assert_eq!(rig.get("/a").await.status, 200);
+    }
+    assert_eq!(well.hits(), 24);
+    assert!(down.hits() > 0, "none of them began where it failed, so none was a retry");
+}
+
+#[tokio::test]
 async fn a_service_that_is_down_is_said_to_be() {
     let rig = Rig::start(&yaml(&[nobody().await], "    retry: {retries: 0}", "")).await;
     let answer = rig.send(rig.request("POST", "/a"), "order").await;
