@@ -297,7 +297,7 @@ pub struct Route {
     pub deadline: Option<Duration>,
     /// Largest body; `None` is `limits.body`.
     pub body_bytes: Option<u64>,
-    /// A rate limit of this route, by user or else by address.
+    /// A rate limit of this route: by user where `access` needs one, by address where it is for anyone.
     pub rate_limit: Option<RateLimit>,
     /// For how long a last good copy may stand in when the service fails; `None`: never.
     pub stale_if_error: Option<Duration>,

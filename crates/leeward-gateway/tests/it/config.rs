@@ -1,5 +1,8 @@
 //! Configuration: the shortest, the longest, the wrong.
 
+use std::time::Duration;
+
+use leeward_gateway::config::Rule;
 use leeward_gateway::{Config, Gateway};
 use leeward_runtime::{Env, Tasks};
 
@@ -96,6 +99,11 @@ fn the_shops_own_configuration_is_right() {
     let config =
         Config::parse("leeward.yaml", text, &Env::default()).unwrap_or_else(|error| panic!("{error}"));
     assert!(config.routes.len() > 10);
+    // What hashes a password is limited by address, to less than the pool of one core makes.
+    let auth = config.routes.iter().find(|route| route.pattern.text() == "/api/v1/auth").unwrap();
+    let limit = auth.rate_limit.as_ref().unwrap();
+    assert!(auth.access == Rule::Anyone && limit.period == Duration::from_secs(1), "{limit:?}");
+    assert!(limit.limit.get() < 40 && limit.burst.get() < 48, "{limit:?}");
     let printed = config.to_yaml();
     Config::parse("printed.yaml", &printed, &Env::default())
         .unwrap_or_else(|error| panic!("{error}\n{printed}"));
