@@ -15,7 +15,7 @@ pub(super) const WHO_IS_WHERE: &str = "/v1/services";
 
 /// Refuses what is not an operator's own doing, nor a service's question who is where.
 pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    let Err(refused) = is_operator(&admin, request.headers(), request.uri().host()) else {
+    let Some(refused) = refusal(&admin, request.headers(), request.uri().host()) else {
         return next.run(request).await;
     };
     let asks_who_is_where = request.method() == Method::GET && request.uri().path() == WHO_IS_WHERE;
@@ -26,22 +26,23 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
     }
 }
 
-fn is_operator(admin: &Admin, headers: &HeaderMap, target: Option<&str>) -> Result<(), Response> {
+/// What is to be said to those who are no operator.
+fn refusal(admin: &Admin, headers: &HeaderMap, target: Option<&str>) -> Option<Response> {
     let options = &admin.shared.config.admin;
     let Some(host) = host(headers).or(target) else {
-        return Err(Problem::malformed("the Host header is missing").into_response());
+        return Some(Problem::malformed("the Host header is missing").into_response());
     };
     let own = options.listen.ip().to_string();
     if !is_loopback(host) && host != own && !options.hosts.iter().any(|name| name == host) {
         // A name that a stranger's DNS points here: the browser thinks that the page and this API are one site.
-        return Err(Problem::forbidden("this name is not in `admin.hosts`").into_response());
+        return Some(Problem::forbidden("this name is not in `admin.hosts`").into_response());
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or_default();
         let same =
             origin.split_once("://").is_some_and(|(_, authority)| Some(authority) == authority_of(headers));
         if !same && !options.origins.iter().any(|known| known == origin) {
-            return Err(Problem::forbidden("this origin is not in `admin.origins`").into_response());
+            return Some(Problem::forbidden("this origin is not in `admin.origins`").into_response());
         }
     }
     if let Some(token) = &options.token
@@ -50,9 +51,9 @@ fn is_operator(admin: &Admin, headers: &HeaderMap, target: Option<&str>) -> Resu
         let mut response =
             Problem::unauthenticated("send `Authorization: Bearer` with the admin token").into_response();
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return Err(response);
+        return Some(response);
     }
-    Ok(())
+    None
 }
 
 /// Whether a service of the directory speaks for itself. No page in a browser can: it has no key.

@@ -88,9 +88,11 @@ async fn a_taken_port_is_one_line_that_says_what_to_do() {
 
 #[tokio::test]
 async fn a_service_that_is_nowhere_is_named() {
-    let config = crate::rig::parse("services: {orders: {}}\nroutes: [{path: /, service: orders}]");
+    let config = crate::rig::parse(
+        "services: {orders: {}, users: {}, here: {urls: [\"http://a:1\"]}}\nroutes: [{path: /, service: orders}]",
+    );
     let error = Gateway::builder(config).start(&Tasks::new()).await.unwrap_err().to_string();
-    assert!(error.contains("`orders` has no endpoints"), "{error}");
+    assert!(error.contains("no endpoints for `orders`, `users`: give"), "{error}");
 }
 
 #[test]

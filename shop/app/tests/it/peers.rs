@@ -37,7 +37,7 @@ async fn a_host_finds_the_others_without_the_operators_token() {
     known.set("inventory", [Endpoint::from(inventory)]);
     let mut changes = host.directory().watch();
     let found = async {
-        while !host.directory().service("catalog").is_some_and(|one| !one.endpoints().is_empty()) {
+        while host.directory().service("catalog").is_none_or(|one| one.endpoints().is_empty()) {
             changes.changed().await.unwrap();
         }
     };
