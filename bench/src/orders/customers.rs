@@ -16,10 +16,10 @@ use super::shop::{API, Shop};
 /// Sign-ups under way at once. A password is hashed on half of the cores, and the service lets 48 wait for it.
 const AT_ONCE: usize = 16;
 
-/// Attempts at one sign-up that the service is too busy for.
+/// Attempts at one sign-up that the service is too busy for, or that the limit by address does not let through yet.
 const ATTEMPTS_MAX: u32 = 50;
 
-/// How long before the next attempt.
+/// How long before the next attempt, unless the answer says.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tokens older than this are renewed before a measurement. They live for 15 minutes.
@@ -115,7 +115,7 @@ async fn patiently(http: &Http, path: &str, body: &Value) -> Result<Answer, Stri
         if !matches!(answer.status, 429 | 503) {
             return Ok(answer);
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(answer.retry_after.unwrap_or(PAUSE)).await;
     }
     Err(format!("{path} was refused {ATTEMPTS_MAX} times"))
 }

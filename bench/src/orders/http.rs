@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
@@ -24,6 +25,8 @@ pub(super) struct Http {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// How long to wait before the next attempt, if the server says so.
+    pub(super) retry_after: Option<Duration>,
     pub(super) body: Bytes,
 }
 
@@ -71,11 +74,13 @@ impl Http {
         let mut connection = self.connection().await?;
         let response = connection.send_request(request).await.map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
+        let retry_after =
+            response.headers().get(header::RETRY_AFTER).and_then(|it| it.to_str().ok()?.parse().ok());
         let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
         if connection.ready().await.is_ok() {
             self.idle.borrow_mut().push(connection);
         }
-        Ok(Answer { status, body })
+        Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), body })
     }
 
     async fn connection(&self) -> Result<SendRequest<Full<Bytes>>, String> {

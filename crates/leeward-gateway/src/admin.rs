@@ -10,13 +10,17 @@
 //! | `ANY /v1/services/{name}/_leeward/{path}` | that service's `/_leeward/{path}`, as an operator |
 //! | `GET /v1/all/_leeward/{path}` | the same of every service, in one answer by name |
 //! | `GET /.well-known/leeward-keys` | the keys that the gateway's assertions are checked with |
-//! | `GET /health`, `/health/live`, `/health/ready`, `/metrics` | as on the public side |
+//! | `GET /metrics` | what the gateway counts, for Prometheus |
+//! | `GET /health`, `/health/live`, `/health/ready` | as on the public side |
 //!
-//! Everything under `/v1` checks `Host` and `Origin`, so that no web page can reach it through a visitor's browser,
-//! and a token wherever one is configured.
+//! Everything under `/v1`, and `/metrics`, checks `Host` and `Origin`, so that no web page can reach it through a visitor's
+//! browser, and a token wherever one is configured. `GET /v1/services` alone is also open to the services themselves, by
+//! the assertion that they send with every call: a service elsewhere learns from it who is where, and needs no operator's
+//! token for that.
 
 mod fanout;
 mod guard;
+mod keys;
 mod views;
 
 use std::net::TcpListener;
@@ -28,7 +32,7 @@ use axum::routing::{any, get, put};
 use axum::serve::ListenerExt;
 use http::StatusCode;
 use leeward_runtime::{Stage, Tasks};
-use leeward_service::identity::{Identity, KEYS_PATH, Minter};
+use leeward_service::identity::{Identity, KEYS_PATH, Minter, Verifier};
 
 use crate::control::Control;
 use crate::shared::Shared;
@@ -42,6 +46,8 @@ pub(crate) struct Admin {
     pub(crate) shared: Arc<Shared>,
     pub(crate) control: Control,
     pub(crate) minter: Option<Minter>,
+    /// Tells services by their assertions.
+    pub(crate) verifier: Verifier,
 }
 
 /// Serves the admin API. It stops after the data plane, since operators want to see a drain.
@@ -55,7 +61,9 @@ pub(crate) fn start(
     listener: TcpListener,
     tasks: &Tasks,
 ) -> std::io::Result<()> {
-    let admin = Admin { shared: Arc::clone(shared), control: Control::new(), minter: shared.minter.clone() };
+    let control = Control::new();
+    let verifier = keys::verifier(shared, &control);
+    let admin = Admin { shared: Arc::clone(shared), control, minter: shared.minter.clone(), verifier };
     let router = router(admin, identity).merge(beside);
     // Streams are many small writes, which would wait for acknowledgements otherwise.
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
@@ -82,11 +90,12 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/config", get(views::config))
         .route("/v1/routes", get(views::routes))
         .route("/v1/limits", get(views::limits))
-        .route("/v1/services", get(views::services))
+        .route(guard::WHO_IS_WHERE, get(views::services))
         .route("/v1/services/{name}/breaker", put(views::hold_breaker))
         .route("/v1/services/{name}/_leeward/{*path}", any(fanout::one))
         .route("/v1/all/_leeward/{*path}", get(fanout::all))
         .route("/v1/health", get(views::health))
+        .route("/metrics", get(views::metrics))
         .layer(axum::middleware::from_fn_with_state(admin.clone(), guard::check));
     let keys = move || async move {
         match identity {
@@ -99,7 +108,6 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/health/ready", get(views::ready))
         .route("/ready", get(views::ready))
         .route("/health", get(views::states))
-        .route("/metrics", get(views::metrics))
         .route(KEYS_PATH, get(keys))
         .merge(guarded)
         .with_state(admin)

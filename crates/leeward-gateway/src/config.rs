@@ -199,11 +199,18 @@ pub struct Revocation {
     pub event: String,
     /// The database that keeps the revocations. Default `sqlite:leeward-data/gateway.db`.
     pub database: String,
+    /// The name under which the bus is read. Default `gateway.revocations`; of two gateways on one bus each needs its own,
+    /// since a name has one reader at a time.
+    pub group: String,
 }
 
 impl Default for Revocation {
     fn default() -> Self {
-        Self { event: "token.revoked".to_owned(), database: "sqlite:leeward-data/gateway.db".to_owned() }
+        Self {
+            event: "token.revoked".to_owned(),
+            database: "sqlite:leeward-data/gateway.db".to_owned(),
+            group: "gateway.revocations".to_owned(),
+        }
     }
 }
 
@@ -297,7 +304,7 @@ pub struct Route {
     pub deadline: Option<Duration>,
     /// Largest body; `None` is `limits.body`.
     pub body_bytes: Option<u64>,
-    /// A rate limit of this route, by user or else by address.
+    /// A rate limit of this route: by user where `access` needs one, by address where it is for anyone.
     pub rate_limit: Option<RateLimit>,
     /// For how long a last good copy may stand in when the service fails; `None`: never.
     pub stale_if_error: Option<Duration>,

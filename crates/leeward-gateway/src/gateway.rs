@@ -36,11 +36,11 @@ pub enum Error {
         /// Why.
         cause: std::io::Error,
     },
-    /// A service of the configuration is nowhere.
-    #[error("service `{service}` has no endpoints: give it `urls` in the configuration")]
+    /// Services of the configuration are nowhere.
+    #[error("no endpoints for {}: give each of them `urls` in the configuration", list(services))]
     Nowhere {
-        /// Its name.
-        service: Arc<str>,
+        /// Their names.
+        services: Vec<Arc<str>>,
     },
     /// Revocations come over the bus, and there is none.
     #[error("`revocation` needs a bus, and the gateway was started without one")]
@@ -57,6 +57,10 @@ pub enum Error {
     /// The system gave no thread.
     #[error("the system gave no thread for a core: {0}")]
     Thread(std::io::Error),
+}
+
+fn list(names: &[Arc<str>]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// What a gateway is made of.
@@ -249,16 +253,17 @@ impl Gateway {
 fn settle_directory(config: &Config, given: Option<Directory>) -> Result<Directory, Error> {
     let own = given.is_none();
     let directory = given.unwrap_or_default();
-    for service in config.service_names() {
+    let (nowhere, somewhere): (Vec<_>, Vec<_>) =
+        config.service_names().into_iter().partition(|name| config.service(name).urls.is_empty());
+    // A directory that was given may hear of them later.
+    if own && !nowhere.is_empty() {
+        return Err(Error::Nowhere { services: nowhere });
+    }
+    for service in somewhere {
         let urls = config.service(&service).urls;
-        if urls.is_empty() && own {
-            return Err(Error::Nowhere { service });
-        }
-        if !urls.is_empty() {
-            let endpoints: Result<Vec<Endpoint>, _> =
-                urls.iter().map(|url| Endpoint::parse(&url.to_string())).collect();
-            directory.set(&service, endpoints?);
-        }
+        let endpoints: Result<Vec<Endpoint>, _> =
+            urls.iter().map(|url| Endpoint::parse(&url.to_string())).collect();
+        directory.set(&service, endpoints?);
     }
     Ok(directory)
 }

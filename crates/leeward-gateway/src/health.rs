@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use leeward_resilience::breaker;
 use serde::Serialize;
 
+use crate::revocation::DELAY_MAX_MS;
 use crate::shared::{Service, Shared};
 
 /// How well something is.
@@ -144,16 +145,12 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     checks
 }
 
-/// A logout takes this long to count here; above it something between the users' service and the gateway is slow.
-const REVOCATION_DELAY_MAX_MS: i64 = 5_000;
-
 fn revocations(shared: &Shared) -> Check {
     let set = &shared.revocations;
-    let delay = set.delay_ms();
-    let slow = delay.is_some_and(|delay| delay > REVOCATION_DELAY_MAX_MS);
+    let slow = set.is_slow(shared.clock.now());
     Check {
         status: if slow || set.dropped() > 0 { State::Degraded } else { State::Up },
-        value: delay.map_or_else(|| format!("{} held", set.len()), |delay| format!("{delay}ms")),
-        threshold: format!("{REVOCATION_DELAY_MAX_MS}ms"),
+        value: set.delay_ms().map_or_else(|| format!("{} held", set.len()), |delay| format!("{delay}ms")),
+        threshold: format!("{DELAY_MAX_MS}ms"),
     }
 }

@@ -76,7 +76,7 @@ async fn pass(
     // Nobody outside speaks for the gateway, in any spelling.
     let dropped = headers::strip_request(&mut head.headers);
     shared.metrics.headers_dropped.add(dropped as u64);
-    // Health and metrics are the gateway's own; everything else is somebody's route.
+    // Health is the gateway's own; everything else is somebody's route.
     if let Some(answer) = edge::answer(shared, &head.method, &path) {
         return Ok(answer);
     }

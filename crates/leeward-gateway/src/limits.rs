@@ -34,7 +34,7 @@ impl<K> std::fmt::Debug for Limiter<K> {
 
 /// The limit by address.
 pub(crate) type ByAddress = Limiter<IpAddr>;
-/// A limit by user, or by address for those who are nobody.
+/// A limit by user, or by address where anyone may come.
 pub(crate) type ByName = Limiter<Arc<str>>;
 
 impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {

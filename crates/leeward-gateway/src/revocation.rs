@@ -9,14 +9,22 @@ pub(crate) mod feed;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use parking_lot::RwLock;
+use leeward_resilience::Instant;
+use parking_lot::{Mutex, RwLock};
 
 /// Shards, so that a logout stops few readers.
 const SHARDS: usize = 16;
 /// Most revocations held: at about 150 bytes each. Beyond it, those that end soonest go first, which is counted.
 const ENTRIES_MAX: usize = 1_000_000;
+
+/// A logout takes this long to count here; above it something between the users' service and the gateway is slow.
+pub(crate) const DELAY_MAX_MS: i64 = 5_000;
+/// How long a slow revocation shows: whoever looks once a minute sees it, and a quiet night without a logout after it does
+/// not keep it for ever.
+const SLOW_SHOWS_FOR: Duration = Duration::from_secs(120);
 
 /// What is revoked.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -49,8 +57,14 @@ pub(crate) struct Revocations {
     users: Vec<RwLock<HashMap<Arc<str>, Times>>>,
     count: AtomicUsize,
     dropped: AtomicUsize,
-    /// How long the last revocation took from the logout to here.
-    delay_ms: AtomicI64,
+    delay: Mutex<Option<Delay>>,
+}
+
+/// How long the last revocation took from the logout to here, and when it came.
+#[derive(Clone, Copy, Debug)]
+struct Delay {
+    ms: i64,
+    noted_at: Instant,
 }
 
 impl Revocations {
@@ -62,7 +76,7 @@ impl Revocations {
             users: shards(),
             count: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
-            delay_ms: AtomicI64::new(-1),
+            delay: Mutex::new(None),
         }
     }
 
@@ -129,13 +143,20 @@ impl Revocations {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn note_delay(&self, delay_ms: i64) {
-        self.delay_ms.store(delay_ms.max(0), Ordering::Relaxed);
+    pub(crate) fn note_delay(&self, delay_ms: i64, now: Instant) {
+        *self.delay.lock() = Some(Delay { ms: delay_ms.max(0), noted_at: now });
     }
 
     /// How long the last revocation took to get here; `None` before the first one.
     pub(crate) fn delay_ms(&self) -> Option<i64> {
-        Some(self.delay_ms.load(Ordering::Relaxed)).filter(|delay| *delay >= 0)
+        self.delay.lock().map(|delay| delay.ms)
+    }
+
+    /// Whether a revocation was slow lately.
+    pub(crate) fn is_slow(&self, now: Instant) -> bool {
+        self.delay.lock().is_some_and(|delay| {
+            delay.ms > DELAY_MAX_MS && now.saturating_duration_since(delay.noted_at) < SLOW_SHOWS_FOR
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The last good copy of an answer, for when its service cannot give one.
 //!
-//! Only routes that ask for it, only `GET`, only answers that hold nothing of one user: the gateway passes no identity
-//! upstream on such a route, so a copy cannot contain any. Bounded in bytes; what was used least recently goes first.
+//! Only routes that ask for it, only `GET`, only answers that hold nothing of one user: where the gateway checks tokens it
+//! passes no identity upstream on such a route, and a request that goes upstream with a token or a cookie of its own gets
+//! no copy and leaves none. Bounded in bytes; what was used least recently goes first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The admin API as the command line speaks to it.
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -53,23 +53,63 @@ impl Api {
             let bytes = response.into_body().collect().await.map_err(|error| unreachable(url, &error))?;
             Ok::<_, Error>((status, bytes.to_bytes()))
         })?;
-        let value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        if status.is_success() { Ok(value) } else { Err(refused(status, &value)) }
+        let value = serde_json::from_slice(&bytes);
+        match value {
+            Ok(value) if status.is_success() => Ok(value),
+            Err(_) if status.is_success() && bytes.is_empty() => Ok(Value::Null),
+            Err(error) if status.is_success() => {
+                Err(format!("{url} answered no JSON: {error}; --admin says where the admin API is").into())
+            }
+            value => Err(refused(&status.to_string(), &value.unwrap_or_default()).into()),
+        }
     }
 
-    /// What every service answers to `GET /_leeward/PATH`, by name; those that do not know the path are left out.
-    pub(crate) fn all(&self, path: &str) -> Result<Vec<(String, Value)>, Error> {
-        let said = self.get(&format!("/v1/all/_leeward/{path}"))?;
-        let said = said.as_object().cloned().unwrap_or_default();
-        let mut answers = Vec::new();
-        for (service, answer) in said {
-            if answer["status"] == 200 {
-                answers.push((service, answer["body"].clone()));
-            } else if let Some(error) = answer["error"].as_str() {
-                eprintln!("{service}: {error}");
+    /// What every service answers to `GET /_leeward/PATH`, or that one alone.
+    pub(crate) fn all(&self, path: &str, only: Option<&str>) -> Result<Said, Error> {
+        let url = format!("/v1/all/_leeward/{path}");
+        let said = self.get(&url)?;
+        let said =
+            said.as_object().ok_or_else(|| format!("{url} answered something that is no list by service"))?;
+        if let Some(name) = only.filter(|name| !said.contains_key(*name)) {
+            let known: Vec<&str> = said.keys().map(String::as_str).collect();
+            return Err(format!("there is no service `{name}`; there are {}", known.join(", ")).into());
+        }
+        let mut all = Said::default();
+        for (service, answer) in said.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+            match answer["status"].as_u64() {
+                Some(200) => all.answers.push((service.clone(), answer["body"].clone())),
+                // It has nothing of the kind.
+                Some(404) => {}
+                Some(status) => {
+                    all.failed.push(format!("{service}: {}", refused(&status.to_string(), &answer["body"])))
+                }
+                None => {
+                    all.failed.push(format!("{service}: {}", answer["error"].as_str().unwrap_or("no answer")))
+                }
             }
         }
-        Ok(answers)
+        Ok(all)
+    }
+}
+
+/// What the services said.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// By name; those that do not know the path are left out.
+    pub(crate) answers: Vec<(String, Value)>,
+    failed: Vec<String>,
+}
+
+impl Said {
+    /// To be asked after the answers were shown: what is missing must not look like nothing.
+    ///
+    /// # Errors
+    /// The services that could not be asked, or refused, each with its reason.
+    pub(crate) fn complete(&self) -> Result<(), Error> {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        Err(format!("this is not all, some did not say: {}", self.failed.join("; ")).into())
     }
 }
 
@@ -78,7 +118,7 @@ fn unreachable(url: &str, error: &dyn std::error::Error) -> Error {
     format!("{url}: {cause}; is it running? --admin says where").into()
 }
 
-fn refused(status: StatusCode, problem: &Value) -> Error {
+fn refused(status: &str, problem: &Value) -> String {
     let words = ["detail", "title", "code"].iter().find_map(|key| problem[*key].as_str());
-    format!("{status}: {}", words.unwrap_or("no reason given")).into()
+    format!("{status}: {}", words.or(problem.as_str()).unwrap_or("no reason given"))
 }

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use leeward_saga::Status;
 
 /// A platform for microservices that stay up. Without a command it starts the demo.
 #[derive(Debug, Parser)]
@@ -42,12 +44,12 @@ pub(crate) struct Demo {
     /// Deletes the databases of an earlier run first
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// Port of the gateway; 0 takes a free one
-    #[arg(long, default_value_t = 8080, env = "LEEWARD_PORT")]
-    pub(crate) port: u16,
-    /// Port of the admin API; 0 takes a free one
-    #[arg(long, default_value_t = 9900, env = "LEEWARD_ADMIN_PORT")]
-    pub(crate) admin_port: u16,
+    /// Port of the gateway, in place of the configuration's; 0 takes a free one
+    #[arg(long, env = "LEEWARD_PORT")]
+    pub(crate) port: Option<u16>,
+    /// Port of the admin API, in place of the configuration's; 0 takes a free one
+    #[arg(long, env = "LEEWARD_ADMIN_PORT")]
+    pub(crate) admin_port: Option<u16>,
     /// Gateway configuration in place of the built-in one
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -104,9 +106,17 @@ pub(crate) struct Gateway {
     /// Configuration file
     #[arg(default_value = "leeward.yaml")]
     pub(crate) config: PathBuf,
-    /// Folder of its own database and keys
-    #[arg(long, default_value = "leeward-data", env = "LEEWARD_DATA")]
-    pub(crate) data: PathBuf,
+    /// Folder of its keys, and of its database in place of the configuration's `revocation.database` [default for the keys:
+    /// leeward-data]
+    #[arg(long, env = "LEEWARD_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The bus that revocations come over: leeward://HOST:PORT of the process that owns it
+    #[arg(long, env = "LEEWARD_BUS")]
+    pub(crate) bus: Option<String>,
+    /// Where a service is, in place of its `urls`, for example orders=http://127.0.0.1:4004; repeat for more services, or
+    /// for more endpoints of one
+    #[arg(long, value_name = "NAME=URL")]
+    pub(crate) at: Vec<String>,
     #[command(flatten)]
     pub(crate) logs: Logs,
 }
@@ -166,8 +176,8 @@ pub(crate) enum SagaVerb {
         /// Only this service's
         #[arg(long)]
         service: Option<String>,
-        /// Only these: running, waiting, compensating, stuck, completed, compensated
-        #[arg(long)]
+        /// Only these
+        #[arg(long, value_parser = PossibleValuesParser::new(Status::ALL.map(Status::name)))]
         status: Option<String>,
         /// At most so many, 1 to 100
         #[arg(long, default_value_t = 20)]

@@ -1,12 +1,22 @@
 //! `leeward gateway`, `check` and `explain`: the gateway by its configuration file alone.
 
-use leeward_discovery::Directory;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use http::Uri;
+use leeward_discovery::Endpoint;
+use leeward_events::{Bus, bus};
 use leeward_gateway::{Config, Gateway};
 use leeward_runtime::{DataDir, Env, Tasks};
 use leeward_service::Identity;
 
 use crate::cli::{self, ConfigFile};
+use crate::process::Edge;
 use crate::{Error, process};
+
+/// The folder of the keys when none is given.
+const DATA: &str = "leeward-data";
 
 /// Reads the file and says that it is right, or everything that is wrong with it.
 pub(crate) fn check(file: &ConfigFile) -> Result<(), Error> {
@@ -25,19 +35,75 @@ pub(crate) fn explain(file: &ConfigFile) -> Result<(), Error> {
 pub(crate) fn run(gateway: &cli::Gateway) -> Result<(), Error> {
     let _logs = process::log(&gateway.logs)?;
     let env = Env::process();
-    let config = Config::load(&gateway.config, &env)?;
-    let data = DataDir::open(&gateway.data)?;
-    process::runtime()?.block_on(async {
-        let tasks = Tasks::new();
-        process::export_spans(&env, &tasks)?;
-        let identity = Identity::open(&data.file("keys"), "gateway")?;
-        let builder = Gateway::builder(config).directory(Directory::new()).identity(identity);
-        let running = builder.start(&tasks).await?;
-        println!(
-            "  gateway        http://{}\n  admin          http://{}\nready",
-            running.addr(),
-            running.admin_addr()
-        );
-        process::until_stopped(tasks, None).await
-    })
+    let config = config(gateway, &env)?;
+    let data = DataDir::open(gateway.data.as_deref().unwrap_or(Path::new(DATA)))?;
+    process::runtime()?.block_on(serve(gateway, config, &data, &env))
+}
+
+/// The file, with what the command line says in its place.
+fn config(gateway: &cli::Gateway, env: &Env) -> Result<Config, Error> {
+    let mut config = Config::load(&gateway.config, env)?;
+    if let (Some(data), Some(revocation)) = (&gateway.data, &mut config.revocation) {
+        revocation.database = format!("sqlite:{}", data.join("gateway.db").display());
+    }
+    let known = config.service_names();
+    let mut places = BTreeMap::<Arc<str>, Vec<Uri>>::new();
+    for at in &gateway.at {
+        let (name, url) = at
+            .split_once('=')
+            .ok_or_else(|| format!("--at {at}: write NAME=URL, as orders=http://127.0.0.1:4004"))?;
+        let name = known.iter().find(|known| &***known == name);
+        let name = name.ok_or_else(|| {
+            format!("--at {at}: the configuration has no such service; it has {}", known.join(", "))
+        })?;
+        let endpoint = Endpoint::parse(url).map_err(|error| format!("--at {at}: {error}"))?;
+        places.entry(Arc::clone(name)).or_default().push(endpoint.url().clone());
+    }
+    for (name, urls) in places {
+        config.services.entry(name).or_default().urls = urls;
+    }
+    Ok(config)
+}
+
+async fn serve(gateway: &cli::Gateway, config: Config, data: &DataDir, env: &Env) -> Result<(), Error> {
+    // The gateway has tasks of its own, so that what it was doing can be told after it has stopped.
+    let (tasks, edge) = (Tasks::new(), Tasks::new());
+    process::export_spans(env, &tasks)?;
+    let drain = config.limits.drain;
+    let identity = Identity::open(&data.file("keys"), "gateway")?;
+    let follows = config.revocation.is_some();
+    let mut builder = Gateway::builder(config).identity(identity);
+    if follows {
+        let url = gateway.bus.as_deref().ok_or(
+            "`revocation` in the configuration needs the bus that it comes over: say where by --bus leeward://HOST:PORT",
+        )?;
+        builder = builder.bus(Bus::open(url, bus_options(data, env)?, &tasks).await?);
+    }
+    let running = builder.start(&edge).await.map_err(|error| match error {
+        nowhere @ leeward_gateway::Error::Nowhere { .. } => {
+            format!("{nowhere}, or say where by --at NAME=URL").into()
+        }
+        other => Error::from(other),
+    })?;
+    println!(
+        "  gateway        http://{}\n  admin          http://{}\nready",
+        running.addr(),
+        running.admin_addr()
+    );
+    process::until_stopped(tasks, Some(Edge { tasks: edge, drain })).await
+}
+
+/// The secret that the owner of the bus asks for: from the environment, or from the data folder where the two share one.
+fn bus_options(data: &DataDir, env: &Env) -> Result<bus::Options, Error> {
+    let token = match env.get("LEEWARD_BUS_TOKEN") {
+        Some(token) => token.to_owned(),
+        None => {
+            let file = data.file("keys").join("bus.token");
+            std::fs::read_to_string(&file).map_err(|cause| {
+                let file = file.display();
+                format!("the bus token {file}: {cause}; give the owner's token in LEEWARD_BUS_TOKEN, or make the file readable")
+            })?
+        }
+    };
+    Ok(bus::Options::default().token(bus::Token::new(token.trim())))
 }

@@ -5,12 +5,15 @@ use std::path::Path;
 
 use futures_util::future::try_join_all;
 use indicatif::{ProgressBar, ProgressStyle};
+use leeward_gateway::config::Limits;
 use leeward_gateway::{Config, Gateway};
 use leeward_resilience::{Clock, TokioClock};
+use leeward_runtime::units::show_duration;
 use leeward_runtime::{DataDir, Env, Tasks};
 use shop_app::{GATEWAY, Host, HostOptions, PROVIDER, Parts, SERVICES};
 
 use crate::cli::Demo;
+use crate::process::{DRAIN_MAX, Edge};
 use crate::{Error, fresh, process, session};
 
 /// The gateway's configuration of the shop.
@@ -33,7 +36,10 @@ async fn serve(demo: &Demo, parts: Parts) -> Result<(), Error> {
     // The gateway has tasks of its own, so that it can stop before what it calls.
     let (tasks, edge) = (Tasks::new(), Tasks::new());
     process::export_spans(&env, &tasks)?;
-    let config = config(demo, &env)?;
+    let mut config = config(demo, &env)?;
+    if let Some(shortened) = shorten_drain(&mut config.limits) {
+        eprintln!("leeward: {shortened}");
+    }
 
     let mut options = HostOptions::new(&demo.data, tasks.clone());
     options.at = demo.at.iter().map(|at| shop_app::parse_at(at)).collect::<Result<_, _>>()?;
@@ -56,21 +62,35 @@ async fn serve(demo: &Demo, parts: Parts) -> Result<(), Error> {
 
     let took = clock.now().saturating_duration_since(from);
     announce(&host, &gateway, &demo.data, took);
-    process::until_stopped(tasks, Some(edge)).await
+    process::until_stopped(tasks, Some(Edge { tasks: edge, drain: gateway.config().limits.drain })).await
 }
 
-/// The configuration file given, or the shop's own, on the ports of the command line.
+/// The configuration file given, or the shop's own, with what the command line says in its place.
 fn config(demo: &Demo, env: &Env) -> Result<Config, Error> {
     let mut config = match &demo.config {
         Some(path) => Config::load(path, env)?,
         None => Config::parse("leeward.yaml", CONFIG, env)?,
     };
-    config.listen = SocketAddr::new(config.listen.ip(), demo.port);
-    config.admin.listen = SocketAddr::new(config.admin.listen.ip(), demo.admin_port);
+    if let Some(port) = demo.port {
+        config.listen.set_port(port);
+    }
+    if let Some(port) = demo.admin_port {
+        config.admin.listen.set_port(port);
+    }
     if let Some(revocation) = &mut config.revocation {
         revocation.database = format!("sqlite:{}", demo.data.join("gateway.db").display());
     }
     Ok(config)
+}
+
+/// Keeps the promise to be down within five seconds, and says so where the configuration asks for more.
+fn shorten_drain(limits: &mut Limits) -> Option<String> {
+    if limits.drain <= DRAIN_MAX {
+        return None;
+    }
+    let asked = std::mem::replace(&mut limits.drain, DRAIN_MAX);
+    let (asked, kept) = (show_duration(asked), show_duration(DRAIN_MAX));
+    Some(format!("limits.drain is {asked}, but the demo is down within 5 s and drains for {kept} only"))
 }
 
 async fn start_services(host: &Host) -> Result<(), Error> {
@@ -103,4 +123,47 @@ fn announce(host: &Host, gateway: &Gateway, data: &Path, took: std::time::Durati
     println!("\nA first order, to paste into another terminal:\n\n{}", session::text(&api));
     println!("Ctrl-C stops it; the data stays for the next start.\n");
     println!("ready");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn read(args: &[&str], file: &str, env: &Env) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.yaml");
+        std::fs::write(&path, file).unwrap();
+        let path = path.display().to_string();
+        let args = ["leeward", "demo", "--config", &path].into_iter().chain(args.iter().copied());
+        let Some(Command::Demo(demo)) = Cli::try_parse_from(args).unwrap().command else { unreachable!() };
+        config(&demo, env).unwrap()
+    }
+
+    const FILE: &str = "listen: 127.0.0.1:7001\nadmin: {listen: \"127.0.0.1:7002\"}\nroutes: [{path: /, service: \"http://a:1\"}]";
+
+    #[test]
+    fn a_port_is_the_configurations_unless_a_flag_gives_another() {
+        let ports = |config: Config| (config.listen.port(), config.admin.listen.port());
+        let (none, set) = (Env::default(), Env::from_pairs([("LEEWARD_LISTEN", "127.0.0.1:7003")]));
+        assert_eq!(ports(read(&[], FILE, &none)), (7001, 7002));
+        assert_eq!(ports(read(&[], FILE, &set)), (7003, 7002));
+        assert_eq!(ports(read(&["--port", "0", "--admin-port", "7004"], FILE, &set)), (0, 7004));
+    }
+
+    #[test]
+    fn a_drain_that_the_promise_has_no_room_for_is_cut_aloud() {
+        let mut limits = Limits { drain: Duration::from_secs(30), ..Limits::default() };
+        let said = shorten_drain(&mut limits).unwrap();
+        assert!(said.contains("30s") && said.contains("3s only"), "{said}");
+        assert_eq!(limits.drain, DRAIN_MAX);
+        assert_eq!(shorten_drain(&mut limits), None);
+        let mut own = Config::parse("leeward.yaml", CONFIG, &Env::default()).unwrap().limits;
+        assert_eq!(shorten_drain(&mut own), None, "the shop's own configuration keeps the promise");
+    }
 }

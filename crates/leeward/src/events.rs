@@ -24,16 +24,16 @@ pub(crate) fn run(events: &Events) -> Result<(), Error> {
 
 fn lag(api: &Api) -> Result<(), Error> {
     println!("{:<16} {:>14} {:>10}", "OUTBOX", "WAITING BYTES", "OLDEST MS");
-    let answers = api.all("events/lag")?;
-    for (service, said) in &answers {
+    let said = api.all("events/lag", None)?;
+    for (service, said) in &said.answers {
         println!("{service:<16} {:>14} {:>10}", said["outbox_pending_bytes"], said["outbox_oldest_ms"]);
     }
     println!("\n{:<28} {:>10} {:>10}", "GROUP", "BEHIND", "OLDEST MS");
-    for group in answers.iter().filter_map(|(_, said)| said["groups"].as_array()).flatten() {
+    for group in said.answers.iter().filter_map(|(_, said)| said["groups"].as_array()).flatten() {
         let name = group["group"].as_str().unwrap_or_default();
         println!("{name:<28} {:>10} {:>10}", number(&group["events"]), number(&group["oldest_ms"]));
     }
-    Ok(())
+    said.complete()
 }
 
 fn number(value: &Value) -> String {
@@ -44,11 +44,13 @@ fn dead(api: &Api, verb: &DeadVerb) -> Result<(), Error> {
     let path = |service: &str, id: &str| format!("/v1/services/{service}/_leeward/events/dead/{id}");
     match verb {
         DeadVerb::List => {
-            for (service, letters) in api.all("events/dead")? {
+            let said = api.all("events/dead", None)?;
+            for (service, letters) in &said.answers {
                 for letter in letters.as_array().into_iter().flatten() {
                     println!("{service} {}", serde_json::to_string(letter)?);
                 }
             }
+            said.complete()?;
         }
         DeadVerb::Show { service, id } => {
             println!("{}", serde_json::to_string_pretty(&api.get(&path(service, id))?)?);

@@ -3,11 +3,13 @@
 use http::Method;
 use leeward_runtime::units;
 use serde_json::{Value, json};
-use shop_app::PROVIDER;
 
 use crate::Error;
 use crate::admin::Api;
 use crate::cli;
+
+/// The shop's outside payment provider, as the directory has it.
+const PROVIDER: &str = "provider";
 
 /// What goes wrong, as the command line says it.
 #[derive(Debug, Default, PartialEq)]
@@ -111,6 +113,12 @@ fn percent(word: &str, value: &str) -> Result<u8, Error> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    #[cfg(feature = "demo")]
+    fn the_provider_is_the_shops() {
+        assert_eq!(PROVIDER, shop_app::PROVIDER);
+    }
 
     fn words(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()

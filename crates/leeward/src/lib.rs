@@ -4,23 +4,34 @@
 //! who build on the crates below. It is the only crate that prints or exits.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the binary talks to a person at a terminal")]
 
+#[cfg(not(feature = "demo"))]
+mod absent;
 mod admin;
 mod cli;
 mod config;
+#[cfg(feature = "demo")]
 mod demo;
 mod events;
 mod fault;
+#[cfg(feature = "demo")]
 mod fresh;
 mod process;
 mod sagas;
+#[cfg(feature = "demo")]
 mod session;
+#[cfg(feature = "demo")]
 mod shop;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+#[cfg(feature = "demo")]
 pub use shop_app::Parts;
 
+#[cfg(not(feature = "demo"))]
+pub use crate::absent::Parts;
+#[cfg(not(feature = "demo"))]
+use crate::absent::{demo, shop};
 use crate::cli::{Cli, Command, Demo};
 
 /// What a person can mend: a taken port, a folder that cannot be written, a mistake in a file.

@@ -24,11 +24,9 @@ pub(crate) fn run(sagas: &Sagas) -> Result<(), Error> {
 fn list(api: &Api, service: Option<&str>, status: Option<&str>, limit: u32) -> Result<(), Error> {
     let status = status.map(|status| format!("&status={status}")).unwrap_or_default();
     println!("{:<36}  {:<10} {:<12} {:<20} {:>8}", "SAGA", "SERVICE", "STATUS", "STEP", "ATTEMPT");
-    for (name, page) in api.all(&format!("sagas?limit={limit}{status}"))? {
-        if service.is_some_and(|service| service != name) {
-            continue;
-        }
-        for saga in entries(&page) {
+    let said = api.all(&format!("sagas?limit={limit}{status}"), service)?;
+    for (name, page) in &said.answers {
+        for saga in entries(page) {
             println!(
                 "{:<36}  {:<10} {:<12} {:<20} {:>8}",
                 text(&saga["id"]),
@@ -39,7 +37,7 @@ fn list(api: &Api, service: Option<&str>, status: Option<&str>, limit: u32) -> R
             );
         }
     }
-    Ok(())
+    said.complete()
 }
 
 /// A page is a bare list, or an object with `items`.
@@ -59,10 +57,13 @@ fn show(api: &Api, id: &str) -> Result<(), Error> {
 
 /// The service that has the saga, and what it says of it.
 fn find(api: &Api, id: &str) -> Result<(String, Value), Error> {
-    let mut found = api.all(&format!("sagas/{id}"))?;
-    found.pop().ok_or_else(|| {
-        format!("no service has a saga {id}; `leeward sagas list` shows those there are").into()
-    })
+    let mut said = api.all(&format!("sagas/{id}"), None)?;
+    if let Some(found) = said.answers.pop() {
+        return Ok(found);
+    }
+    // One that did not say may have it.
+    said.complete()?;
+    Err(format!("no service has a saga {id}; `leeward sagas list` shows those there are").into())
 }
 
 fn act(api: &Api, id: &str, verb: &str, reason: Option<&String>) -> Result<(), Error> {

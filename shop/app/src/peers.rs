@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leeward_discovery::{Directory, Endpoint};
 use leeward_runtime::Stop;
-use leeward_service::{Client, Kit};
+use leeward_service::{CallError, Client, Kit};
 use serde::Deserialize;
 
 use crate::error::Error;
@@ -40,10 +40,11 @@ struct Listed {
 }
 
 /// Keeps the directory as the admin API has it, but for the services in `fixed`. While the admin API does not answer, the
-/// last that it said stands.
+/// last that it said stands. It knows this service by its assertion; a refusal is logged once, with what to do.
 pub async fn follow(kit: Kit, directory: Directory, fixed: Vec<String>, stop: Stop) {
     let admin = kit.client(crate::GATEWAY);
     let mut known: Vec<(String, Vec<String>)> = Vec::new();
+    let mut refused = None;
     loop {
         match ask(&admin).await {
             Ok(said) => {
@@ -53,8 +54,15 @@ pub async fn follow(kit: Kit, directory: Directory, fixed: Vec<String>, stop: St
                     directory.set(name, urls.iter().filter_map(|url| Endpoint::parse(url).ok()));
                 }
                 known = said;
+                refused = None;
             }
-            Err(error) => tracing::debug!(%error, "the admin API did not say who is where"),
+            Err(error) => match advice(&error) {
+                Some(advice) if refused != error.status() => {
+                    refused = error.status();
+                    tracing::warn!(%error, service = %kit.name, "the admin API does not say who is where: {advice}");
+                }
+                _ => tracing::debug!(%error, "the admin API did not say who is where"),
+            },
         }
         if stop.or(tokio::time::sleep(ASK_EVERY)).await.is_none() {
             return;
@@ -62,7 +70,15 @@ pub async fn follow(kit: Kit, directory: Directory, fixed: Vec<String>, stop: St
     }
 }
 
-async fn ask(admin: &Client) -> Result<Vec<(String, Vec<String>)>, leeward_service::CallError> {
+/// What a person does about a refusal; `None` when it passes by itself.
+fn advice(error: &CallError) -> Option<&'static str> {
+    (error.status() == Some(401) || error.status() == Some(403)).then_some(
+        "the process there has to know where this service is, since it fetches this service's key to believe it: start that \
+         one with --at NAME=URL; or tell this one by --at where all the others are",
+    )
+}
+
+async fn ask(admin: &Client) -> Result<Vec<(String, Vec<String>)>, CallError> {
     let said: Vec<Whereabout> = admin.get("/v1/services").send().await?;
     let urls = |listed: Vec<Listed>| listed.into_iter().map(|endpoint| endpoint.url).collect();
     Ok(said.into_iter().map(|service| (service.name, urls(service.endpoints))).collect())

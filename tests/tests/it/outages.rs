@@ -125,10 +125,11 @@ async fn payments(world: &mut World, customer: &Customer) {
     saga_is_at(world, &order_id, "authorise-payment").await;
     assert_eq!(customer.order(&order_id).await["status"], "placed");
     let (code, listed) = world.shop.command(&["sagas", "list"]);
-    assert!(
-        code == Some(0) && listed.contains(&order_id) && listed.contains("authorise-payment"),
-        "{listed}"
-    );
+    assert!(listed.contains(&order_id) && listed.contains("authorise-payment"), "{listed}");
+    // A process that is gone may have sagas of its own: the list says that it is not all.
+    let is_all = world.shop.topology() == Topology::One;
+    assert_eq!(code, Some(if is_all { 0 } else { 2 }), "{listed}");
+    assert_eq!(is_all, !listed.contains("payments: "), "{listed}");
     back(world, "payments").await;
     assert_eq!(customer.ended(&order_id).await["status"], "confirmed");
     assert_eq!(world.times(&order_id, OperationKind::Capture).await, 1);

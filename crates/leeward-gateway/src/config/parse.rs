@@ -201,6 +201,14 @@ fn revocation(node: &Node<'_>, has_jwt: bool) -> Option<Revocation> {
     set(&mut revocation.event, node.get("event").text());
     let url = |text: &str| text.starts_with("sqlite:").then(|| text.to_owned());
     set(&mut revocation.database, node.get("database").parse_with("a database URL", "sqlite:PATH", url));
+    let group = |text: &str| {
+        let is_segment = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        };
+        text.split('.').all(is_segment).then(|| text.to_owned())
+    };
+    let allowed = "letters, digits, `-` and `_`, with dots between, as gateway.revocations";
+    set(&mut revocation.group, node.get("group").parse_with("a name of a group", allowed, group));
     Some(revocation)
 }
 

@@ -108,6 +108,7 @@ impl Config {
             out.open(0, "revocation");
             out.quoted(1, "event", &revocation.event);
             out.quoted(1, "database", &revocation.database);
+            out.quoted(1, "group", &revocation.group);
         }
     }
 

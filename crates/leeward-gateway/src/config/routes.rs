@@ -70,7 +70,8 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
         forward_token: false,
         origin: line(&node.origin()),
     };
-    set(&mut route.forward_token, node.get("forward_token").bool());
+    let forward_token = node.get("forward_token");
+    set(&mut route.forward_token, forward_token.bool());
     if let Some(prefix) = &route.strip_prefix
         && !under(route.pattern.text(), prefix)
     {
@@ -80,6 +81,12 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
     if route.stale_if_error.is_some() && route.access != Rule::Anyone {
         stale_node
             .reject("is for routes whose answers are the same for everybody", "none, or `access: anyone`");
+    }
+    if route.stale_if_error.is_some() && route.forward_token {
+        forward_token.reject(
+            "does not go with `stale_if_error`: an answer to one user's token is not one for everybody",
+            "false, or no `stale_if_error`",
+        );
     }
     Some(route)
 }

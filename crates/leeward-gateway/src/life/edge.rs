@@ -1,9 +1,9 @@
-//! What the gateway answers about itself on the public side: health in states only, and metrics.
+//! What the gateway answers about itself on the public side: health, in states only. Metrics, which name every route and
+//! service, are the operators' side's.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
-use leeward_telemetry::metrics::CONTENT_TYPE;
 
 use crate::body::Download;
 use crate::health;
@@ -34,21 +34,14 @@ pub(super) fn answer(shared: &Shared, method: &Method, path: &str) -> Option<Res
             };
             Some(json(status, Bytes::from(serde_json::to_vec(&report.states()).unwrap_or_default())))
         }
-        "/metrics" => {
-            Some(typed(StatusCode::OK, CONTENT_TYPE, Bytes::from(shared.metrics.registry.encode())))
-        }
         _ => None,
     }
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<Download> {
-    typed(status, "application/json", body)
-}
-
-fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Download> {
     let mut response = Response::new(Download::Own(Some(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -43,7 +43,6 @@ impl Forward {
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = head;
         let target = target(route, path, &uri)?;
-        let copy_key = copy_key(route, &method, &target, &headers);
         super::trip::reserve(&mut headers, 14);
         let host = headers.remove(header::HOST);
         if shared.authentication.is_some() && !route.config.forward_token {
@@ -65,6 +64,7 @@ impl Forward {
         if let Some(subject) = subject {
             vouch(shared, route, subject, &mut headers)?;
         }
+        let copy_key = copy_key(route, &method, &target, &headers);
         Ok(Self { method, target, headers, copy_key })
     }
 }
@@ -112,7 +112,15 @@ fn target(route: &RouteState, path: &str, uri: &http::Uri) -> Result<PathAndQuer
         .map_err(|error| Refusal::bad_request(code::BAD_TARGET, Stage::Parse, error.to_string()))
 }
 
-/// Two requests with the same key may get the same copy. A request with a cookie gets none: its answer may be its own.
+/// What ties an answer to whoever asked, or to a part of it.
+const OF_ONE_CALLER: [HeaderName; 5] =
+    [header::AUTHORIZATION, header::COOKIE, header::RANGE, ASSERTION, USER_ID];
+
+/// What an answer may vary by and still be kept.
+const VARIANTS: [HeaderName; 3] = [header::ACCEPT, header::ACCEPT_ENCODING, header::ORIGIN];
+
+/// Two requests with the same key may get the same copy. It is made of the request as the service gets it: one that tells
+/// the service who asks has none, since its answer may be its own.
 fn copy_key(
     route: &RouteState,
     method: &Method,
@@ -121,10 +129,14 @@ fn copy_key(
 ) -> Option<String> {
     let kept = route.config.stale_if_error.is_some()
         && *method == Method::GET
-        && !headers.contains_key(header::COOKIE)
-        && !headers.contains_key(header::RANGE);
+        && !OF_ONE_CALLER.iter().any(|name| headers.contains_key(name));
     kept.then(|| {
-        let part = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-        format!("{} {target} {} {}", route.service, part(header::ACCEPT), part(header::ACCEPT_ENCODING))
+        let mut key = format!("{}\n{target}", route.service);
+        for name in &VARIANTS {
+            // No value has a line break in it, so that no two lists of values look alike.
+            key.push('\n');
+            key.push_str(headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default());
+        }
+        key
     })
 }

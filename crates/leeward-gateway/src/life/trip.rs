@@ -14,6 +14,7 @@ use leeward_telemetry::metrics::Gauge;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, Span, SpanKind, TRACEPARENT, TraceContext, span};
 
 use crate::body::Download;
+use crate::config::Rule;
 use crate::jwt::Subject;
 use crate::limits::Seen;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
@@ -132,13 +133,14 @@ impl Trip {
         if let (Some(limiter), Some(subject)) = (&shared.by_principal, subject) {
             limiter.check(&*subject.id, self.started, &mut self.seen)?;
         }
-        match (&route.limiter, subject) {
-            (Some(limiter), Some(subject)) => limiter.check(&*subject.id, self.started, &mut self.seen),
-            (Some(limiter), None) => {
+        let Some(limiter) = &route.limiter else { return Ok(()) };
+        // Where anyone may come, each account that somebody has would be one more share: there it goes by address.
+        match subject.filter(|_| route.config.access != Rule::Anyone) {
+            Some(subject) => limiter.check(&*subject.id, self.started, &mut self.seen),
+            None => {
                 let key = address::limit_key(self.client).to_string();
                 limiter.check(key.as_str(), self.started, &mut self.seen)
             }
-            (None, _) => Ok(()),
         }
     }
 

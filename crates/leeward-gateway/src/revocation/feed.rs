@@ -39,9 +39,6 @@ const MIGRATIONS: &[Migration] = &[Migration {
         CREATE TABLE gateway_position (name TEXT PRIMARY KEY, bus TEXT NOT NULL, position BIGINT NOT NULL);",
 }];
 
-/// The name under which this gateway reads the bus. Two gateways on one bus need their own data folders and names.
-const GROUP: &str = "gateway.revocations";
-
 /// Why revocations cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -100,7 +97,11 @@ pub(crate) struct Feed {
     set: Arc<Revocations>,
     bus: Bus,
     patterns: Patterns,
+    /// The name under which the bus is read.
+    group: Arc<str>,
     clock: Arc<dyn Clock>,
+    /// When this gateway started. What was said before is replayed, and says nothing of how fast events come.
+    started_ms: i64,
     counted: Counted,
 }
 
@@ -119,7 +120,9 @@ impl Feed {
         let db = Db::open(url, Options::default()).await.map_err(failed)?;
         db.migrate("gateway", MIGRATIONS).await.map_err(failed)?;
         let patterns = Patterns::new([&options.event]).map_err(|error| Error::Event(error.to_string()))?;
-        let feed = Self { db, set, bus, patterns, clock, counted };
+        let started_ms = clock.unix_ms();
+        let group = options.group.as_str().into();
+        let feed = Self { db, set, bus, patterns, group, clock, started_ms, counted };
         feed.load().await.map_err(failed)?;
         Ok(feed)
     }
@@ -200,10 +203,11 @@ impl Feed {
     }
 
     async fn subscribe(&self) -> Result<bus::Subscription, String> {
+        let group = Arc::clone(&self.group);
         let stored = self
             .db
             .read(async move |tx: &mut leeward_store::ReadTx| {
-                tx.query_opt("SELECT bus, position FROM gateway_position WHERE name = $1", params![GROUP])
+                tx.query_opt("SELECT bus, position FROM gateway_position WHERE name = $1", params![*group])
                     .await
             })
             .await
@@ -215,7 +219,7 @@ impl Feed {
             },
             None => bus::Start::Beginning,
         };
-        self.bus.subscribe(GROUP, self.patterns.clone(), start).await.map_err(|error| error.to_string())
+        self.bus.subscribe(&self.group, self.patterns.clone(), start).await.map_err(|error| error.to_string())
     }
 
     /// Into memory first: a token that is refused a moment too early does no harm.
@@ -227,7 +231,7 @@ impl Feed {
             match envelope.and_then(|envelope| Ok((read(&envelope)?, envelope.time_ms))) {
                 Ok((one, time_ms)) => {
                     self.set.add(&one, now_ms);
-                    self.note(now_ms - time_ms);
+                    self.note(now_ms, time_ms);
                     revoked.push(one);
                 }
                 Err(error) => {
@@ -236,13 +240,17 @@ impl Feed {
                 }
             }
         }
-        let (bus, through) = (batch.bus, batch.through.get());
-        self.db.write(async move |tx: &mut Tx| store(tx, &revoked, &bus, through).await).await
+        let (group, bus, through) = (Arc::clone(&self.group), batch.bus, batch.through.get());
+        self.db.write(async move |tx: &mut Tx| store(tx, &revoked, &group, &bus, through).await).await
     }
 
-    fn note(&self, delay_ms: i64) {
-        self.set.note_delay(delay_ms);
+    fn note(&self, now_ms: i64, time_ms: i64) {
         self.counted.applied.inc();
+        if time_ms < self.started_ms {
+            return;
+        }
+        let delay_ms = now_ms - time_ms;
+        self.set.note_delay(delay_ms, self.clock.now());
         self.counted.delay.observe_duration(Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0)));
     }
 
@@ -267,6 +275,7 @@ fn read(envelope: &Envelope) -> Result<Revoked, String> {
 async fn store(
     tx: &mut Tx,
     revoked: &[Revoked],
+    group: &str,
     bus: &str,
     through: i64,
 ) -> Result<(), leeward_store::Error> {
@@ -289,7 +298,7 @@ async fn store(
     tx.execute(
         "INSERT INTO gateway_position (name, bus, position) VALUES ($1, $2, $3)
          ON CONFLICT (name) DO UPDATE SET bus = excluded.bus, position = excluded.position",
-        params![GROUP, *bus, through],
+        params![*group, *bus, through],
     )
     .await?;
     Ok(())

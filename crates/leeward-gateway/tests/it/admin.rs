@@ -1,6 +1,7 @@
 //! The admin API: what it shows, whom it refuses, and the way to the services' operator routes.
 
-use leeward_service::identity::Identity;
+use leeward_resilience::{Clock, TokioClock};
+use leeward_service::identity::{ASSERTION_HEADER, Identity, KEYS_PATH, Minter, Principal, User};
 
 use crate::rig::{Rig, Upstream};
 
@@ -99,15 +100,7 @@ async fn web_pages_cannot_use_it_through_a_visitor() {
 #[tokio::test]
 async fn a_token_is_asked_for_where_one_is_set() {
     let upstream = Upstream::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("token");
-    std::fs::write(&file, "open-sesame\n").unwrap();
-    let yaml = format!(
-        "admin: {{token: \"file:{}\"}}\nroutes:\n  - {{path: /, service: \"{}\"}}\n",
-        file.display(),
-        upstream.url()
-    );
-    let rig = Rig::start(&yaml).await;
+    let rig = locked(&upstream.url()).await;
     assert_eq!(rig.send(rig.admin("GET", "/v1/routes"), "").await.status, 401);
     let wrong = rig.admin("GET", "/v1/routes").header("authorization", "Bearer open-sesam");
     assert_eq!(rig.send(wrong, "").await.status, 401);
@@ -116,4 +109,78 @@ async fn a_token_is_asked_for_where_one_is_set() {
     assert_eq!(answer.status, 200);
     assert!(!String::from_utf8_lossy(&answer.body).contains("open-sesame"), "a secret is never printed");
     assert_eq!(rig.send(rig.admin("GET", "/health/live"), "").await.status, 200);
+    assert_eq!(rig.send(rig.admin("GET", "/metrics"), "").await.status, 401);
+    let right = rig.admin("GET", "/metrics").header("authorization", "Bearer open-sesame");
+    assert_eq!(rig.send(right, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn metrics_are_for_operators_alone() {
+    let (rig, _upstream) = rig().await;
+    assert_eq!(rig.get("/orders").await.status, 200);
+    let metrics = rig.metrics().await;
+    assert!(metrics.contains("http_requests_total"), "{metrics}");
+    let refused = rig.get("/metrics").await;
+    assert_eq!((refused.status, refused.code().as_str()), (404, "not_found"));
+}
+
+/// A gateway that asks operators for the token `open-sesame`, in front of `orders` at `url`.
+async fn locked(url: &str) -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "open-sesame\n").unwrap();
+    let yaml = format!(
+        "admin: {{token: \"file:{}\"}}\nservices:\n  orders:\n    urls: [\"{url}\"]\nroutes:\n  - {{path: /, service: orders}}\n",
+        file.display()
+    );
+    Rig::start(&yaml).await
+}
+
+/// A server that publishes the keys of `identity`.
+async fn publisher(identity: &Identity) -> String {
+    let keys = identity.public_keys().clone();
+    let router = axum::Router::new().route(KEYS_PATH, axum::routing::get(async move || axum::Json(keys)));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let serving = async move { axum::serve(listener, router).await.unwrap() };
+    #[allow(clippy::disallowed_methods, reason = "a test's own upstream")]
+    drop(tokio::spawn(serving));
+    url
+}
+
+#[tokio::test]
+async fn a_service_may_ask_who_is_where_and_nothing_else() {
+    let orders = Identity::ephemeral("orders").unwrap();
+    let rig = locked(&publisher(&orders).await).await;
+    let minter = Minter::new(orders);
+    let mint = |minter: &Minter, principal, audience| {
+        minter.mint(&principal, audience, TokioClock.unix_ms()).unwrap()
+    };
+    let own = mint(&minter, Principal::Service, "gateway");
+    let ask = async |method: &str, path: &str, assertion: &http::HeaderValue| {
+        rig.send(rig.admin(method, path).header(ASSERTION_HEADER, assertion), "").await
+    };
+    let answer = ask("GET", "/v1/services", &own).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.json().as_array().unwrap().iter().any(|one| one["name"] == "orders"));
+    for (method, path) in [
+        ("GET", "/v1/config"),
+        ("GET", "/v1/all/_leeward/sagas"),
+        ("PUT", "/v1/services/orders/breaker"),
+        ("POST", "/v1/services/orders/_leeward/faults"),
+        ("GET", "/metrics"),
+    ] {
+        assert_eq!(ask(method, path, &own).await.status, 401, "{method} {path}");
+    }
+    let stranger = Minter::new(Identity::ephemeral("orders").unwrap());
+    let unknown = Minter::new(Identity::ephemeral("nobody").unwrap());
+    for (who, assertion) in [
+        ("a user", mint(&minter, Principal::User(User::new("u1")), "gateway")),
+        ("one that speaks for an operator", mint(&minter, Principal::Operator, "gateway")),
+        ("one that asks somebody else", mint(&minter, Principal::Service, "payments")),
+        ("another key", mint(&stranger, Principal::Service, "gateway")),
+        ("a service that is nowhere", mint(&unknown, Principal::Service, "gateway")),
+    ] {
+        assert_eq!(ask("GET", "/v1/services", &assertion).await.status, 401, "{who}");
+    }
 }

@@ -1,5 +1,8 @@
 //! Configuration: the shortest, the longest, the wrong.
 
+use std::time::Duration;
+
+use leeward_gateway::config::Rule;
 use leeward_gateway::{Config, Gateway};
 use leeward_runtime::{Env, Tasks};
 
@@ -85,9 +88,11 @@ async fn a_taken_port_is_one_line_that_says_what_to_do() {
 
 #[tokio::test]
 async fn a_service_that_is_nowhere_is_named() {
-    let config = crate::rig::parse("services: {orders: {}}\nroutes: [{path: /, service: orders}]");
+    let config = crate::rig::parse(
+        "services: {orders: {}, users: {}, here: {urls: [\"http://a:1\"]}}\nroutes: [{path: /, service: orders}]",
+    );
     let error = Gateway::builder(config).start(&Tasks::new()).await.unwrap_err().to_string();
-    assert!(error.contains("`orders` has no endpoints"), "{error}");
+    assert!(error.contains("no endpoints for `orders`, `users`: give"), "{error}");
 }
 
 #[test]
@@ -96,6 +101,11 @@ fn the_shops_own_configuration_is_right() {
     let config =
         Config::parse("leeward.yaml", text, &Env::default()).unwrap_or_else(|error| panic!("{error}"));
     assert!(config.routes.len() > 10);
+    // What hashes a password is limited by address, to less than the pool of one core makes.
+    let auth = config.routes.iter().find(|route| route.pattern.text() == "/api/v1/auth").unwrap();
+    let limit = auth.rate_limit.as_ref().unwrap();
+    assert!(auth.access == Rule::Anyone && limit.period == Duration::from_secs(1), "{limit:?}");
+    assert!(limit.limit.get() < 40 && limit.burst.get() < 48, "{limit:?}");
     let printed = config.to_yaml();
     Config::parse("printed.yaml", &printed, &Env::default())
         .unwrap_or_else(|error| panic!("{error}\n{printed}"));

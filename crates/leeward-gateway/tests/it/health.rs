@@ -1,8 +1,12 @@
 //! Each check of the gateway, turned red.
 
-use leeward_events::{Bus, bus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use leeward_events::{Bus, Envelope, bus};
 use leeward_gateway::Gateway;
 use leeward_gateway::health::State;
+use leeward_resilience::{Clock, ManualClock};
 use leeward_runtime::Tasks;
 use serde_json::json;
 
@@ -43,7 +47,7 @@ async fn a_service_without_sound_endpoints_is_down_and_the_gateway_degraded() {
 }
 
 #[tokio::test]
-async fn slow_revocations_show() {
+async fn slow_revocations_show_for_a_while_and_replayed_ones_never() {
     let (upstream, folder) = (Upstream::start().await, tempfile::tempdir().unwrap());
     let yaml = format!(
         "services:\n  users:\n    urls: [\"{}\"]\njwt: {{service: users}}\nrevocation: {{database: \"sqlite:{}/g.db\"}}\n\
@@ -51,19 +55,30 @@ async fn slow_revocations_show() {
         upstream.url(),
         folder.path().display()
     );
-    let bus = Bus::open("memory:", bus::Options::default(), &Tasks::new()).await.unwrap();
-    let rig = Rig::with(&yaml, |builder| builder.bus(bus.clone())).await;
-    assert_eq!(rig.gateway.health().checks["revocations"].status, State::Up);
-    let now_ms = crate::rig::now_s() * 1_000;
+    let (bus, clock) =
+        (Bus::open("memory:", bus::Options::default(), &Tasks::new()).await.unwrap(), ManualClock::new());
+    // A logout of the day before.
+    bus.publish(vec![logout("e1", "2025-12-31T00:00:00Z", clock.unix_ms())]).await.unwrap();
+    let rig = Rig::with(&yaml, |builder| builder.bus(bus.clone()).clock(Arc::new(clock.clone()))).await;
+    let check = || rig.gateway.health().checks["revocations"].clone();
+    assert_eq!((check().status, check().value.as_str()), (State::Up, "1 held"), "it was replayed");
+
+    clock.advance(Duration::from_secs(10));
+    bus.publish(vec![logout("e2", "2026-01-01T00:00:02Z", clock.unix_ms())]).await.unwrap();
+    rig.until("a slow one shows", async || check().status == State::Degraded).await;
+    assert_eq!(check().value, "9000ms");
+    clock.advance(Duration::from_secs(300));
+    assert_eq!(check().status, State::Up, "and no longer than it means something");
+}
+
+/// The revocation of all tokens of a user of its own, said at `time`.
+fn logout(id: &str, time: &str, now_ms: i64) -> Envelope {
     let event = json!({
-        "specversion": "1.0", "id": "e1", "source": "users", "type": "token.revoked", "subject": "u1", "dataversion": 1,
-        "time": "2026-01-01T00:00:00Z", "datacontenttype": "application/json",
-        "data": {"user_id": "u1", "token_id": "t", "revoked_at_ms": now_ms, "expires_at_ms": now_ms + 600_000},
+        "specversion": "1.0", "id": id, "source": "users", "type": "token.revoked", "subject": id, "dataversion": 1,
+        "time": time, "datacontenttype": "application/json",
+        "data": {"user_id": id, "revoked_at_ms": now_ms, "expires_at_ms": now_ms + 600_000},
     });
-    let envelope = leeward_events::Envelope::parse(event.to_string().as_bytes()).unwrap();
-    bus.publish(vec![envelope]).await.unwrap();
-    rig.until("it shows", async || rig.gateway.health().checks["revocations"].status == State::Degraded)
-        .await;
+    Envelope::parse(event.to_string().as_bytes()).unwrap()
 }
 
 #[tokio::test]

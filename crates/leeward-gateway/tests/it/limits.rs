@@ -55,6 +55,7 @@ async fn a_route_may_have_one_on_top() {
             && answer.header("ratelimit-policy").contains("\"route\"")
     );
     assert_eq!(rig.get("/search").await.status, 429);
+    assert_eq!(rig.get_as(&token("u1", "customer"), "/search").await.status, 429, "nor by one more account");
     assert_eq!(rig.get("/a").await.status, 200);
 }
 

@@ -41,6 +41,21 @@ async fn an_endpoint_that_refused_is_not_asked_again_for_the_same_request() {
 }
 
 #[tokio::test]
+async fn a_retry_avoids_the_endpoint_that_failed() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let rig = Rig::start(&yaml(&[one.url(), two.url()], "    retry: {retries: 1, backoff: 1ms}", "")).await;
+    // One of them is found slow, the other quick: balancing alone would ask the quick one again even when it fails.
+    let slow = rig.get("/a?sleep=300").await.seen("host");
+    let (quick, slow) = if slow == one.addr.to_string() { (two, one) } else { (one, two) };
+    rig.until("the other is known", async || rig.get("/a").await.seen("host") == quick.addr.to_string())
+        .await;
+    quick.fail(true);
+    let (failed, served) = (quick.hits(), slow.hits());
+    assert_eq!(rig.get("/a").await.status, 200);
+    assert_eq!((quick.hits() - failed, slow.hits() - served), (1, 1));
+}
+
+#[tokio::test]
 async fn a_service_that_is_down_is_said_to_be() {
     let rig = Rig::start(&yaml(&[nobody().await], "    retry: {retries: 0}", "")).await;
     let answer = rig.send(rig.request("POST", "/a"), "order").await;

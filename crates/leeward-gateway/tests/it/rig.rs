@@ -217,6 +217,11 @@ impl Rig {
         http::Request::builder().method(method).uri(format!("http://{}{path}", self.gateway.admin_addr()))
     }
 
+    /// What the gateway counts, as operators see it.
+    pub(crate) async fn metrics(&self) -> String {
+        String::from_utf8(self.send(self.admin("GET", "/metrics"), "").await.body.to_vec()).unwrap()
+    }
+
     /// Sends bytes as they are and reads until the gateway closes, or for a moment.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.gateway.addr()).await.unwrap();

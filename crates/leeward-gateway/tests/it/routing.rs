@@ -142,7 +142,7 @@ async fn health_and_metrics_are_the_gateways_own() {
     let health = rig.get("/health").await.json();
     assert_eq!((health["status"].as_str(), health["services"]["one"].as_str()), (Some("up"), Some("up")));
     rig.get("/api/v1/products").await;
-    let metrics = String::from_utf8(rig.get("/metrics").await.body.to_vec()).unwrap();
+    let metrics = rig.metrics().await;
     let line = "http_requests_total{method=\"GET\",route=\"/api/v1/products\",status_code=\"200\"} 1";
     assert!(metrics.contains(line), "{metrics}");
     assert_eq!(one.hits(), 1);

@@ -48,3 +48,36 @@ async fn nothing_of_one_user_is_kept() {
     assert_eq!(rig.get("/products/7").await.status, 503, "the answer to a cookie is not kept");
     assert_eq!(rig.get_as(&token("u1", "customer"), "/mine").await.status, 503);
 }
+
+#[tokio::test]
+async fn a_token_that_the_service_checks_itself_gets_no_copy_and_leaves_none() {
+    let upstream = Upstream::start().await;
+    let yaml = format!(
+        "services:\n  catalog:\n    urls: [\"{}\"]\n    retry: {{retries: 0}}\n\
+         routes:\n  - {{path: /products, service: catalog, stale_if_error: 10m}}\n",
+        upstream.url()
+    );
+    let rig = Rig::start(&yaml).await;
+    let mine = rig.get_as("of-u1", "/products").await;
+    assert_eq!(mine.seen("authorization"), "Bearer of-u1", "without `jwt` the service checks tokens");
+    assert_eq!(rig.get("/products/7").await.status, 200);
+    upstream.fail(true);
+    assert_eq!(rig.get_as("of-u2", "/products").await.status, 503, "not what the service told u1");
+    assert_eq!(rig.get("/products").await.status, 503);
+    assert_eq!(rig.get("/products/7").await.header("x-leeward-stale"), "true");
+    assert_eq!(
+        rig.get_as("of-u2", "/products/7").await.status,
+        503,
+        "nor a copy in place of u2's own answer"
+    );
+}
+
+#[tokio::test]
+async fn each_page_has_its_own_copy() {
+    let (rig, upstream) = rig().await;
+    let from = |origin: &str| rig.request("GET", "/products").header("origin", origin);
+    assert_eq!(rig.send(from("https://one.example"), "").await.status, 200);
+    upstream.fail(true);
+    assert_eq!(rig.send(from("https://one.example"), "").await.header("x-leeward-stale"), "true");
+    assert_eq!(rig.send(from("https://two.example"), "").await.status, 503);
+}

@@ -107,3 +107,22 @@ fn an_arrow_upwards_is_found() {
     let found = violations(&graph, &allowed());
     assert_eq!(found.len(), 3, "{}", found.join("\n"));
 }
+
+/// What the binary links, by the names of its crates.
+fn linked(more: &[&str]) -> String {
+    let tree = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "leeward", "--edges", "normal", "--prefix", "none"])
+        .args(more)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    String::from_utf8(tree.stdout).unwrap()
+}
+
+#[test]
+fn without_the_demo_no_shop_is_linked() {
+    assert!(linked(&[]).contains("shop-app"));
+    let gateway = linked(&["--no-default-features"]);
+    assert!(gateway.contains("leeward-gateway") && !gateway.contains("shop-"), "{gateway}");
+}

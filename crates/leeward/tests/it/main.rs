@@ -1,4 +1,7 @@
-//! What must hold for the tree as a whole.
+//! What must hold for the tree as a whole, and the binary as its users meet it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod arrows;
+mod gateway;
+mod operators;
+mod process;
