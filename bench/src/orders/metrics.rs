@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::shop::Shop;
 
-const COMMITS: &str = "leeward_db_commits";
-const SYNCS: &str = "leeward_db_syncs";
+/// Of a service's database, and of the bus's file at the gateway, which is the process that owns it.
+const COMMITS: [&str; 2] = ["leeward_db_commits", "leeward_bus_commits"];
+const SYNCS: [&str; 2] = ["leeward_db_syncs", "leeward_bus_syncs"];
 
 /// Commits and syncs so far, by server.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +21,8 @@ impl Counts {
         for (name, server) in shop.servers() {
             let answer = server.get("/metrics").await?;
             let text = answer.text();
-            if answer.status == 200 && text.contains(COMMITS) {
+            if answer.status == 200 && COMMITS.iter().any(|name| text.contains(name)) {
+                let name = if name == "gateway" { "bus" } else { name };
                 by_server.insert(name.to_owned(), (sum(&text, COMMITS), sum(&text, SYNCS)));
             }
         }
@@ -51,10 +53,10 @@ impl Counts {
     }
 }
 
-/// The sum over all label sets of the metric `name`.
-fn sum(text: &str, name: &str) -> f64 {
+/// The sum over all label sets of the metrics called one of `names`.
+fn sum(text: &str, names: [&str; 2]) -> f64 {
     let values = text.lines().filter_map(|line| {
-        let rest = line.strip_prefix(name)?;
+        let rest = names.iter().find_map(|name| line.strip_prefix(name))?;
         let value = match rest.strip_prefix('{') {
             Some(labels) => labels.rsplit_once('}')?.1,
             None => rest.strip_prefix(' ')?,
@@ -69,7 +71,7 @@ mod tests {
     #[test]
     fn label_sets_are_added_up_and_longer_names_are_not() {
         let text = "# TYPE leeward_db_commits gauge\nleeward_db_commits{db=\"a\"} 3.0\nleeward_db_commits{db=\"b\"} 4\n\
-                    leeward_db_commits_max 9\nleeward_db_syncs 5\n";
-        assert_eq!((super::sum(text, super::COMMITS), super::sum(text, super::SYNCS)), (7.0, 5.0));
+                    leeward_db_commits_max 9\nleeward_bus_commits 2\nleeward_db_syncs 5\n";
+        assert_eq!((super::sum(text, super::COMMITS), super::sum(text, super::SYNCS)), (9.0, 5.0));
     }
 }

@@ -215,7 +215,9 @@ fn detail(name: &str, step: &Step) {
     );
     println!("  orders started late by {:.2} ms at the 99th percentile", quantile(&step.late_ns, 0.99));
     let (commits, syncs) = (step.per_order(step.counts.commits()), step.per_order(step.counts.syncs()));
-    println!("  {commits:.2} commits and {syncs:.2} syncs an order by the databases' own count:");
+    println!(
+        "  {commits:.2} commits and {syncs:.2} syncs an order by the databases' own count (the provider, outside, counts in the kernel's alone):"
+    );
     for (server, commits, syncs) in step.counts.each() {
         println!("    {server:<14} {:>6.2} {:>6.2}", step.per_order(commits), step.per_order(syncs));
     }

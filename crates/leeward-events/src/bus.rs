@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use leeward_resilience::{Clock, FastRng, Rng, TokioClock};
 use leeward_runtime::Tasks;
+use leeward_telemetry::Registry;
 
 use self::hub::Member;
 use self::memory::Memory;
@@ -29,6 +30,7 @@ use self::sqlite::Sqlite;
 use self::subscription::{Local, Log};
 use crate::envelope::Envelope;
 use crate::ids::new_id;
+use crate::metrics;
 use crate::pattern::Patterns;
 
 pub use self::error::Error;
@@ -234,6 +236,20 @@ impl Bus {
             }
             Backend::Remote(remote) => Ok(Subscription::remote(remote.subscribe(group, patterns, start)?)),
         }
+    }
+
+    /// Registers what a `sqlite:` bus does to the disk, asked for at each scrape; nothing for a bus of another kind.
+    pub fn measure(&self, registry: &Registry) {
+        let Backend::Sqlite(sqlite) = &self.backend else { return };
+        let gauge = |name, help, read: fn(&leeward_store::Stats) -> u64| {
+            let db = sqlite.db.clone();
+            #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+            registry.gauge_fn(name, help, move || read(&db.stats()) as f64);
+        };
+        gauge(metrics::BUS_COMMITS, "Commits of the bus's file since the start.", |stats| stats.commits);
+        gauge(metrics::BUS_SYNCS, "Syncs of the disk for the bus's file since the start.", |stats| {
+            stats.syncs
+        });
     }
 
     /// How far each group is behind.

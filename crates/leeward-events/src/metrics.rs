@@ -24,6 +24,10 @@ pub const HANDLER_FAILURES_TOTAL: &str = "leeward_events_handler_failures_total"
 pub const PARKED_EVENTS: &str = "leeward_events_parked_events";
 /// Dead letters that wait for somebody, by group.
 pub const DEAD_LETTERS: &str = "leeward_events_dead_letters";
+/// Commits of the bus's own file, in the process that owns it.
+pub const BUS_COMMITS: &str = "leeward_bus_commits";
+/// Syncs of the disk for the bus's own file.
+pub const BUS_SYNCS: &str = "leeward_bus_syncs";
 
 /// All names, for the test of names and uniqueness.
 pub const NAMES: &[&str] = &[
@@ -36,6 +40,8 @@ pub const NAMES: &[&str] = &[
     HANDLER_FAILURES_TOTAL,
     PARKED_EVENTS,
     DEAD_LETTERS,
+    BUS_COMMITS,
+    BUS_SYNCS,
 ];
 
 /// What a relay counts. The default counts for nobody.

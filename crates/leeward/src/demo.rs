@@ -10,6 +10,7 @@ use leeward_gateway::{Config, Gateway};
 use leeward_resilience::{Clock, TokioClock};
 use leeward_runtime::units::show_duration;
 use leeward_runtime::{DataDir, Env, Tasks};
+use leeward_telemetry::Registry;
 use shop_app::{GATEWAY, Host, HostOptions, PROVIDER, Parts, SERVICES};
 
 use crate::cli::Demo;
@@ -47,7 +48,10 @@ async fn serve(demo: &Demo, parts: Parts) -> Result<(), Error> {
     options.parts = parts;
     let host = Host::open(options).await?;
     start_services(&host).await?;
+    let registry = Registry::new();
+    host.bus().measure(&registry);
     let gateway = Gateway::builder(config)
+        .registry(registry)
         .directory(host.directory().clone())
         .bus(host.bus().clone())
         .identity(host.kit(GATEWAY).await?.identity)

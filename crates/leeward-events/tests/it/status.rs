@@ -68,12 +68,14 @@ async fn groups_show_lag_and_what_is_set_aside_and_why_follows_an_event() {
     assert!(text.contains("leeward_events_parked_events{group=\"tests.effects\"} 2"), "{text}");
 }
 
-#[test]
-fn every_name_is_registered_and_listed() {
+#[tokio::test]
+async fn every_name_is_registered_and_listed() {
     let registry = Registry::new();
     let outbox = leeward_events::Outbox::new("s", Arc::new(leeward_resilience::TokioClock));
     let _relay = RelayMetrics::new(&registry, &outbox);
     let _consumer = ConsumerMetrics::new(&registry, "g");
+    let world = World::with_bus("sqlite::memory:", leeward_events::bus::Options::default()).await;
+    world.bus.measure(&registry);
     let mut listed = metrics::NAMES.to_vec();
     listed.sort_unstable();
     assert_eq!(registry.names(), listed);
