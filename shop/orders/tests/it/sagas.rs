@@ -43,6 +43,27 @@ async fn a_declined_card_cancels_the_order_and_frees_its_stock() {
 }
 
 #[tokio::test]
+async fn a_refused_capture_undoes_all_before_it_and_cancels_the_order() {
+    let world = World::new().await;
+    let id = world.order(ANNA, "k", "tok_nocapture").await;
+    let cancelled = world.hear("order.cancelled").await;
+    assert_eq!(
+        (&cancelled["order_id"], &cancelled["reason"]["code"]),
+        (&json!(id), &json!("capture_refused"))
+    );
+    let order = world.get(ANNA, &format!("/orders/{id}")).await.body;
+    assert_eq!(
+        (&order["status"], &order["cancelled"]["code"]),
+        (&json!("cancelled"), &json!("capture_refused"))
+    );
+    assert_eq!(order["invoice_number"], json!(null));
+    assert_eq!(world.ledger().await, ["authorise approved", "capture refused", "void approved"]);
+    assert_eq!(world.handled(&id), ["reserve", "release"]);
+    world.history_says(ANNA, &id, "cancelled").await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_out_of_stock_is_never_charged() {
     let world = World::new().await;
     world.script.lock().out_of_stock = true;
