@@ -62,16 +62,38 @@ impl World {
     }
 
     pub(crate) async fn with(provider: impl FnOnce(&Kit) -> Arc<dyn PaymentProvider>) -> Self {
-        let tasks = Tasks::new();
-        let bus = Bus::open("memory:", bus::Options::default(), &tasks).await.unwrap();
-        let (folder, directory) = (tempfile::tempdir().unwrap(), Directory::new());
+        Self::open(tempfile::tempdir().unwrap(), |_| {}, provider).await
+    }
+
+    /// The same after a restart of everything, with what `change` does to the kit of payments.
+    pub(crate) async fn again(self, change: impl FnOnce(&mut Kit)) -> Self {
+        self.stop().await;
+        let http = |kit: &Kit| -> Arc<dyn PaymentProvider> {
+            Arc::new(HttpProvider::new(shop_payments::provider_client(kit).unwrap()))
+        };
+        Self::open(self.into_folder(), change, http).await
+    }
+
+    /// Drops all that holds a file.
+    fn into_folder(self) -> tempfile::TempDir {
+        self.folder
+    }
+
+    async fn open(
+        folder: tempfile::TempDir,
+        change: impl FnOnce(&mut Kit),
+        provider: impl FnOnce(&Kit) -> Arc<dyn PaymentProvider>,
+    ) -> Self {
+        let (tasks, directory) = (Tasks::new(), Directory::new());
+        let file = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+        let bus = Bus::open(&file("bus.db"), bus::Options::default(), &tasks).await.unwrap();
         let options = |name: &str| {
             let mut options = KitOptions::new(name, folder.path(), directory.clone(), bus.clone());
             options.tasks = tasks.clone();
             options
         };
 
-        let mut simulated = Options::new("sqlite::memory:");
+        let mut simulated = Options::new(file("provider.db"));
         simulated.allow_faults = true;
         let simulated = Provider::open(simulated, tasks.stop(Stage::Serve)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,7 +115,8 @@ impl World {
         let teller = (kit.db(&[]).await.unwrap(), kit.clone());
         serve(&directory, Service::builder(kit).build().unwrap()).await;
 
-        let kit = Kit::new(options("payments")).await.unwrap();
+        let mut kit = Kit::new(options("payments")).await.unwrap();
+        change(&mut kit);
         let provider = provider(&kit);
         let client = kit.client("provider");
         let service = shop_payments::build(kit, provider).await.unwrap();
