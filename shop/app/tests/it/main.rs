@@ -1,0 +1,4 @@
+//! What a host gives its services, seen from outside.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod trust;
