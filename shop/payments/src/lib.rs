@@ -35,6 +35,7 @@ mod capture;
 mod decide;
 mod desk;
 mod error;
+mod health;
 mod invoices;
 mod provider;
 mod refunds;

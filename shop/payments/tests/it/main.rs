@@ -5,6 +5,7 @@ mod access;
 mod charges;
 mod customers;
 mod expectations;
+mod health;
 mod outages;
 mod refunds;
 mod world;

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
     pub(crate) payments: SocketAddr,
     pub(crate) provider: SocketAddr,
@@ -29,6 +30,8 @@ pub(crate) struct World {
     stranger: Minter,
     /// What payments calls the provider with.
     pub(crate) client: leeward_service::Client,
+    /// The checks of payments.
+    pub(crate) health: leeward_service::health::Health,
     /// Another service, through whose outbox the test tells events.
     teller: (Db, Kit),
     ear: tokio::sync::Mutex<(Subscription, Vec<Envelope>)>,
@@ -45,6 +48,8 @@ pub(crate) enum Who {
     /// A customer, through the gateway.
     User(&'static str),
     Admin,
+    /// Whoever operates the platform.
+    Operator,
 }
 
 impl World {
@@ -118,7 +123,7 @@ impl World {
         let mut kit = Kit::new(options("payments")).await.unwrap();
         change(&mut kit);
         let provider = provider(&kit);
-        let client = kit.client("provider");
+        let (client, health) = (kit.client("provider"), kit.health.clone());
         let service = shop_payments::build(kit, provider).await.unwrap();
         let routes = service.routes().to_vec();
         let payments = serve(&directory, service).await;
@@ -126,7 +131,21 @@ impl World {
             bus.subscribe("test.ear", Patterns::new(["payment.*"]).unwrap(), Start::Beginning).await.unwrap();
         let ear = tokio::sync::Mutex::new((ear, Vec::new()));
         let provider = provider_address;
-        Self { folder, tasks, payments, provider, routes, orders, gateway, stranger, client, teller, ear }
+        Self {
+            folder,
+            directory,
+            tasks,
+            payments,
+            provider,
+            routes,
+            orders,
+            gateway,
+            stranger,
+            client,
+            health,
+            teller,
+            ear,
+        }
     }
 
     /// Calls payments.
@@ -142,6 +161,7 @@ impl World {
             Who::Nobody => return http(self.payments, method, path, &headers(None, key), body).await,
             Who::Orders => (&self.orders, Principal::Service),
             Who::Stranger => (&self.stranger, Principal::Service),
+            Who::Operator => (&self.gateway, Principal::Operator),
             Who::User(id) => (&self.gateway, Principal::User(User::new(*id))),
             Who::Admin => (&self.gateway, Principal::User(User::new("u-admin").with_role("admin"))),
         };
