@@ -3,6 +3,7 @@
 
 mod access;
 mod charges;
+mod contract;
 mod customers;
 mod expectations;
 mod health;
