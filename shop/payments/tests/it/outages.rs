@@ -1,5 +1,9 @@
 //! The provider fails in every way it can, and money moves once all the same.
 
+use std::time::Duration;
+
+use leeward_resilience::breaker::State;
+use leeward_resilience::{Clock, TokioClock};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -89,6 +93,31 @@ async fn what_the_provider_did_and_we_could_not_write_down_is_unknown() {
     assert_eq!(status(world.capture("o-1", &to_take).await), (200, json!("captured")));
     assert_eq!(status(world.void("o-2").await), (200, json!("voided")));
     assert_eq!(kinds(&world.ledger().await), done);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_breaker_lets_payments_through_again_after_an_outage() {
+    let world = World::new().await.again(|_| {}).await;
+    let breaker = || world.client.pipeline().breaker().unwrap().state(TokioClock.now());
+    world.faults(json!({"refuse_all": true})).await;
+    let mut asked = 0;
+    while breaker() != State::Open {
+        asked += 1;
+        assert!(asked < 200, "the breaker does not open");
+        let (status, problem) = world.authorise("o-1", "tok_visa").await;
+        assert!(status == 503 || status == 504, "{status} {problem}");
+    }
+    world.faults(json!({})).await;
+    let (status, problem) = world.authorise("o-4", "tok_visa").await;
+    assert_eq!((status, &problem["code"]), (503, &json!("provider_unavailable")), "nobody is asked");
+    // Nobody resets it: the break ends by itself, and a probe shows that the provider is back.
+    let back = async { while world.authorise("o-1", "tok_visa").await.0 != 200 {} };
+    tokio::time::timeout(Duration::from_secs(20), back).await.expect("payments stay refused");
+    for order in ["o-2", "o-3"] {
+        assert_eq!(world.authorise(order, "tok_visa").await.0, 200);
+    }
+    assert_eq!(kinds(&world.ledger().await), ["authorise"; 3]);
     world.stop().await;
 }
 
