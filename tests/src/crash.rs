@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::customer::Customer;
 use crate::files::sagas_by_step;
 use crate::load::{Load, Wish};
-use crate::oracle::{Claims, Violation};
+use crate::oracle::{Books, Claims, Violation};
 use crate::shop::{Shop, Topology};
 
 /// The steps of the checkout at which a kill can find a saga, as the journal names them. The last one, `confirm-order`, is not among
@@ -70,6 +70,8 @@ pub struct Report {
     pub steps: BTreeMap<String, u64>,
     /// Rounds that counted.
     pub rounds: u64,
+    /// Authorisations that were voided, over all rounds: without any, nothing is said about the undoing of payments.
+    pub voided: usize,
     /// What does not fit; the rounds end with the first.
     pub violations: Vec<Violation>,
 }
@@ -104,6 +106,7 @@ pub async fn run(shop: &mut Shop, plan: Plan) -> Report {
         println!("round {round}: {} {}", hit.victim, hit.told());
         let wishes = load.finish().await;
         report.violations = judge_round(shop, &wishes, &mut claims).await;
+        report.voided = Books::read(shop).await.voided();
         if !report.violations.is_empty() {
             return report;
         }

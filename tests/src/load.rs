@@ -24,6 +24,15 @@ const QUANTITY_MAX: u64 = 3;
 /// The longest pause between two orders of one customer, in milliseconds.
 const PAUSE_MS_MAX: u64 = 40;
 
+/// A card that pays.
+const TOKEN_GOOD: &str = "tok_visa";
+/// A card that is declined at once.
+const TOKEN_DECLINED: &str = "tok_decline";
+/// A card on which money is set aside and then not handed over: its orders have a payment to void.
+const TOKEN_REFUSED_LATE: &str = "tok_nocapture";
+/// Of so many customers one begins with an order that is refused late, so that every load has some.
+const REFUSED_LATE_EVERY: u64 = 4;
+
 /// An order that a customer wanted, and got an answer for.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -55,7 +64,7 @@ impl Load {
         let mut tasks = JoinSet::new();
         for (number, customer) in (0_u64..).zip(customers) {
             let rng = FastRng::seeded(seed.wrapping_mul(1_000_003).wrapping_add(number));
-            let buyer = Buyer { customer: customer.clone(), products: products.to_vec(), rng };
+            let buyer = Buyer { number, customer: customer.clone(), products: products.to_vec(), rng };
             tasks.spawn(buyer.buy(Arc::clone(&stop), Arc::clone(&accepted)));
         }
         Self { stop, accepted, customers: tasks }
@@ -84,6 +93,7 @@ impl Load {
 }
 
 struct Buyer {
+    number: u64,
     customer: Customer,
     products: Vec<String>,
     rng: FastRng,
@@ -93,7 +103,7 @@ impl Buyer {
     async fn buy(self, stop: Arc<AtomicBool>, accepted: Arc<AtomicUsize>) -> Vec<Wish> {
         let mut wishes = Vec::new();
         while !stop.load(Ordering::Relaxed) {
-            let wish = self.order().await;
+            let wish = self.order(self.token(wishes.is_empty())).await;
             let is_accepted = wish.order_id.is_some();
             wishes.push(wish);
             if !is_accepted {
@@ -106,12 +116,17 @@ impl Buyer {
         wishes
     }
 
-    async fn order(&self) -> Wish {
+    fn token(&self, is_first: bool) -> &'static str {
+        match self.rng.below(10) {
+            _ if is_first && self.number.is_multiple_of(REFUSED_LATE_EVERY) => TOKEN_REFUSED_LATE,
+            0 | 1 => TOKEN_DECLINED,
+            2 => TOKEN_REFUSED_LATE,
+            _ => TOKEN_GOOD,
+        }
+    }
+
+    async fn order(&self, payment_token: &'static str) -> Wish {
         let (customer, key) = (self.customer.clone(), new_key());
-        let payment_token = match self.rng.below(10) {
-            0 | 1 => "tok_decline",
-            _ => "tok_visa",
-        };
         let mut wish = Wish { customer, key, payment_token, order_id: None, refusal: None };
         for _ in 0..=self.rng.below(LINES_MAX) {
             let number = usize::try_from(self.rng.next_u64() % self.products.len() as u64).unwrap_or(0);
@@ -145,6 +160,9 @@ impl Wish {
     pub fn note(&self, claims: &mut Claims) -> Option<Violation> {
         if let Some(order_id) = &self.order_id {
             claims.only(&self.customer.user_id, order_id);
+            if self.payment_token != TOKEN_GOOD {
+                claims.unpaid(order_id);
+            }
         }
         let refusal = self.refusal.as_ref()?;
         Some(Violation { rule: Rule::Answer, detail: format!("{} was answered {refusal}", self.key) })

@@ -5,7 +5,8 @@
 //!
 //! - Every order that got its 202 exists and has ended, confirmed or cancelled.
 //! - A confirmed order has one payment, one invoice, one shipment, one issue of its goods, one capture at the provider, and
-//!   its customer one message of each kind; a cancelled one has left nothing behind.
+//!   its customer one message of each kind; a cancelled one has left nothing behind: what was set aside for it is voided.
+//! - An order whose card hands nothing over is cancelled.
 //! - What lies on the shelves is what was put there, less what was shipped, plus what came back.
 //! - The money that the provider took, less what it gave back, is what confirmed orders cost, less completed returns.
 

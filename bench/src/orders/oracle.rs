@@ -77,12 +77,21 @@ const RULES: &[(&str, &str)] = &[
              <> (SELECT coalesce(sum(total_minor), 0) FROM orders WHERE status = 'confirmed')",
     ),
     (
-        "every order has one invoice over its total, and their numbers have no gap",
-        "SELECT (SELECT count(*) FROM orders o WHERE o.status = 'confirmed' AND
-                 (SELECT count(*) FROM payments.invoices i
-                  WHERE i.number = o.invoice_number AND i.order_id = o.id AND i.amount_minor = o.total_minor) <> 1)
-              + (SELECT count(*) FROM payments.invoices) - (SELECT count(*) FROM orders WHERE status = 'confirmed')
-              + ((SELECT coalesce(max(number), 0) FROM payments.invoices) <> (SELECT count(*) FROM payments.invoices))",
+        "every order has one invoice over its total",
+        "SELECT count(*) FROM orders o WHERE o.status = 'confirmed' AND
+             (SELECT count(*) FROM payments.invoices i
+              WHERE i.number = o.invoice_number AND i.order_id = o.id AND i.amount_minor = o.total_minor) <> 1",
+    ),
+    (
+        "every invoice is the one that its order names",
+        "SELECT count(*) FROM payments.invoices i WHERE NOT EXISTS
+             (SELECT 1 FROM orders o WHERE o.id = i.order_id AND o.status = 'confirmed'
+              AND o.invoice_number = i.number)",
+    ),
+    (
+        "the numbers of the invoices have no gap",
+        "SELECT abs((SELECT coalesce(max(number), 0) FROM payments.invoices)
+             - (SELECT count(*) FROM payments.invoices))",
     ),
     (
         "every order was confirmed to its customer once, by each channel",
@@ -161,4 +170,43 @@ fn prepare(files: &Connection, accepted: &[OrderId]) -> rusqlite::Result<()> {
         insert.execute([order.to_string()])?;
     }
     files.execute_batch("COMMIT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three orders with their invoices, less what `wrong` does to them: how often each rule about invoices is broken.
+    fn broken(wrong: &str) -> Vec<i64> {
+        let files = Connection::open_in_memory().unwrap();
+        files
+            .execute_batch(
+                "ATTACH ':memory:' AS payments;
+                 CREATE TABLE orders (id TEXT, status TEXT, invoice_number INTEGER, total_minor INTEGER);
+                 CREATE TABLE payments.invoices (number INTEGER, order_id TEXT, amount_minor INTEGER);
+                 INSERT INTO orders VALUES ('a', 'confirmed', 1, 10), ('b', 'confirmed', 2, 20), ('c', 'confirmed', 3, 30);
+                 INSERT INTO payments.invoices VALUES (1, 'a', 10), (2, 'b', 20), (3, 'c', 30);",
+            )
+            .unwrap();
+        files.execute_batch(wrong).unwrap();
+        let of_invoices = RULES.iter().filter(|(rule, _)| rule.contains("invoice"));
+        of_invoices.map(|(_, sql)| files.query_row(sql, [], |row| row.get(0)).unwrap()).collect()
+    }
+
+    #[test]
+    fn an_invoice_too_few_is_not_made_up_for_by_another() {
+        assert_eq!(broken(""), [0, 0, 0]);
+        for (wrong, counts) in [
+            // The last is missing, so that there is no gap either.
+            ("DELETE FROM payments.invoices WHERE number = 3", [1, 0, 0]),
+            ("DELETE FROM payments.invoices WHERE number = 2", [1, 0, 1]),
+            ("DELETE FROM payments.invoices", [3, 0, 0]),
+            ("INSERT INTO payments.invoices VALUES (4, 'a', 10)", [0, 1, 0]),
+            ("UPDATE payments.invoices SET order_id = 'x' WHERE number = 1", [1, 1, 0]),
+            ("UPDATE payments.invoices SET amount_minor = 1 WHERE number = 1", [1, 0, 0]),
+            ("UPDATE orders SET status = 'cancelled' WHERE id = 'b'", [0, 1, 0]),
+        ] {
+            assert_eq!(broken(wrong), counts, "{wrong}");
+        }
+    }
 }

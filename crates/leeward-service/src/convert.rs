@@ -1,5 +1,9 @@
 //! The errors of the crates below as answers. Full queues and disks are 503 with `Retry-After`: nothing was changed, and all
 //! recovers by itself.
+//!
+//! That holds for a handler whose transaction is all that it does. One that has acted elsewhere before, such as at a payment
+//! provider, must not pass these on with `?`: its outcome is not known, and [`CallError::effect`](crate::CallError::effect)
+//! would tell its caller otherwise.
 
 use std::time::Duration;
 

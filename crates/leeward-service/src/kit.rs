@@ -102,6 +102,7 @@ impl Kit {
             directory: peers.clone(),
             transport: transport.clone(),
             clock: Arc::clone(&clock),
+            issuers: options.issuers,
             own: (Arc::clone(&name), identity.public_keys().clone()),
         };
         let keys = PeerKeys::new(Arc::new(keys), Arc::clone(&clock));
@@ -123,7 +124,7 @@ impl Kit {
             db: tokio::sync::OnceCell::new(),
             clients: Mutex::default(),
             caller,
-            verifier: Verifier::new(Arc::clone(&name), options.operators, keys, Arc::clone(&clock)),
+            verifier: Verifier::new(Arc::clone(&name), options.gateways, keys, Arc::clone(&clock)),
             inbound: options.inbound,
         };
         let tasks = options.tasks.child(&name);

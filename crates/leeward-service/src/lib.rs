@@ -84,7 +84,7 @@ pub use consumer::{ConsumerBuilder, IntoConsumer};
 pub use extract::{Cause, Hop, Json, Path, Query, Until, header_text};
 pub use faults::{Fault, FaultSet, Faults};
 pub use health::Health;
-pub use identity::{Caller, Identity, Minter, Principal, User, Verifier};
+pub use identity::{Caller, Identity, Issuers, Minter, Principal, User, Verifier};
 pub use inbound::InboundOptions;
 pub use kit::{BuildError, Kit, KitOptions};
 pub use problem::{Invalid, Problem, ProblemBody, code};

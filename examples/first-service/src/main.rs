@@ -3,8 +3,9 @@
 //!
 //! Run it with `cargo run`. It needs nothing but Rust and a C compiler; its data lives in memory.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leeward_events::runtime::{Stage, Tasks};
@@ -48,10 +49,12 @@ impl Event for SeatSold {
     }
 }
 
-/// A bank that fails twice before it answers. It knows a payment by its key, so that asking again charges once.
+/// A bank on a bad day: twice there is no line, then it charges and its answer gets lost. It knows a charge by its key, so
+/// that asking again under the same key finds the receipt and charges nothing.
 #[derive(Clone)]
 struct Bank {
     calls: Arc<AtomicU32>,
+    receipts: Arc<Mutex<BTreeMap<String, String>>>,
     pipeline: Pipeline,
 }
 
@@ -62,17 +65,34 @@ impl Bank {
             .attempt_timeout(Duration::from_millis(500))
             .retry(Retry::default())
             .build()?;
-        Ok(Self { calls: Arc::default(), pipeline })
+        Ok(Self { calls: Arc::default(), receipts: Arc::default(), pipeline })
     }
 
     async fn charge(&self, key: &str, amount_minor: i64) -> Result<String, String> {
-        let answer = |attempt: u32| async move {
-            let call = self.calls.fetch_add(1, Ordering::Relaxed);
-            if call < 2 { Err(format!("no line at attempt {attempt}")) } else { Ok(format!("{amount_minor} for {key}")) }
+        let judge =
+            |result: &Result<String, String>| if result.is_ok() { Class::Success } else { Class::RETRYABLE };
+        let charged = self.pipeline.call(Call::REPLAYABLE, |_attempt| self.answer(key, amount_minor), judge);
+        charged.await.map_err(|error| error.to_string())
+    }
+
+    /// The bank's side of the line.
+    async fn answer(&self, key: &str, amount_minor: i64) -> Result<String, String> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        if call < 2 {
+            return Err("no line".to_owned());
+        }
+        let receipt = {
+            let mut receipts = self.receipts.lock().map_err(|_| "the bank is broken")?;
+            receipts.entry(key.to_owned()).or_insert_with(|| format!("{amount_minor} for {key}")).clone()
         };
-        let judge = |result: &Result<String, String>| if result.is_ok() { Class::Success } else { Class::RETRYABLE };
-        let charged = self.pipeline.call(Call::REPLAYABLE, |attempt| answer(attempt.number), judge).await;
-        charged.map_err(|error| error.to_string())
+        if call == 2 {
+            std::future::pending::<()>().await;
+        }
+        Ok(receipt)
+    }
+
+    fn receipts(&self) -> Vec<String> {
+        self.receipts.lock().map(|receipts| receipts.values().cloned().collect()).unwrap_or_default()
     }
 }
 
@@ -87,9 +107,14 @@ fn booking(bank: Bank, outbox: Outbox) -> Result<Definition<Booking>, Failure> {
         tx.execute("DELETE FROM seats WHERE booking = $1", params![cx.saga_id()]).await?;
         Ok(Outcome::Done(booking))
     };
-    let charge = async |bank: Bank, cx: StepCx, booking: Booking| match bank.charge("seat A1", booking.price_minor).await {
-        Ok(receipt) => Outcome::Done(Booking { receipt: Some(receipt), ..booking }),
-        Err(why) => Outcome::Transient(format!("{}: {why}", cx.step())),
+    let charge = async |bank: Bank, cx: StepCx, booking: Booking| {
+        // The step's own key: the same at every attempt of this step, another for every other booking.
+        match bank.charge(cx.key(), booking.price_minor).await {
+            Ok(receipt) => Outcome::Done(Booking { receipt: Some(receipt), ..booking }),
+            // Some attempt may have charged before its answer got lost. `Transient` would say that none did, and the saga
+            // might then give up and free the seat; `Unknown` has it ask again under the same key until it is known.
+            Err(why) => Outcome::Unknown(format!("{}: {why}", cx.step())),
+        }
     };
     let tell = async move |tx: &mut Tx, cx: StepCx, booking: Booking| {
         outbox.append(tx, &SeatSold { seat: booking.seat.clone() }, cx.correlation()).await?;
@@ -141,6 +166,7 @@ async fn main() -> Result<(), Failure> {
     let seat = heard.recv().await.ok_or("the doorman heard nothing")?;
     println!("seat {seat} is sold");
     println!("the bank was asked {} times", bank.calls.load(Ordering::Relaxed));
+    println!("and charged: {}", bank.receipts().join(", "));
     tasks.shutdown(Duration::from_secs(2)).await;
     Ok(())
 }

@@ -8,7 +8,7 @@ use leeward_discovery::{Directory, Endpoint};
 use leeward_events::bus::Token;
 use leeward_events::{Bus, Dedupe};
 use leeward_runtime::{Stage, Tasks};
-use leeward_service::{Kit, KitOptions, Service, Transport};
+use leeward_service::{Issuers, Kit, KitOptions, Service, Transport};
 use shop_payments::{HttpProvider, PaymentProvider};
 use tokio::net::TcpListener;
 
@@ -181,6 +181,8 @@ impl Host {
         options.tasks = self.tasks.clone();
         options.transport = self.transport.clone();
         options.allow_faults = self.allow_faults;
+        // The directory also knows the provider, which is no part of the shop.
+        options.issuers = Issuers::only(crate::SERVICES.into_iter().chain([GATEWAY]));
         Ok(Kit::new(options).await?)
     }
 

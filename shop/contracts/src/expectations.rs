@@ -18,6 +18,12 @@ pub const ORDERS_OF_PAYMENTS: &str = include_str!("../expectations/orders-of-pay
 /// What payments expects of the provider.
 pub const PAYMENTS_OF_PROVIDER: &str = include_str!("../expectations/payments-of-provider.json");
 
+/// What the catalog expects of the inventory, whose log it builds its shelf from. At least two levels were announced.
+pub const CATALOG_OF_INVENTORY: &str = include_str!("../expectations/catalog-of-inventory.json");
+
+/// What the gateway expects of users.
+pub const GATEWAY_OF_USERS: &str = include_str!("../expectations/gateway-of-users.json");
+
 /// What the consumers of events read of them: each event's type, and the least that its data must be.
 pub const EVENTS: &str = include_str!("../expectations/events.json");
 
@@ -61,7 +67,7 @@ pub struct Step {
 pub struct ExpectedEvent {
     /// The event's type.
     pub kind: String,
-    /// Who reads it.
+    /// Who reads it: the services that subscribe to it, and no others.
     pub consumers: Vec<String>,
     /// The least that its data must be.
     pub data: Value,
@@ -189,7 +195,13 @@ mod tests {
 
     #[test]
     fn the_files_are_read_and_their_events_exist() {
-        for file in [ORDERS_OF_CATALOG, ORDERS_OF_PAYMENTS, PAYMENTS_OF_PROVIDER] {
+        for file in [
+            ORDERS_OF_CATALOG,
+            ORDERS_OF_PAYMENTS,
+            PAYMENTS_OF_PROVIDER,
+            CATALOG_OF_INVENTORY,
+            GATEWAY_OF_USERS,
+        ] {
             assert!(!scenarios(file).unwrap().is_empty());
         }
         let known: Vec<_> = crate::EVENTS.iter().map(|(kind, _)| *kind).collect();

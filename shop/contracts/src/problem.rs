@@ -43,7 +43,7 @@ codes! {
     CAPTURE_REFUSED = "capture_refused", 409;
     /// The provider could not be reached; nothing was done.
     PROVIDER_UNAVAILABLE = "provider_unavailable", 503;
-    /// The provider did not answer; ask again with the same key.
+    /// The provider did not answer, or its answer could not be kept; ask again with the same key.
     PROVIDER_UNKNOWN = "provider_unknown", 504;
     /// The order is in a status that does not allow this operation.
     ORDER_STATUS = "order_status", 409;

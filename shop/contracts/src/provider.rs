@@ -16,8 +16,8 @@ pub use crate::payments::OperationKind;
 pub struct Authorise {
     /// How much.
     pub amount: Money,
-    /// The means of payment. `tok_decline` is declined, `tok_slow` answers late, `tok_norefund` refuses refunds; any
-    /// other token that starts with `tok_` is good.
+    /// The means of payment. `tok_decline` is declined, `tok_slow` answers late, `tok_nocapture` is authorised and
+    /// refuses the capture, `tok_norefund` refuses refunds; any other token that starts with `tok_` is good.
     pub token: String,
     /// What the merchant calls it: the order.
     pub reference: String,
@@ -74,7 +74,7 @@ pub struct Operation {
     /// How it ended.
     pub verdict: Verdict,
     /// Why it was declined or refused: `declined`, `voided`, `already_captured`, `not_captured`, `unknown_authorisation`,
-    /// `amount`, `refund_refused`.
+    /// `amount`, `capture_refused`, `refund_refused`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// The authorisation that it made or worked on; empty when there is none.

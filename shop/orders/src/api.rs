@@ -7,9 +7,7 @@ mod returns;
 
 use http::HeaderMap;
 use leeward_service::{Api, Caller, Problem, header_text};
-use serde::Deserialize;
-use shop_contracts::{IDEMPOTENCY_KEY, LIMIT_DEFAULT, LIMIT_MAX, problem};
-use utoipa::IntoParams;
+use shop_contracts::{IDEMPOTENCY_KEY, PageQuery, problem};
 
 use crate::desk::Desk;
 use crate::idempotency::{KEY_BYTES_MAX, Key};
@@ -19,25 +17,9 @@ pub(crate) fn api() -> Api<Desk> {
     cart::api().merge(checkout::api()).merge(history::api()).merge(returns::api())
 }
 
-/// Where a page starts and how long it is.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-struct PageQuery {
-    /// Where the page starts: `next` of the page before.
-    after: Option<String>,
-    /// How many entries, 1 to 100; 20 when not given.
-    limit: Option<u32>,
-}
-
-impl PageQuery {
-    fn limit(&self) -> u32 {
-        self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
-    }
-
-    /// The id before which a page of the newest entries starts; ids sort below it.
-    fn before(self) -> String {
-        self.after.unwrap_or_else(|| "~".into())
-    }
+/// The id before which a page of the newest entries starts; ids sort below `~`.
+fn before(page: PageQuery) -> String {
+    page.after.unwrap_or_else(|| "~".into())
 }
 
 fn user_id(caller: &Caller) -> Result<String, Problem> {

@@ -115,6 +115,37 @@ pub(crate) async fn find(tx: &mut ReadTx, order_id: &str, user_id: &str) -> Resu
     row.as_ref().map(read).transpose()
 }
 
+/// Orders of all customers after the id `after`, at most `limit`, each with its customer.
+pub(crate) async fn all(tx: &mut ReadTx, after: &str, limit: u32) -> Result<Vec<(UserId, Order)>, Error> {
+    let rows = tx
+        .query(
+            "SELECT id, status, lines, total_minor, currency, cancel_code, cancel_detail, payment_id, invoice_number,
+                 shipment_id, tracking_code, placed_at_ms, updated_at_ms, user_id
+             FROM orders WHERE id > $1 ORDER BY id LIMIT $2",
+            params![after, limit],
+        )
+        .await?;
+    rows.iter().map(|row| Ok((row.get::<String>(13)?.into(), read(row)?))).collect()
+}
+
+/// The customer's orders before the id `before`, newest first, at most `limit`.
+pub(crate) async fn of_user(
+    tx: &mut ReadTx,
+    user_id: &str,
+    before: &str,
+    limit: u32,
+) -> Result<Vec<Order>, Error> {
+    let rows = tx
+        .query(
+            "SELECT id, status, lines, total_minor, currency, cancel_code, cancel_detail, payment_id, invoice_number,
+                 shipment_id, tracking_code, placed_at_ms, updated_at_ms
+             FROM orders WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            params![user_id, before, limit],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
 fn read(row: &Row) -> Result<Order, Error> {
     let cancelled = match (row.get::<Option<String>>(5)?, row.get::<Option<String>>(6)?) {
         (Some(code), detail) => Some(CancelReason { code, detail: detail.unwrap_or_default() }),

@@ -1,12 +1,18 @@
 //! The order history: a read model that follows the orders' own events, and can be built again from their log.
 
-use leeward_events::projection::{self, Form, LocalLog, Mode, Projection, Table};
+mod log;
+
+use std::sync::Arc;
+
+use leeward_events::projection::{self, Form, Mode, Projection, Table};
 use leeward_events::{Outbox, Received};
+use leeward_service::health::{Check, Reading};
 use leeward_service::{BuildError, Problem};
 use leeward_store::{Db, ReadTx, Row, Tx, params};
 use serde_json::Value;
-use shop_contracts::orders::{OrderCancelled, OrderConfirmed, OrderPlaced, OrderStatus, OrderSummary};
+use shop_contracts::orders::{Order, OrderCancelled, OrderConfirmed, OrderPlaced, OrderStatus, OrderSummary};
 
+use self::log::OwnLog;
 use crate::{Error, book};
 
 /// The projection's name, under which an operator has it rebuilt.
@@ -53,18 +59,46 @@ fn define(db: Db) -> Result<Projection, projection::BuildError> {
 #[derive(Clone, Debug)]
 pub(crate) struct History {
     pub(crate) projection: Projection,
-    log: LocalLog,
+    log: OwnLog,
+    /// Why the table is not of this program's form, if it is not: then nothing follows the events, and the orders
+    /// themselves are shown.
+    outdated: Option<Arc<str>>,
 }
 
 impl History {
-    /// Opens the read model, and builds it again where an earlier program left it in another form.
+    /// Opens the read model, and builds it again where an earlier program left it in another form. Orders can be taken and
+    /// shown without it: where it cannot be built, the service starts all the same.
     pub(crate) async fn open(db: &Db, outbox: &Outbox) -> Result<Self, BuildError> {
-        let history =
-            Self { projection: define(db.clone())?, log: LocalLog::new(db.clone(), outbox.clone()) };
-        if history.projection.open().await? == Form::Outdated {
-            history.projection.rebuild(&history.log, Mode::Replace).await?;
+        let (projection, log) = (define(db.clone())?, OwnLog::new(db.clone(), outbox.clone()));
+        let mut history = Self { projection, log, outdated: None };
+        if history.projection.open().await? == Form::Outdated
+            && let Err(error) = history.projection.rebuild(&history.log, Mode::Replace).await
+        {
+            tracing::error!(%error, "the order history was not built again; orders are shown without it");
+            history.outdated = Some(error.to_string().into());
         }
         Ok(history)
+    }
+
+    /// Whether the read model follows the orders' events.
+    pub(crate) fn follows(&self) -> bool {
+        self.outdated.is_none()
+    }
+
+    /// Whether orders are shown from the read model, and what to do when they are not. Requests are served either way.
+    pub(crate) fn check(&self) -> Check {
+        let outdated = self.outdated.clone();
+        let check = Check::new(NAME, move || {
+            let reading = match &outdated {
+                None => Reading::up("follows the events"),
+                Some(error) => Reading::degraded(format!(
+                    "not built again at the start, so that the orders themselves are shown: {error}; \
+                     mend the cause and start again"
+                )),
+            };
+            async move { reading }
+        });
+        check.informative()
     }
 
     /// Builds the read model again from the log; what came of it, for the operator who asked.
@@ -82,6 +116,10 @@ impl History {
         before: &str,
         limit: u32,
     ) -> Result<Vec<OrderSummary>, Error> {
+        if !self.follows() {
+            let orders = book::of_user(tx, user_id, before, limit).await?;
+            return Ok(orders.into_iter().map(summary).collect());
+        }
         let sql = self.projection.table().sql(
             "SELECT order_id, status, total_minor, currency, items, tracking_code, placed_at_ms, updated_at_ms
              FROM {table} WHERE user_id = $1 AND order_id < $2 ORDER BY user_id DESC, order_id DESC LIMIT $3",
@@ -126,6 +164,19 @@ async fn cancelled(tx: &mut Tx, table: &Table, event: &OrderCancelled) -> Result
     let status = OrderStatus::Cancelled.as_str();
     tx.execute(&sql, params![event.order_id.as_str(), status, event.cancelled_at_ms]).await?;
     Ok(())
+}
+
+/// An order as the history shows it.
+fn summary(order: Order) -> OrderSummary {
+    OrderSummary {
+        order_id: order.order_id,
+        status: order.status,
+        total: order.total,
+        items: order.lines.iter().map(|line| line.quantity).sum(),
+        tracking_code: order.tracking_code,
+        placed_at_ms: order.placed_at_ms,
+        updated_at_ms: order.updated_at_ms,
+    }
 }
 
 fn read(row: &Row) -> Result<OrderSummary, Error> {

@@ -64,14 +64,14 @@ pub async fn build(kit: Kit) -> Result<Service, BuildError> {
         clock: Arc::clone(&kit.clock),
     };
     let consumer = returns_of(prices_of(kit.consumer(NAME)).replies_to(&sagas), &desk);
-    let following = kit.project(&history.projection);
+    kit.health.add(history.check());
+    let following = history.follows().then(|| kit.project(&history.projection));
     let (sweeping, counting) = (desk.clone(), desk.clone());
     let registry = kit.registry.clone();
-    Service::builder(kit)
-        .api(api::api())
-        .state(desk)
-        .consumer(consumer)
-        .consumer(following)
+    let service = Service::builder(kit).api(api::api()).state(desk).consumer(consumer);
+    following
+        .into_iter()
+        .fold(service, leeward_service::Builder::consumer)
         .projection(history::NAME, move || history.clone().rebuild())
         .sagas(sagas)
         .task("orders.sweep", move |stop| sweep(sweeping.db, sweeping.clock, stop))

@@ -1,5 +1,6 @@
 //! Setting money aside: the intent is on disk before the provider hears of it, and the outcome before the caller does.
 
+use leeward_events::Outbox;
 use leeward_service::Problem;
 use leeward_store::Tx;
 use shop_contracts::PaymentId;
@@ -57,28 +58,28 @@ pub(crate) async fn authorise(
         Err(unsettled) => return Err(unsettled.into()),
     };
     let outbox = desk.outbox.clone();
-    let record = desk
-        .db
-        .write(async move |tx: &mut Tx| {
-            if !book::authorised(tx, &record).await? {
-                // Another request with this key, or a void, was faster: what it wrote counts.
-                return book::find(tx, By::Id, record.payment_id.as_str())
-                    .await?
-                    .ok_or_else(|| error::not_found().into());
-            }
-            if record.status == PaymentStatus::Authorised {
-                let event = PaymentAuthorised {
-                    payment_id: record.payment_id.clone(),
-                    order_id: record.order_id.clone(),
-                    user_id: record.user_id.clone(),
-                    amount: record.amount,
-                };
-                outbox.append(tx, &event, &cx.correlation).await?;
-            }
-            Ok::<_, Error>(record)
-        })
-        .await?;
-    answer(record)
+    let finishing = desk.db.write(async move |tx: &mut Tx| finish(tx, &outbox, record, &cx).await);
+    answer(finishing.await.map_err(|error| error::unrecorded(&error))?)
+}
+
+/// Writes `record` as it stands after the provider's receipt; the payment as another request with its key, or a void, left
+/// it if that was faster.
+async fn finish(tx: &mut Tx, outbox: &Outbox, record: Record, cx: &CallCx) -> Result<Record, Error> {
+    if !book::authorised(tx, &record).await? {
+        return book::find(tx, By::Id, record.payment_id.as_str())
+            .await?
+            .ok_or_else(|| error::not_found().into());
+    }
+    if record.status == PaymentStatus::Authorised {
+        let event = PaymentAuthorised {
+            payment_id: record.payment_id.clone(),
+            order_id: record.order_id.clone(),
+            user_id: record.user_id.clone(),
+            amount: record.amount,
+        };
+        outbox.append(tx, &event, &cx.correlation).await?;
+    }
+    Ok(record)
 }
 
 async fn begin(tx: &mut Tx, key: String, request: AuthoriseRequest, now_ms: i64) -> Result<Begun, Error> {

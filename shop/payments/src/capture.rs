@@ -48,7 +48,8 @@ pub(crate) async fn capture(
         Err(unsettled) => return Err(unsettled.into()),
     };
     let outbox = desk.outbox.clone();
-    let record = desk.db.write(async move |tx: &mut Tx| finish(tx, &outbox, record, &cx).await).await?;
+    let finishing = desk.db.write(async move |tx: &mut Tx| finish(tx, &outbox, record, &cx).await);
+    let record = finishing.await.map_err(|error| error::unrecorded(&error))?;
     match record.status {
         PaymentStatus::Captured => Ok(record.into_payment()),
         PaymentStatus::Authorised => Err(error::capture_refused(record.decline_code.as_deref())),

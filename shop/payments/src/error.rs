@@ -79,6 +79,15 @@ pub(crate) fn wrong_status(status: shop_contracts::payments::PaymentStatus) -> P
     Problem::conflict(problem::PAYMENT_STATUS, format!("the payment is {}", status.as_str()))
 }
 
+/// The provider was asked, and what it did is not on disk, for whatever reason. A full disk or queue is no exception: that
+/// nothing was done can only be said before the provider was asked.
+pub(crate) fn unrecorded(error: &Error) -> Problem {
+    tracing::warn!(%error, "the provider's receipt was not written down");
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, problem::PROVIDER_UNKNOWN)
+        .detail("what the provider did could not be written down; ask again with the same key")
+        .retry_after(std::time::Duration::from_secs(1))
+}
+
 /// The provider has no receipt for us.
 impl From<crate::provider::Error> for Problem {
     fn from(error: crate::provider::Error) -> Self {

@@ -21,6 +21,7 @@
 //!
 //! Invariants:
 //! - An intent is on disk before the provider hears of it, and an outcome before the caller does.
+//! - 503 means that nothing was done. Once the provider was asked, whatever fails is 504: the outcome is not known.
 //! - A key stands for one operation. Repeated, it gets the recorded outcome; when that is not known, the provider is
 //!   asked for it, and only if it never saw the key is the operation sent again, under the same key.
 //! - A void that overtakes its authorisation is remembered, and the authorisation refused when it comes.
@@ -34,6 +35,7 @@ mod capture;
 mod decide;
 mod desk;
 mod error;
+mod health;
 mod invoices;
 mod provider;
 mod refunds;

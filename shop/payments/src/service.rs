@@ -11,7 +11,7 @@ use shop_contracts::inventory::StockReturned;
 
 use crate::desk::Desk;
 use crate::provider::PaymentProvider;
-use crate::{Error, api, refunds, schema};
+use crate::{Error, api, health, refunds, schema};
 
 /// The service's name: in the directory, in assertions, in metrics.
 pub const NAME: &str = "payments";
@@ -53,6 +53,7 @@ pub async fn build(kit: Kit, provider: Arc<dyn PaymentProvider>) -> Result<Servi
                 .map_err(HandlerError::from)
         });
 
+    kit.health.add(health::provider(&kit, Arc::clone(&provider)));
     let desk = Desk { db, outbox, provider, clock };
     Service::builder(kit).api(api::api()).state(desk).consumer(consumer).sagas(sagas).build()
 }

@@ -40,7 +40,8 @@ pub(crate) async fn void(desk: &Desk, request: VoidRequest, cx: CallCx) -> Resul
     }
     let record = record.after(Event::Voided, desk.clock.unix_ms())?;
     let outbox = desk.outbox.clone();
-    let record = desk.db.write(async move |tx: &mut Tx| finish(tx, &outbox, record, &cx).await).await?;
+    let finishing = desk.db.write(async move |tx: &mut Tx| finish(tx, &outbox, record, &cx).await);
+    let record = finishing.await.map_err(|error| error::unrecorded(&error))?;
     Ok(record.into_payment())
 }
 

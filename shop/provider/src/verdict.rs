@@ -7,6 +7,8 @@ use shop_contracts::provider::Verdict;
 pub(crate) const TOKEN_DECLINED: &str = "tok_decline";
 /// A token of a card whose issuer takes its time.
 pub(crate) const TOKEN_SLOW: &str = "tok_slow";
+/// A token of a card whose money is set aside and then not handed over.
+pub(crate) const TOKEN_WITHOUT_CAPTURES: &str = "tok_nocapture";
 /// A token of a card that takes no refunds.
 pub(crate) const TOKEN_WITHOUT_REFUNDS: &str = "tok_norefund";
 
@@ -68,12 +70,15 @@ pub(crate) fn on_authorise(token: &str, voided: bool) -> Ruling {
 
 /// Whether money is taken.
 pub(crate) fn on_capture(authorisation: Option<&Authorisation>, amount: Money) -> Ruling {
-    match authorisation.map(|it| (it.standing, it.amount)) {
-        None | Some((Standing::Nothing, _)) => refused("unknown_authorisation"),
-        Some((Standing::Voided, _)) => refused("voided"),
-        Some((Standing::Captured, _)) => refused("already_captured"),
-        Some((Standing::Open, set_aside)) if set_aside != amount => refused("amount"),
-        Some((Standing::Open, _)) => APPROVED,
+    let Some(authorisation) = authorisation else { return refused("unknown_authorisation") };
+    match authorisation.standing {
+        Standing::Nothing => refused("unknown_authorisation"),
+        Standing::Voided => refused("voided"),
+        Standing::Captured => refused("already_captured"),
+        Standing::Open if authorisation.amount != amount => refused("amount"),
+        // The authorisation stays as it is: whoever made it has to give it up.
+        Standing::Open if authorisation.token == TOKEN_WITHOUT_CAPTURES => refused("capture_refused"),
+        Standing::Open => APPROVED,
     }
 }
 
@@ -143,6 +148,9 @@ mod tests {
             assert_eq!(on_capture(Some(&at(standing)), eur(amount)), ruling, "{standing:?}");
         }
         assert_eq!(on_capture(None, eur(100)), refused("unknown_authorisation"));
+        let stubborn = Authorisation { token: "tok_nocapture".into(), ..at(Standing::Open) };
+        assert_eq!(on_capture(Some(&stubborn), eur(100)), refused("capture_refused"));
+        assert_eq!(on_void(Some(&stubborn)), APPROVED, "what is not taken can be given up");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, Row};
 use serde::Deserialize;
-use shop_contracts::provider::{LedgerEntry, LedgerPage};
+use shop_contracts::payments::OperationKind;
+use shop_contracts::provider::{LedgerEntry, LedgerPage, Verdict};
 
 use crate::files::{number, open, rows};
 use crate::http::Http;
@@ -98,6 +99,8 @@ pub struct Payment {
     pub amount_minor: i64,
     /// The provider's authorisation.
     pub authorisation: Option<String>,
+    /// How much of it is promised to go back, or went back.
+    pub refund_reserved_minor: i64,
     /// How much of it went back.
     pub refunded_minor: i64,
 }
@@ -196,6 +199,14 @@ impl Books {
         books
     }
 
+    /// How many authorisations the provider gave up that had money set aside.
+    #[must_use]
+    pub fn voided(&self) -> usize {
+        let operations = self.ledger.iter().map(|entry| &entry.operation);
+        let freed = operations.filter(|it| it.kind == OperationKind::Void && it.verdict == Verdict::Approved);
+        freed.filter(|it| it.amount.is_some()).count()
+    }
+
     /// Reads the services' databases.
     fn of_files(data: &Path) -> Self {
         let file = |name| open(data, name);
@@ -254,7 +265,9 @@ impl Books {
     }
 
     fn read_payments(&mut self, conn: &Connection) {
-        let sql = "SELECT id, order_id, status, amount_minor, authorisation, refunded_minor FROM payments";
+        let sql =
+            "SELECT id, order_id, status, amount_minor, authorisation, refund_reserved_minor, refunded_minor
+             FROM payments";
         self.payments = rows(conn, sql, |row| {
             Ok(Payment {
                 id: row.get(0)?,
@@ -262,7 +275,8 @@ impl Books {
                 status: row.get(2)?,
                 amount_minor: row.get(3)?,
                 authorisation: row.get(4)?,
-                refunded_minor: row.get(5)?,
+                refund_reserved_minor: row.get(5)?,
+                refunded_minor: row.get(6)?,
             })
         });
         let sql = "SELECT number, payment_id, order_id, amount_minor FROM invoices ORDER BY number";

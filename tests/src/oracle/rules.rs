@@ -17,6 +17,7 @@ use super::{Claims, Rule, Violation};
 pub fn judge(books: &Books, claims: &Claims) -> Vec<Violation> {
     let mut findings = Findings::default();
     ended(books, claims, &mut findings);
+    money::unpaid(books, claims, &mut findings);
     money::payments(books, &mut findings);
     money::provider(books, &mut findings);
     money::returns(books, &mut findings);

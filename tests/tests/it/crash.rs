@@ -19,9 +19,11 @@ async fn killed_at_random(topology: Topology) {
         listed(&report.violations)
     );
     assert_eq!(report.rounds, plan.rounds, "too many rounds in which no saga was under way");
+    assert!(report.voided > 0, "no payment was voided in {} rounds", report.rounds);
     println!(
-        "{topology:?}: {} rounds, sagas by step at the kills: {:?}, missed {:?}",
+        "{topology:?}: {} rounds, {} payments voided, sagas by step at the kills: {:?}, missed {:?}",
         report.rounds,
+        report.voided,
         report.steps,
         report.missed()
     );

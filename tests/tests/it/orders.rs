@@ -20,6 +20,7 @@ async fn orders_and_returns(topology: Topology) {
     let mut world = World::open(topology).await;
     happy(&mut world).await;
     declined(&mut world).await;
+    refused_late(&mut world).await;
     slow_and_lost(&mut world).await;
     late_actions(&mut world).await;
     repeated(&mut world).await;
@@ -72,6 +73,22 @@ async fn declined(world: &mut World) {
         charges.iter().all(|charge| charge.operation.verdict == Verdict::Declined) && !charges.is_empty(),
         "{charges:?}"
     );
+}
+
+async fn refused_late(world: &mut World) {
+    world.case("money set aside and not handed over: the stock is released, the authorisation voided");
+    let (customer, product) = (world.customer().await, world.product(500, 7).await);
+    let order = world.order(&customer, &product, 3, "tok_nocapture").await;
+    assert_eq!(order["status"], "cancelled");
+    assert_eq!(order["cancelled"]["code"], "capture_refused");
+    assert_eq!(world.level(&product).await, (7, 0));
+    let order_id = order["order_id"].as_str().unwrap();
+    assert_eq!(world.times(order_id, OperationKind::Authorise).await, 1);
+    assert_eq!(world.times(order_id, OperationKind::Capture).await, 0);
+    let charges = world.charges(order_id).await;
+    let freed = charges.iter().find(|it| it.operation.kind == OperationKind::Void).expect("no void");
+    assert_eq!(freed.operation.verdict, Verdict::Approved);
+    assert_eq!(freed.operation.amount.unwrap().amount_minor, 1_500);
 }
 
 async fn slow_and_lost(world: &mut World) {

@@ -49,6 +49,11 @@ fn is_outage(answer: &Answer) -> bool {
 }
 
 /// Takes a service down, and waits until the gateway says so where a process is gone.
+///
+/// What that shows differs. Among seven processes the service is gone with its consumers, and whoever needs its events or its
+/// replies waits. In one process it refuses every request and goes on reading the bus, as a service does that only the
+/// network keeps from its callers: there the cases of inventory, shipping and notifications show that orders do not need
+/// their HTTP, and not that they wait for them.
 async fn down(world: &mut World, service: &'static str) {
     world.case(&format!("{service} is down"));
     world.shop.take_down(service).await;
@@ -149,6 +154,7 @@ async fn provider(world: &mut World, customer: &Customer) {
 async fn participant(world: &mut World, customer: &Customer, service: &'static str) {
     down(world, service).await;
     let order_id = world.buy(customer, LAMP, 1, "tok_visa").await;
+    // In one process it is still at work: see `down`.
     if world.shop.topology() == Topology::Seven {
         let step = if service == "inventory" { "reserve-stock" } else { "create-shipment" };
         saga_is_at(world, &order_id, step).await;

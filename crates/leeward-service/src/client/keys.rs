@@ -1,4 +1,4 @@
-//! Fetches the published keys of the services in the directory.
+//! Fetches the published keys of those in the directory who may sign.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,26 +11,27 @@ use leeward_discovery::{Directory, PickHint};
 use leeward_resilience::{Class, Clock};
 
 use super::transport::{Answer, Broken, Transport};
-use crate::identity::{FetchError, KEYS_PATH, KeySource, PublicKeys};
+use crate::identity::{FetchError, Issuers, KEYS_PATH, KeySource, PublicKeys};
 
 /// A key set is a kilobyte; what is larger is none.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How long an issuer may take. Its callers wait meanwhile.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The keys of whoever stands in the directory.
+/// The keys of whoever stands in the directory and may sign.
 #[derive(Debug)]
 pub(crate) struct DirectoryKeys {
     pub(crate) directory: Directory,
     pub(crate) transport: Transport,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) issuers: Issuers,
     /// Our own keys need no asking.
     pub(crate) own: (Arc<str>, PublicKeys),
 }
 
 impl KeySource for DirectoryKeys {
     fn knows(&self, issuer: &str) -> bool {
-        *self.own.0 == *issuer || self.directory.service(issuer).is_some()
+        *self.own.0 == *issuer || (self.issuers.include(issuer) && self.directory.service(issuer).is_some())
     }
 
     fn fetch(

@@ -117,13 +117,14 @@ impl<'a> Outgoing<'a> {
         self.header(IDEMPOTENCY_KEY, key).replayable()
     }
 
-    /// Acts for this user instead of for the service itself.
+    /// Acts for this user instead of for the service itself. The target believes who it is; roles and permissions count
+    /// only when the gateway says so.
     pub fn act_for(mut self, user: &User) -> Self {
         self.principal = Principal::User(user.clone());
         self
     }
 
-    /// Acts for whoever the present request is made for.
+    /// Acts for whoever the present request is made for, with no more than [`Outgoing::act_for`] gives.
     pub fn on_behalf_of(mut self, caller: &Caller) -> Self {
         self.principal = caller.principal().clone();
         self

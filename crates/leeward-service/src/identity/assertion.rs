@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A customer or an administrator, as the issuer vouches for.
+/// A customer or an administrator, as the gateway vouches for; with an id alone when a service says that it acts for one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct User {
     /// The user's id: an opaque string, no e-mail address.

@@ -24,8 +24,8 @@ const STALE_AFTER: Duration = Duration::from_secs(600);
 /// Why an issuer's keys are not at hand.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
-    /// Nobody of that name is in the directory.
-    #[error("no service of that name is known")]
+    /// Nobody of that name is in the directory, or nobody whose word counts.
+    #[error("no service of that name may sign")]
     UnknownIssuer,
     /// The issuer does not answer, or answers with something else.
     #[error("the issuer's keys cannot be fetched: {0}")]

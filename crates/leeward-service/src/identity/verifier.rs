@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jsonwebtoken::{Algorithm, Header, Validation};
 use leeward_resilience::Clock;
 
-use super::assertion::{Act, Caller, Claims, Principal};
+use super::assertion::{Act, Caller, Claims, Principal, User};
 use super::{FetchError, LIFETIME_S, PeerKeys};
 use crate::expiring::Expiring;
 
@@ -56,7 +56,7 @@ pub struct Verifier(Arc<Inner>);
 
 struct Inner {
     audience: Arc<str>,
-    operators: Vec<Arc<str>>,
+    gateways: Vec<Arc<str>>,
     keys: PeerKeys,
     clock: Arc<dyn Clock>,
     validation: Validation,
@@ -73,18 +73,18 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Verifier {
-    /// Verifies for `audience`. Only the issuers in `operators` may speak for an operator: otherwise any service that is
-    /// taken over would operate all the others.
+    /// Verifies for `audience`. Only the issuers in `gateways` may speak for an operator or say what a user may do:
+    /// otherwise any service that is taken over would operate all the others, or be an administrator there.
     #[must_use]
     pub fn new(
         audience: impl Into<Arc<str>>,
-        operators: Vec<Arc<str>>,
+        gateways: Vec<Arc<str>>,
         keys: PeerKeys,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self(Arc::new(Inner {
             audience: audience.into(),
-            operators,
+            gateways,
             keys,
             clock,
             validation: signature_only(),
@@ -143,10 +143,12 @@ impl Inner {
         if claims.iat > now_s + SKEW_S || !(1..=LIFETIME_S).contains(&life) {
             return Err(Error::ImplausibleTimes);
         }
-        let principal = Act::into_principal(claims.act);
-        if principal == Principal::Operator && !self.operators.iter().any(|own| **own == *claims.iss) {
-            return Err(Error::NotAnOperator);
-        }
+        let by_gateway = self.gateways.iter().any(|gateway| **gateway == *claims.iss);
+        let principal = match Act::into_principal(claims.act) {
+            Principal::Operator if !by_gateway => return Err(Error::NotAnOperator),
+            Principal::User(user) if !by_gateway => Principal::User(User::new(user.id)),
+            believed => believed,
+        };
         Ok((Caller::new(&*claims.iss, principal), expires_ms))
     }
 }

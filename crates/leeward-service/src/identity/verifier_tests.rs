@@ -87,6 +87,14 @@ async fn what_is_minted_is_what_is_verified() {
 }
 
 #[tokio::test]
+async fn a_relayed_user_has_neither_roles_nor_permissions() {
+    let world = World::new();
+    let catalog = world.publish("catalog");
+    let caller = world.verify(&catalog, &anna(), "orders").await.unwrap();
+    assert_eq!(*caller.principal(), Principal::User(User::new("u-1")));
+}
+
+#[tokio::test]
 async fn a_token_for_another_service_is_refused() {
     let world = World::new();
     let gateway = world.publish("gateway");

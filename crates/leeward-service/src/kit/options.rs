@@ -10,6 +10,7 @@ use leeward_runtime::Tasks;
 
 use crate::client::Transport;
 use crate::health;
+use crate::identity::Issuers;
 use crate::inbound::InboundOptions;
 
 /// What a host says about one service. Start from [`KitOptions::new`] and change what differs.
@@ -39,8 +40,11 @@ pub struct KitOptions {
     pub transport: Transport,
     /// Whether an operator may inject faults.
     pub allow_faults: bool,
-    /// Who may speak for an operator: the gateway, whose admin API operators use.
-    pub operators: Vec<Arc<str>>,
+    /// Whose assertions count at all. Default: everybody's in the directory. A host whose directory also says where outside
+    /// parties are must name its own.
+    pub issuers: Issuers,
+    /// Who may speak for an operator and say which roles a user has: the gateway, where both prove who they are.
+    pub gateways: Vec<Arc<str>>,
     /// The inbound stack.
     pub inbound: InboundOptions,
     /// Above this the memory check degrades.
@@ -64,7 +68,8 @@ impl KitOptions {
             rng: Arc::new(FastRng::from_entropy()),
             transport: Transport::new(),
             allow_faults: false,
-            operators: vec!["gateway".into()],
+            issuers: Issuers::Directory,
+            gateways: vec!["gateway".into()],
             inbound: InboundOptions::default(),
             memory_degraded_bytes: health::MEMORY_DEGRADED_BYTES,
         }

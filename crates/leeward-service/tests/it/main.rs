@@ -3,6 +3,7 @@
 mod audit;
 mod client;
 mod events;
+mod identity;
 mod inbound;
 mod operator;
 mod routes;

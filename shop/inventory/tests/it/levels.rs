@@ -1,8 +1,9 @@
 //! Levels, what administrators do with them, and what others hear of them.
 
 use serde_json::json;
+use shop_contracts::expectations::{CATALOG_OF_INVENTORY, Saved};
 use shop_contracts::inventory::{ReserveStock, StockChanged};
-use shop_testbed::{check_contract, everything};
+use shop_testbed::{check_contract, check_expectations, everything};
 
 use crate::{line, shop};
 
@@ -10,6 +11,16 @@ use crate::{line, shop};
 async fn it_keeps_to_its_table_and_its_document() {
     let (world, site, _orders) = shop().await;
     check_contract(&site).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn its_log_is_what_the_catalog_builds_its_shelf_from() {
+    let (world, site, _orders) = shop().await;
+    for product in ["kettle", "lamp"] {
+        world.heard(|told: &StockChanged| told.product_id.as_str() == product).await;
+    }
+    check_expectations(&site, CATALOG_OF_INVENTORY, &world.peer("catalog").await, &Saved::default()).await;
     world.stop().await;
 }
 

@@ -43,10 +43,11 @@ async fn clear_cart(State(desk): State<Desk>, caller: Caller) -> Result<StatusCo
     params(("product_id" = String, Path)),
     responses(
         (status = 200, body = Cart),
-        (status = 404, description = "no such product is sold", body = ProblemBody),
-        (status = 409, description = "cart_full", body = ProblemBody),
-        (status = 422, description = "invalid", body = ProblemBody),
-        (status = 503, description = "the product is unknown and the catalog does not answer", body = ProblemBody)))]
+        (status = 404, description = "no such product is sold", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "cart_full", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "invalid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "the product is unknown and the catalog does not answer",
+            body = ProblemBody, content_type = "application/problem+json")))]
 async fn put_item(
     State(desk): State<Desk>,
     caller: Caller,

@@ -28,10 +28,10 @@ pub(crate) fn api() -> Api<Desk> {
     params(("Idempotency-Key" = String, Header, description = "1 to 128 characters, the client's own choice")),
     responses(
         (status = 202, body = CheckoutAccepted, headers(("Location" = String, description = "where to see what became of it"))),
-        (status = 400, description = "idempotency_key_required", body = ProblemBody),
+        (status = 400, description = "idempotency_key_required", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "cart_empty, price_changed, product_unavailable, mixed_currencies; all with `quote`",
-            body = ProblemBody),
-        (status = 422, description = "invalid, idempotency_key_reused", body = ProblemBody)))]
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "invalid, idempotency_key_reused", body = ProblemBody, content_type = "application/problem+json")))]
 async fn checkout(
     State(desk): State<Desk>,
     caller: Caller,

@@ -2,10 +2,10 @@
 
 use axum::extract::State;
 use leeward_service::{Access, Api, Caller, Json, Path, Problem, ProblemBody, Query, routes};
-use shop_contracts::Page;
 use shop_contracts::orders::{Order, OrderSummary};
+use shop_contracts::{Page, PageQuery};
 
-use super::{PageQuery, user_id};
+use super::{before, user_id};
 use crate::desk::Desk;
 use crate::{book, error};
 
@@ -20,8 +20,8 @@ async fn list_orders(
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<OrderSummary>>, Problem> {
-    let (user_id, limit) = (user_id(&caller)?, query.limit());
-    let before = query.before();
+    let (user_id, limit) = (user_id(&caller)?, query.limit()?);
+    let before = before(query);
     let history = desk.history.clone();
     let orders = desk.db.read(async move |tx| history.list(tx, &user_id, &before, limit + 1).await).await?;
     Ok(Json(Page::cut(orders, limit, |order: &OrderSummary| order.order_id.to_string())))
@@ -29,7 +29,8 @@ async fn list_orders(
 
 /// One order, as it stands.
 #[utoipa::path(get, path = "/orders/{id}", tag = "orders", params(("id" = String, Path)),
-    responses((status = 200, body = Order), (status = 404, body = ProblemBody)))]
+    responses((status = 200, body = Order),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 async fn get_order(
     State(desk): State<Desk>,
     caller: Caller,

@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use leeward_service::{Access, Api, Caller, Cause, Invalid, Json, Path, Problem, ProblemBody, Query, routes};
 use shop_contracts::returns::{OverdueReturn, RequestReturn, Return};
-use shop_contracts::{PUBLIC_PREFIX, Page, UserId};
+use shop_contracts::{PUBLIC_PREFIX, Page, PageQuery, UserId};
 
-use super::{PageQuery, key, user_id};
+use super::{before, key, user_id};
 use crate::cart::LINES_MAX;
 use crate::desk::Desk;
 use crate::returns::{self, REASON_CHARS_MAX};
@@ -24,9 +24,9 @@ pub(crate) fn api() -> Api<Desk> {
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 characters; makes a repeat safe")),
     responses(
         (status = 201, body = Return, headers(("Location" = String, description = "where to see what became of it"))),
-        (status = 404, description = "no such order", body = ProblemBody),
-        (status = 409, description = "order_status, return_exists", body = ProblemBody),
-        (status = 422, description = "invalid, idempotency_key_reused", body = ProblemBody)))]
+        (status = 404, description = "no such order", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "order_status, return_exists", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "invalid, idempotency_key_reused", body = ProblemBody, content_type = "application/problem+json")))]
 async fn request_return(
     State(desk): State<Desk>,
     caller: Caller,
@@ -56,15 +56,16 @@ async fn list_returns(
     caller: Caller,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<Return>>, Problem> {
-    let (user_id, limit) = (user_id(&caller)?, query.limit());
-    let before = query.before();
+    let (user_id, limit) = (user_id(&caller)?, query.limit()?);
+    let before = before(query);
     let listed = desk.db.read(async move |tx| returns::list(tx, &user_id, &before, limit + 1).await).await?;
     Ok(Json(Page::cut(listed, limit, |entry: &Return| entry.return_id.to_string())))
 }
 
 /// One return.
 #[utoipa::path(get, path = "/returns/{id}", tag = "returns", params(("id" = String, Path)),
-    responses((status = 200, body = Return), (status = 404, body = ProblemBody)))]
+    responses((status = 200, body = Return),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 async fn get_return(
     State(desk): State<Desk>,
     caller: Caller,
@@ -77,12 +78,13 @@ async fn get_return(
 
 /// Returns that should have ended by now, the longest overdue first: for administrators, who find out what holds them up.
 #[utoipa::path(get, path = "/returns/overdue", tag = "returns", params(PageQuery),
-    responses((status = 200, body = Page<OverdueReturn>), (status = 400, body = ProblemBody)))]
+    responses((status = 200, body = Page<OverdueReturn>),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json")))]
 async fn list_overdue(
     State(desk): State<Desk>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<OverdueReturn>>, Problem> {
-    let limit = query.limit();
+    let limit = query.limit()?;
     let after =
         match query.after.as_deref().map(|after| after.split_once('.').map(|(due, id)| (due.parse(), id))) {
             None => (i64::MIN, String::new()),

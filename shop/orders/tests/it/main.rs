@@ -4,6 +4,7 @@
 mod access;
 mod carts;
 mod checkouts;
+mod contract;
 mod http;
 mod outages;
 mod peers;

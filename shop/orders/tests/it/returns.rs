@@ -7,6 +7,7 @@ use shop_contracts::expectations;
 use shop_contracts::inventory::{ReturnReceived, StockReturnUndone, StockReturned};
 use shop_contracts::{Currency, Money};
 
+use crate::http::metric;
 use crate::world::{ANNA, BERT, Who, World};
 
 /// What the warehouse tells of a return.
@@ -168,6 +169,21 @@ async fn a_return_that_takes_too_long_is_seen() {
     warehouse.restocks(2500).await;
     warehouse.waits_for("completed").await;
     assert_eq!(overdue().await, 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn operators_see_how_many_returns_are_overdue() {
+    let world = World::new().await;
+    opened(&world, "tok_visa").await;
+    let counted = async |world: &World, overdue: f64| {
+        let is_so = async || metric(world.orders, "shop_returns_overdue{").await == Some(overdue);
+        world.until(is_so).await;
+    };
+    counted(&world, 0.0).await;
+    // They are counted at the start, and then now and again.
+    let world = world.again("UPDATE returns SET due_at_ms = 0").await;
+    counted(&world, 1.0).await;
     world.stop().await;
 }
 

@@ -24,7 +24,7 @@ use crate::http::{Answer, send};
 use crate::peers::{self, Script, Shared};
 
 pub(crate) struct World {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
     pub(crate) clock: Arc<Shifted>,
@@ -77,9 +77,36 @@ pub(crate) const BERT: Who = Who::User("u-bert");
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let tasks = Tasks::new();
-        let bus = Bus::open("memory:", bus::Options::default(), &tasks).await.unwrap();
-        let (folder, directory) = (tempfile::tempdir().unwrap(), Directory::new());
+        Self::over(tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same after a restart of everything, with what `sql` does to the files of orders meanwhile.
+    pub(crate) async fn again(self, sql: &'static str) -> Self {
+        self.stop().await;
+        let folder = self.into_folder();
+        let url = format!("sqlite:{}", folder.path().join("orders.db").display());
+        let db = Db::open(&url, leeward_store::Options::default()).await.unwrap();
+        let change = async move |tx: &mut Tx| {
+            for statement in sql.split(';') {
+                tx.execute(statement, leeward_store::params![]).await?;
+            }
+            Ok::<_, leeward_store::Error>(())
+        };
+        db.write(change).await.unwrap();
+        db.close().await;
+        drop(db);
+        Self::over(folder).await
+    }
+
+    /// Drops all that holds a file.
+    fn into_folder(self) -> tempfile::TempDir {
+        self.folder
+    }
+
+    async fn over(folder: tempfile::TempDir) -> Self {
+        let (tasks, directory) = (Tasks::new(), Directory::new());
+        let file = format!("sqlite:{}", folder.path().join("bus.db").display());
+        let bus = Bus::open(&file, bus::Options::default(), &tasks).await.unwrap();
         let (clock, script) = (Arc::<Shifted>::default(), Shared::new(Script::default().into()));
         let kit = async |name: &str| {
             let mut options = KitOptions::new(name, folder.path(), directory.clone(), bus.clone());
@@ -113,7 +140,7 @@ impl World {
         let patterns = Patterns::new(["order.*", "return.*"]).unwrap();
         let ear = bus.subscribe("test.ear", patterns, Start::Beginning).await.unwrap();
         Self {
-            _folder: folder,
+            folder,
             probes: AtomicU32::new(0),
             directory,
             tasks,

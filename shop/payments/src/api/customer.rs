@@ -4,7 +4,7 @@ use axum::extract::State;
 use leeward_service::{Access, Api, Caller, Json, Path, Problem, ProblemBody, Query, routes};
 use serde::Deserialize;
 use shop_contracts::payments::{Invoice, Payment};
-use shop_contracts::{LIMIT_DEFAULT, LIMIT_MAX, Page, UserId};
+use shop_contracts::{Page, PageQuery, UserId};
 use utoipa::IntoParams;
 
 use crate::book::{self, By};
@@ -22,21 +22,24 @@ pub(crate) fn api() -> Api<Desk> {
         .add(Access::User, routes!(get_invoice))
 }
 
-/// Where a page starts, how long it is, and whose it is.
+/// Which page, and whose. The page's own fields are named once more, since serde does not refuse unknown fields beside a
+/// flattened [`PageQuery`].
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct PageQuery {
-    /// Where the page starts: `next` of the page before.
+struct ListQuery {
+    /// Where the page starts: the `next` of the page before.
     after: Option<String>,
     /// How many entries, 1 to 100; 20 when not given.
+    #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
     /// Whose: only for administrators, who see everybody's when it is not given.
     user_id: Option<UserId>,
 }
 
-impl PageQuery {
-    fn limit(&self) -> u32 {
-        self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)
+impl ListQuery {
+    fn split(self) -> (PageQuery, Option<UserId>) {
+        (PageQuery { after: self.after, limit: self.limit }, self.user_id)
     }
 }
 
@@ -59,25 +62,26 @@ fn may_see(caller: &Caller, owner: &UserId) -> bool {
 }
 
 /// The caller's payments; for an administrator everybody's.
-#[utoipa::path(get, path = "/payments", tag = "payments", params(PageQuery),
-    responses((status = 200, body = Page<Payment>), (status = 403, body = ProblemBody)))]
+#[utoipa::path(get, path = "/payments", tag = "payments", params(ListQuery),
+    responses((status = 200, body = Page<Payment>),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json")))]
 async fn list_payments(
     State(desk): State<Desk>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Payment>>, Problem> {
-    let limit = query.limit();
-    let after = query.after.unwrap_or_default();
-    let scope = scope(&caller, query.user_id)?;
+    let (page, user_id) = query.split();
+    let (limit, scope) = (page.limit()?, scope(&caller, user_id)?);
     let records =
-        desk.db.read(async move |tx| book::list(tx, scope.as_ref(), &after, limit + 1).await).await?;
+        desk.db.read(async move |tx| book::list(tx, scope.as_ref(), page.after(), limit + 1).await).await?;
     let payments = records.into_iter().map(book::Record::into_payment).collect();
     Ok(Json(Page::cut(payments, limit, |payment: &Payment| payment.payment_id.to_string())))
 }
 
 /// One payment.
 #[utoipa::path(get, path = "/payments/{id}", tag = "payments", params(("id" = String, Path)),
-    responses((status = 200, body = Payment), (status = 404, body = ProblemBody)))]
+    responses((status = 200, body = Payment),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 async fn get_payment(
     State(desk): State<Desk>,
     caller: Caller,
@@ -89,20 +93,23 @@ async fn get_payment(
 }
 
 /// The caller's invoices; for an administrator everybody's.
-#[utoipa::path(get, path = "/invoices", tag = "payments", params(PageQuery),
-    responses((status = 200, body = Page<Invoice>), (status = 400, body = ProblemBody), (status = 403, body = ProblemBody)))]
+#[utoipa::path(get, path = "/invoices", tag = "payments", params(ListQuery),
+    responses((status = 200, body = Page<Invoice>),
+        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json")))]
 async fn list_invoices(
     State(desk): State<Desk>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Invoice>>, Problem> {
-    let limit = query.limit();
-    let after: i64 = match query.after.as_deref().map(str::parse) {
+    let (page, user_id) = query.split();
+    let limit = page.limit()?;
+    let after: i64 = match page.after.as_deref().map(str::parse) {
         None => 0,
         Some(Ok(after)) => after,
         Some(Err(_)) => return Err(Problem::malformed("after is `next` of the page before")),
     };
-    let scope = scope(&caller, query.user_id)?;
+    let scope = scope(&caller, user_id)?;
     let listed =
         desk.db.read(async move |tx| invoices::list(tx, scope.as_ref(), after, limit + 1).await).await?;
     Ok(Json(Page::cut(listed, limit, |invoice: &Invoice| invoice.number.to_string())))
@@ -110,7 +117,8 @@ async fn list_invoices(
 
 /// One invoice.
 #[utoipa::path(get, path = "/invoices/{number}", tag = "payments", params(("number" = i64, Path)),
-    responses((status = 200, body = Invoice), (status = 404, body = ProblemBody)))]
+    responses((status = 200, body = Invoice),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 async fn get_invoice(
     State(desk): State<Desk>,
     caller: Caller,

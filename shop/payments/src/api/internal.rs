@@ -34,11 +34,13 @@ pub(crate) fn api() -> Api<Desk> {
     params(("Idempotency-Key" = String, Header)),
     responses(
         (status = 200, description = "authorised", body = Payment),
-        (status = 402, description = "card_declined", body = ProblemBody),
-        (status = 409, description = "authorisation_voided", body = ProblemBody),
-        (status = 422, description = "invalid, idempotency_key_reused", body = ProblemBody),
-        (status = 503, description = "provider_unavailable: nothing was done", body = ProblemBody),
-        (status = 504, description = "provider_unknown: ask again with the same key", body = ProblemBody)))]
+        (status = 402, description = "card_declined", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "authorisation_voided", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "invalid, idempotency_key_reused", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "provider_unavailable: nothing was done",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "provider_unknown: ask again with the same key",
+            body = ProblemBody, content_type = "application/problem+json")))]
 async fn authorise(
     State(desk): State<Desk>,
     Cause(correlation): Cause,
@@ -59,10 +61,12 @@ async fn authorise(
     params(("Idempotency-Key" = String, Header)),
     responses(
         (status = 200, description = "captured", body = Payment),
-        (status = 404, description = "no such payment", body = ProblemBody),
-        (status = 409, description = "payment_status, capture_refused", body = ProblemBody),
-        (status = 503, description = "provider_unavailable: nothing was done", body = ProblemBody),
-        (status = 504, description = "provider_unknown: ask again with the same key", body = ProblemBody)))]
+        (status = 404, description = "no such payment", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "payment_status, capture_refused", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "provider_unavailable: nothing was done",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "provider_unknown: ask again with the same key",
+            body = ProblemBody, content_type = "application/problem+json")))]
 async fn capture(
     State(desk): State<Desk>,
     Cause(correlation): Cause,
@@ -78,9 +82,10 @@ async fn capture(
 #[utoipa::path(post, path = "/internal/payments/void", tag = "internal", request_body = VoidRequest,
     responses(
         (status = 200, description = "there is no authorisation any more", body = Payment),
-        (status = 409, description = "payment_status: the money is taken", body = ProblemBody),
-        (status = 503, description = "provider_unavailable: nothing was done", body = ProblemBody),
-        (status = 504, description = "provider_unknown: ask again", body = ProblemBody)))]
+        (status = 409, description = "payment_status: the money is taken", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "provider_unavailable: nothing was done",
+            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 504, description = "provider_unknown: ask again", body = ProblemBody, content_type = "application/problem+json")))]
 async fn void(
     State(desk): State<Desk>,
     Cause(correlation): Cause,
@@ -97,7 +102,8 @@ async fn void(
 /// What a key stands for: the payment as it stands now.
 #[utoipa::path(get, path = "/internal/payments/by-key/{key}", tag = "internal",
     params(("key" = String, Path, description = "an Idempotency-Key, percent-encoded")),
-    responses((status = 200, body = KeyedPayment), (status = 404, body = ProblemBody)))]
+    responses((status = 200, body = KeyedPayment),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 async fn by_key(State(desk): State<Desk>, Path(key): Path<String>) -> Result<Json<KeyedPayment>, Problem> {
     let found = desk
         .db

@@ -3,8 +3,10 @@
 
 mod access;
 mod charges;
+mod contract;
 mod customers;
 mod expectations;
+mod health;
 mod outages;
 mod refunds;
 mod world;

@@ -1,6 +1,10 @@
 //! The provider fails in every way it can, and money moves once all the same.
 
-use serde_json::json;
+use std::time::Duration;
+
+use leeward_resilience::breaker::State;
+use leeward_resilience::{Clock, TokioClock};
+use serde_json::{Value, json};
 
 use crate::world::World;
 
@@ -61,6 +65,59 @@ async fn a_void_settles_an_authorisation_whose_reply_was_lost() {
     let ledger = world.ledger().await;
     assert!(!kinds(&ledger).contains(&"capture"), "{ledger:?}");
     assert_eq!(ledger.last().unwrap().0, "void", "nothing is set aside any more: {ledger:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_provider_did_and_we_could_not_write_down_is_unknown() {
+    let world = World::new().await;
+    let to_take = world.authorise("o-1", "tok_visa").await.1["payment_id"].as_str().unwrap().to_owned();
+    assert_eq!(world.authorise("o-2", "tok_visa").await.0, 200);
+
+    // No event fits into the outbox, so that whatever the provider does cannot be told, and so is not written either.
+    let world = world.again(|kit| kit.outbox = kit.outbox.clone().limit_bytes(1)).await;
+    let unknown = |(status, problem): (u16, Value)| {
+        assert_eq!((status, &problem["code"]), (504, &json!("provider_unknown")), "{problem}");
+    };
+    for _ in 0..2 {
+        unknown(world.authorise("o-3", "tok_visa").await);
+        unknown(world.capture("o-1", &to_take).await);
+        unknown(world.void("o-2").await);
+    }
+    let done = ["authorise", "authorise", "authorise", "capture", "void"];
+    assert_eq!(kinds(&world.ledger().await), done, "the provider did it, once");
+
+    let world = world.again(|_| {}).await;
+    let status = |(status, payment): (u16, Value)| (status, payment["status"].clone());
+    assert_eq!(status(world.authorise("o-3", "tok_visa").await), (200, json!("authorised")));
+    assert_eq!(status(world.capture("o-1", &to_take).await), (200, json!("captured")));
+    assert_eq!(status(world.void("o-2").await), (200, json!("voided")));
+    assert_eq!(kinds(&world.ledger().await), done);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_breaker_lets_payments_through_again_after_an_outage() {
+    let world = World::new().await.again(|_| {}).await;
+    let breaker = || world.client.pipeline().breaker().unwrap().state(TokioClock.now());
+    world.faults(json!({"refuse_all": true})).await;
+    let mut asked = 0;
+    while breaker() != State::Open {
+        asked += 1;
+        assert!(asked < 200, "the breaker does not open");
+        let (status, problem) = world.authorise("o-1", "tok_visa").await;
+        assert!(status == 503 || status == 504, "{status} {problem}");
+    }
+    world.faults(json!({})).await;
+    let (status, problem) = world.authorise("o-4", "tok_visa").await;
+    assert_eq!((status, &problem["code"]), (503, &json!("provider_unavailable")), "nobody is asked");
+    // Nobody resets it: the break ends by itself, and a probe shows that the provider is back.
+    let back = async { while world.authorise("o-1", "tok_visa").await.0 != 200 {} };
+    tokio::time::timeout(Duration::from_secs(20), back).await.expect("payments stay refused");
+    for order in ["o-2", "o-3"] {
+        assert_eq!(world.authorise(order, "tok_visa").await.0, 200);
+    }
+    assert_eq!(kinds(&world.ledger().await), ["authorise"; 3]);
     world.stop().await;
 }
 

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) directory: Directory,
     pub(crate) tasks: Tasks,
     pub(crate) payments: SocketAddr,
     pub(crate) provider: SocketAddr,
@@ -29,6 +30,8 @@ pub(crate) struct World {
     stranger: Minter,
     /// What payments calls the provider with.
     pub(crate) client: leeward_service::Client,
+    /// The checks of payments.
+    pub(crate) health: leeward_service::health::Health,
     /// Another service, through whose outbox the test tells events.
     teller: (Db, Kit),
     ear: tokio::sync::Mutex<(Subscription, Vec<Envelope>)>,
@@ -45,6 +48,8 @@ pub(crate) enum Who {
     /// A customer, through the gateway.
     User(&'static str),
     Admin,
+    /// Whoever operates the platform.
+    Operator,
 }
 
 impl World {
@@ -62,16 +67,38 @@ impl World {
     }
 
     pub(crate) async fn with(provider: impl FnOnce(&Kit) -> Arc<dyn PaymentProvider>) -> Self {
-        let tasks = Tasks::new();
-        let bus = Bus::open("memory:", bus::Options::default(), &tasks).await.unwrap();
-        let (folder, directory) = (tempfile::tempdir().unwrap(), Directory::new());
+        Self::open(tempfile::tempdir().unwrap(), |_| {}, provider).await
+    }
+
+    /// The same after a restart of everything, with what `change` does to the kit of payments.
+    pub(crate) async fn again(self, change: impl FnOnce(&mut Kit)) -> Self {
+        self.stop().await;
+        let http = |kit: &Kit| -> Arc<dyn PaymentProvider> {
+            Arc::new(HttpProvider::new(shop_payments::provider_client(kit).unwrap()))
+        };
+        Self::open(self.into_folder(), change, http).await
+    }
+
+    /// Drops all that holds a file.
+    fn into_folder(self) -> tempfile::TempDir {
+        self.folder
+    }
+
+    async fn open(
+        folder: tempfile::TempDir,
+        change: impl FnOnce(&mut Kit),
+        provider: impl FnOnce(&Kit) -> Arc<dyn PaymentProvider>,
+    ) -> Self {
+        let (tasks, directory) = (Tasks::new(), Directory::new());
+        let file = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+        let bus = Bus::open(&file("bus.db"), bus::Options::default(), &tasks).await.unwrap();
         let options = |name: &str| {
             let mut options = KitOptions::new(name, folder.path(), directory.clone(), bus.clone());
             options.tasks = tasks.clone();
             options
         };
 
-        let mut simulated = Options::new("sqlite::memory:");
+        let mut simulated = Options::new(file("provider.db"));
         simulated.allow_faults = true;
         let simulated = Provider::open(simulated, tasks.stop(Stage::Serve)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -93,9 +120,10 @@ impl World {
         let teller = (kit.db(&[]).await.unwrap(), kit.clone());
         serve(&directory, Service::builder(kit).build().unwrap()).await;
 
-        let kit = Kit::new(options("payments")).await.unwrap();
+        let mut kit = Kit::new(options("payments")).await.unwrap();
+        change(&mut kit);
         let provider = provider(&kit);
-        let client = kit.client("provider");
+        let (client, health) = (kit.client("provider"), kit.health.clone());
         let service = shop_payments::build(kit, provider).await.unwrap();
         let routes = service.routes().to_vec();
         let payments = serve(&directory, service).await;
@@ -103,7 +131,21 @@ impl World {
             bus.subscribe("test.ear", Patterns::new(["payment.*"]).unwrap(), Start::Beginning).await.unwrap();
         let ear = tokio::sync::Mutex::new((ear, Vec::new()));
         let provider = provider_address;
-        Self { folder, tasks, payments, provider, routes, orders, gateway, stranger, client, teller, ear }
+        Self {
+            folder,
+            directory,
+            tasks,
+            payments,
+            provider,
+            routes,
+            orders,
+            gateway,
+            stranger,
+            client,
+            health,
+            teller,
+            ear,
+        }
     }
 
     /// Calls payments.
@@ -119,6 +161,7 @@ impl World {
             Who::Nobody => return http(self.payments, method, path, &headers(None, key), body).await,
             Who::Orders => (&self.orders, Principal::Service),
             Who::Stranger => (&self.stranger, Principal::Service),
+            Who::Operator => (&self.gateway, Principal::Operator),
             Who::User(id) => (&self.gateway, Principal::User(User::new(*id))),
             Who::Admin => (&self.gateway, Principal::User(User::new("u-admin").with_role("admin"))),
         };

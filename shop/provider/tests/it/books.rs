@@ -49,6 +49,18 @@ async fn tokens_decide() {
     let id = bench.captured("n", "tok_norefund").await;
     let refund = bench.post("/v1/refunds", "n-r", json!({"authorisation": id, "amount": eur(1)})).await;
     assert_eq!(refund["code"], "refund_refused");
+
+    let held = bench.authorise("h", "tok_nocapture").await;
+    assert_eq!(held["verdict"], "approved");
+    let capture = json!({"authorisation": held["authorisation"], "amount": eur(100)});
+    let capture = bench.post("/v1/captures", "h-c", capture).await;
+    assert_eq!((&capture["verdict"], &capture["code"]), (&json!("refused"), &json!("capture_refused")));
+    let void = bench.post("/v1/voids", "h-v", json!({"authorisation_key": "h"})).await;
+    assert_eq!(
+        (&void["verdict"], &void["amount"]),
+        (&json!("approved"), &eur(100)),
+        "it was still set aside"
+    );
 }
 
 #[tokio::test]

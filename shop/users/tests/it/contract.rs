@@ -1,7 +1,8 @@
 //! What every service owes, and what this one's consumers expect.
 
 use serde_json::json;
-use shop_testbed::{check_contract, check_events};
+use shop_contracts::expectations::{GATEWAY_OF_USERS, Saved};
+use shop_testbed::{check_contract, check_events, check_expectations};
 
 use crate::shop::{login, logout, register, session, shop};
 
@@ -9,6 +10,8 @@ use crate::shop::{login, logout, register, session, shop};
 async fn it_keeps_to_its_table_and_its_document() {
     let (world, site) = shop().await;
     check_contract(&site).await;
+    let gateway = world.peer("edge").await;
+    check_expectations(&site, GATEWAY_OF_USERS, &gateway, &Saved::default()).await;
     world.stop().await;
 }
 
@@ -20,7 +23,7 @@ async fn its_events_are_what_others_read() {
     site.put("/users/me/preferences").by(&anna).json(&wanted).send().await.expect(200);
     logout(&site, &session(&site, "anna@shop.example").await).await.expect(204);
     site.delete("/users/me").by(&anna).send().await.expect(204);
-    assert_eq!(check_events(&world, &["user.", "token."]).await, 3);
+    assert_eq!(check_events(&world, &["user.", "token."]).await, 4);
     world.stop().await;
 }
 

@@ -4,8 +4,19 @@ use shop_contracts::payments::OperationKind;
 use shop_contracts::provider::{LedgerEntry, Verdict};
 
 use super::{Findings, by, of};
+use crate::oracle::Claims;
 use crate::oracle::Rule::{Money, Payment, Provider, Return};
 use crate::oracle::books::{Books, Order};
+
+/// No order is confirmed whose card hands nothing over.
+pub(super) fn unpaid(books: &Books, claims: &Claims, findings: &mut Findings) {
+    for id in &claims.unpaid {
+        let status = books.orders.get(id).map(|order| order.status.as_str());
+        findings.check(Payment, status == Some("cancelled"), || {
+            format!("order {id} is {status:?}, and its card hands nothing over")
+        });
+    }
+}
 
 /// A confirmed order has one captured payment and one invoice, a cancelled one neither.
 pub(super) fn payments(books: &Books, findings: &mut Findings) {
@@ -108,6 +119,9 @@ pub(super) fn returns(books: &Books, findings: &mut Findings) {
             of_payment.filter_map(|it| it.operation.amount).map(|amount| amount.amount_minor).sum();
         let fits = payment.status != "captured" || (due == given && due == payment.refunded_minor);
         findings.check(Return, fits, || format!("{due} is due of {payment:?}, and {given} was given back"));
+        // At rest no refund is under way: what was promised went back, or the promise was taken back.
+        let settled = payment.refund_reserved_minor == payment.refunded_minor;
+        findings.check(Return, settled, || format!("a promise is left on {payment:?}"));
     }
     for (id, entry) in &books.returns {
         let refund = books.refunds.get(id).map(|refund| (refund.status.as_str(), refund.amount_minor));

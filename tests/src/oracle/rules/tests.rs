@@ -67,6 +67,7 @@ fn sound() -> (Books, Claims) {
         status: status.into(),
         amount_minor,
         authorisation: Some(format!("a-{order}")),
+        refund_reserved_minor: refunded_minor,
         refunded_minor,
     };
     books.payments = vec![payment("p1", "o1", "captured", 200, 100), payment("p2", "o2", "voided", 300, 0)];
@@ -99,10 +100,12 @@ fn sound() -> (Books, Claims) {
         mail("shipped", "o1"),
         mail("order_cancelled", "o2"),
         mail("return_completed", "r1"),
+        mail("welcome", "ada"),
     ];
     let mut claims = Claims::default();
     claims.only("ada", "o1");
     claims.only("ada", "o2");
+    claims.unpaid("o2");
     (books, claims)
 }
 
@@ -117,7 +120,7 @@ type Wrong = fn(&mut Books);
 
 #[test]
 fn whatever_is_done_wrong_breaks_its_rule() {
-    let wrongs: [(&str, Rule, Wrong); 22] = [
+    let wrongs: [(&str, Rule, Wrong); 25] = [
         ("an order hangs", Rule::Accepted, |it| it.orders.get_mut("o2").unwrap().status = "placed".into()),
         ("an order is lost", Rule::Accepted, |it| drop(it.orders.remove("o2"))),
         ("an order is there twice", Rule::Accepted, |it| {
@@ -141,6 +144,7 @@ fn whatever_is_done_wrong_breaks_its_rule() {
         ("money is given back twice", Rule::Return, |it| {
             it.ledger.push(entry(OperationKind::Refund, "a-o1", "o1", 100))
         }),
+        ("a promised refund is forgotten", Rule::Return, |it| it.payments[0].refund_reserved_minor = 150),
         ("a return hangs", Rule::Return, |it| it.returns.get_mut("r1").unwrap().status = "restocked".into()),
         ("goods stay set aside", Rule::Stock, |it| {
             it.reservations.get_mut("o2").unwrap().0 = "reserved".into()
@@ -153,6 +157,12 @@ fn whatever_is_done_wrong_breaks_its_rule() {
             it.shipments.push(twin);
         }),
         ("a message is sent twice", Rule::Message, |it| it.mail.push(mail("shipped", "o1"))),
+        ("somebody else is told in the customer's place", Rule::Message, |it| {
+            it.mail[0].user_id = "bob".into()
+        }),
+        ("a welcome goes to somebody else", Rule::Message, |it| {
+            it.mail.push(Mail { user_id: "bob".into(), ..mail("welcome", "ada") })
+        }),
         ("a message is missing", Rule::Message, |it| drop(it.mail.remove(2))),
         ("the history is behind", Rule::ReadModel, |it| {
             it.history.get_mut("o1").unwrap().0 = "placed".into()
@@ -165,4 +175,13 @@ fn whatever_is_done_wrong_breaks_its_rule() {
         let found = judge(&books, &claims);
         assert!(found.iter().any(|violation| violation.rule == rule), "{name}: {found:?}");
     }
+}
+
+/// Such an order may agree with all other books: the money was taken, and from a card that hands nothing over.
+#[test]
+fn a_card_that_hands_nothing_over_buys_nothing() {
+    let (books, mut claims) = sound();
+    claims.unpaid("o1");
+    let rules: Vec<Rule> = judge(&books, &claims).iter().map(|violation| violation.rule).collect();
+    assert_eq!(rules, [Rule::Payment]);
 }
