@@ -184,7 +184,7 @@ async fn fragile(world: &World) -> (std::net::SocketAddr, Db, Kit, Arc<AtomicU32
     (world.serve(service).await, db, kit, works, receiver)
 }
 
-async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
             if let Some(found) = look().await {

@@ -6,4 +6,5 @@ mod events;
 mod inbound;
 mod operator;
 mod routes;
+mod workers;
 mod world;
