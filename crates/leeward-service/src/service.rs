@@ -16,7 +16,7 @@ use crate::access::Access;
 use crate::api::{Api, RouteInfo, RouteOptions};
 use crate::builtin::{self, Host};
 use crate::consumer::{ConsumerSource, IntoConsumer};
-use crate::health::{Check, Workers};
+use crate::health::{self, Check, Workers};
 use crate::inbound::{self, Spec};
 use crate::kit::{BuildError, Kit};
 use crate::operator::projections::{Projections, Rebuild};
@@ -30,6 +30,8 @@ pub struct Builder<S = ()> {
     kit: Kit,
     api: Api<S>,
     jobs: Vec<Worker>,
+    /// The groups of its consumers.
+    groups: Vec<Arc<str>>,
     sagas: Option<Sagas>,
     workers: Workers,
     projections: Projections,
@@ -55,6 +57,7 @@ impl Service {
             kit,
             api: Api::new(),
             jobs: Vec::new(),
+            groups: Vec::new(),
             sagas: None,
             workers,
             projections: Projections::new(),
@@ -115,20 +118,21 @@ impl Service {
 impl<S: Clone + Send + Sync + 'static> Builder<S> {
     /// The service's own routes. Their handlers' state follows by [`Builder::state`], unless it is `()`.
     pub fn api<T: Clone + Send + Sync + 'static>(self, api: Api<T>) -> Builder<T> {
-        let Self { kit, jobs, sagas, workers, projections, mistake, .. } = self;
-        Builder { kit, api, jobs, sagas, workers, projections, mistake }
+        let Self { kit, jobs, groups, sagas, workers, projections, mistake, .. } = self;
+        Builder { kit, api, jobs, groups, sagas, workers, projections, mistake }
     }
 
     /// The state of the handlers.
     pub fn state(self, state: S) -> Builder<()> {
-        let Self { kit, api, jobs, sagas, workers, projections, mistake } = self;
-        Builder { kit, api: api.with_state(state), jobs, sagas, workers, projections, mistake }
+        let Self { kit, api, jobs, groups, sagas, workers, projections, mistake } = self;
+        Builder { kit, api: api.with_state(state), jobs, groups, sagas, workers, projections, mistake }
     }
 
     /// Handles events for as long as the service runs. After a panic it is made again, where it comes as a builder.
     pub fn consumer(mut self, consumer: impl IntoConsumer) -> Self {
         match consumer.into_consumer() {
             Ok(ConsumerSource { group, mut make }) => {
+                self.groups.push(Arc::clone(&group));
                 self.jobs.push(Worker::new(format!("events.{group}"), move |stop| {
                     make().map(|consumer| async move {
                         match consumer.run(stop).await {
@@ -199,10 +203,14 @@ impl Builder<()> {
     /// # Errors
     /// The first mistake in what it was built of.
     pub fn build(self) -> Result<Service, BuildError> {
-        let Self { kit, api, mut jobs, sagas, workers, projections, mistake } = self;
+        let Self { kit, api, mut jobs, groups, sagas, workers, projections, mistake } = self;
         mistake.map_or(Ok(()), Err)?;
         if let Some(db) = kit.opened_db() {
             jobs.push(relay(&kit, db.clone()));
+            if !groups.is_empty() {
+                let (bus, clock) = (kit.bus.clone(), Arc::clone(&kit.clock));
+                kit.health.add(health::consumers(db.clone(), bus, groups, clock));
+            }
         }
         let host = Host::new(kit.clone(), sagas, projections);
         let api = api.merge(builtin::api().with_state(host.clone()));

@@ -260,6 +260,24 @@ async fn operators_look_at_dead_letters_and_replay_them() {
     let shown = get(address, &path(0, ""), &operator).await.json();
     assert!(shown["body"].as_str().unwrap().contains("thing.broken"));
 
+    let consumers = async || {
+        kit.health.run_all().await;
+        let report = get(address, "/_leeward/health", &operator).await.json();
+        report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["name"] == "consumers")
+            .unwrap()
+            .clone()
+    };
+    let check = consumers().await;
+    assert_eq!(
+        (&check["state"], &check["value"]),
+        (&"degraded".into(), &"fragile.things: 2 dead letters".into())
+    );
+    assert_eq!(get(address, "/health/ready", "").await.status, 200, "requests can still be served");
+
     works.store(1, Ordering::SeqCst);
     let change = r#"{"actor":"ops","reason":"mended"}"#;
     assert_eq!(post(address, &path(0, "/replay"), "", change).await.unwrap().status, 401);
@@ -269,6 +287,7 @@ async fn operators_look_at_dead_letters_and_replay_them() {
     assert_eq!(post(address, &path(1, "/drop"), &operator, change).await.unwrap().status, 404);
     let left = get(address, "/_leeward/events/dead", &operator).await.json();
     assert_eq!(left, serde_json::json!([]));
+    assert_eq!(consumers().await["state"], "up");
 
     let lag = get(address, "/_leeward/events/lag", &operator).await.json();
     assert_eq!(lag["groups"][0]["group"], "fragile.things");
