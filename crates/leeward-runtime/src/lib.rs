@@ -32,10 +32,12 @@
 pub mod config;
 pub mod datadir;
 pub mod env;
+pub mod panics;
 pub mod signals;
 pub mod tasks;
 pub mod units;
 
 pub use datadir::DataDir;
 pub use env::Env;
+pub use panics::unpanicked;
 pub use tasks::{Failure, Hold, Stage, Stop, StopReport, Stopper, TaskEnd, Tasks};

@@ -9,6 +9,7 @@
 //!
 //! So a handler sees a key more than once, as another event: it must then have the effect once, and answer the same again.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -138,7 +139,9 @@ pub(crate) struct Reply<'a, R> {
 /// A reply as its requester reads it.
 #[derive(Debug, Deserialize)]
 struct Replied<'a> {
-    key: &'a str,
+    /// Borrowed unless it is escaped, as some writers do with a `/`.
+    #[serde(borrow)]
+    key: Cow<'a, str>,
     #[serde(borrow)]
     reply: &'a RawValue,
 }
@@ -152,7 +155,7 @@ pub(crate) async fn deliver(tx: &mut Tx, sagas: &Sagas, received: &Received<()>)
     }
     let replied: Replied<'_> = serde_json::from_str(envelope.data.get()).map_err(|error| poison(&error))?;
     let payload = replied.reply.get().as_bytes();
-    match sagas.reply(tx, replied.key, &envelope.id, payload).await {
+    match sagas.reply(tx, &replied.key, &envelope.id, payload).await {
         Ok(_stored_or_known) => Ok(()),
         Err(leeward_saga::Error::Store(cause)) => Err(HandlerError::Store(cause)),
         Err(error) => Err(poison(&error)),

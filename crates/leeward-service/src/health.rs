@@ -9,6 +9,7 @@
 //! A probe never waits for a dependency.
 
 mod builtin;
+mod consumers;
 mod monitor;
 mod report;
 mod workers;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use builtin::{
     DISK_DEGRADED_BYTES, DISK_DOWN_BYTES, MEMORY_DEGRADED_BYTES, bus, database, disk, disk_with, memory,
 };
+pub use consumers::consumers;
 pub use monitor::Health;
 pub use report::{CheckReport, Report};
 pub(crate) use workers::Workers;

@@ -15,11 +15,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use http::HeaderValue;
 use leeward_resilience::Deadline;
+use leeward_runtime::unpanicked;
 use leeward_telemetry::Correlation;
 use tower::{Layer, Service, ServiceExt};
 
 pub use metrics::{HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL};
 pub use stack::InboundOptions;
+use stack::rate_allows;
 pub(crate) use stack::{Cut, Parts, Stack};
 
 use crate::access::Access;
@@ -48,9 +50,10 @@ pub(crate) struct Spec {
 async fn inbound(stack: Arc<Stack>, spec: Spec, mut request: Request, handler: Route) -> Response {
     // Request id and trace: before anything can go wrong, so that every answer and every log line carries them.
     let trip = Trip::begin(&stack, spec.path, &mut request);
-    let correlation = trip.correlation();
     // The deadline starts: the caller's, or ours where that is nearer. It covers everything below.
     let deadline = stack.deadline(spec, request.headers(), trip.started);
+    // What the rate limit said goes onto every answer after it, a refusal above all.
+    let mut rate = None;
     let work = async {
         // Size: refused by its Content-Length before a byte is read, or cut off where it exceeds the limit.
         let mut request = body::bounded(request, spec.options.body_bytes_max)?;
@@ -59,25 +62,40 @@ async fn inbound(stack: Arc<Stack>, spec: Spec, mut request: Request, handler: R
         // Authorise: by what the route table says. The handler only narrows it down to the things that are one's own.
         spec.access.permits(caller.as_ref())?;
         // Rate limit, per principal: only who is known and allowed uses up a rate.
-        let rate = stack.rate(spec, caller.as_ref())?;
+        rate = stack.rate(spec, caller.as_ref());
+        rate.as_ref().map_or(Ok(()), rate_allows)?;
         // Shed: at the concurrency limit a quick 503 is worth more than a late answer.
         let permit = stack.admit(spec, deadline).await?;
         // Past its deadline nothing is begun: nobody waits for it any more.
         stack.in_time(deadline)?;
-        request.extensions_mut().insert(RequestContext { caller, correlation, deadline });
+        request.extensions_mut().insert(RequestContext { caller, correlation: trip.correlation(), deadline });
         // Injected faults stand where the work would, so that everything above is exercised as in a real outage.
         let response = stack.with_faults(spec, request, handler).await;
         // The permit is held to the end of the body: a streaming answer is work too.
-        Ok::<_, Problem>((body::holding(permit, response), rate))
+        Ok::<_, Problem>(body::holding(permit, response))
     };
-    let remaining = deadline.remaining(trip.started);
-    let (response, rate) = match tokio::time::timeout(remaining, work).await {
-        Ok(Ok((response, rate))) => (response, rate),
-        Ok(Err(problem)) => (problem.into_response(), None),
-        Err(_past) => (Problem::deadline_exceeded().into_response(), None),
+    // A panic is an answer like any other: the connection lives on, and it is counted below.
+    let work = answered(work);
+    // The ids stand on every line that is logged inside, by whomever.
+    let work = trip.correlation().scope(work);
+    let response = match tokio::time::timeout(deadline.remaining(trip.started), work).await {
+        Ok(response) => response,
+        Err(_past) => Problem::deadline_exceeded().into_response(),
     };
     // Metrics, log and span, and the headers by which the caller knows who answered what.
     trip.end(&stack, spec.path, response, rate)
+}
+
+/// The answer of the work below, whatever becomes of it.
+async fn answered(work: impl Future<Output = Result<Response, Problem>>) -> Response {
+    match unpanicked(work).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(panic) => {
+            // The work may have been done before it panicked: a 500 promises nothing.
+            Problem::internal(&format_args!("a handler panicked: {panic}")).into_response()
+        }
+    }
 }
 
 /// Puts [`inbound`] around every method of a route.

@@ -164,24 +164,37 @@ impl Kit {
     /// Begins a consumer of this service over its database, which is open by then: `group` is a name like
     /// `catalog.stock`.
     pub fn consumer(&self, group: &str) -> ConsumerBuilder {
-        let builder = self.opened_db().map(|db| Consumer::builder(group, db.clone(), self.bus.clone()));
-        self.furnish(group, builder.ok_or_else(|| BuildError::NoDatabase { group: group.to_owned() }))
+        let begin = self.opened_db().map(|db| {
+            let (group, db, bus) = (group.to_owned(), db.clone(), self.bus.clone());
+            move || Consumer::builder(&group, db.clone(), bus.clone())
+        });
+        self.furnish(group, begin.ok_or_else(|| BuildError::NoDatabase { group: group.to_owned() }))
     }
 
     /// The consumer that keeps a projection up to date.
     pub fn project(&self, projection: &Projection) -> ConsumerBuilder {
-        self.furnish(projection.group(), Ok(projection.consumer(self.bus.clone())))
+        let (bus, kept) = (self.bus.clone(), projection.clone());
+        self.furnish(projection.group(), Ok(move || kept.consumer(bus.clone())))
     }
 
-    fn furnish(&self, group: &str, builder: Result<consumer::Builder, BuildError>) -> ConsumerBuilder {
-        let builder = builder.map(|builder| {
-            builder
-                .dedupe(Arc::clone(&self.dedupe))
-                .clock(Arc::clone(&self.clock))
-                .rng(Arc::clone(&self.rng))
-                .metrics(ConsumerMetrics::new(&self.registry, group))
+    fn furnish(
+        &self,
+        group: &str,
+        begin: Result<impl Fn() -> consumer::Builder + Send + Sync + 'static, BuildError>,
+    ) -> ConsumerBuilder {
+        let begin = begin.map(|begin| {
+            let (dedupe, clock, rng) =
+                (Arc::clone(&self.dedupe), Arc::clone(&self.clock), Arc::clone(&self.rng));
+            let metrics = ConsumerMetrics::new(&self.registry, group);
+            move || {
+                begin()
+                    .dedupe(Arc::clone(&dedupe))
+                    .clock(Arc::clone(&clock))
+                    .rng(Arc::clone(&rng))
+                    .metrics(metrics.clone())
+            }
         });
-        ConsumerBuilder::new(builder, self.outbox.clone(), Arc::clone(&self.clock))
+        ConsumerBuilder::new(group, begin, self.outbox.clone(), Arc::clone(&self.clock))
     }
 
     /// The service's sagas, over its database, with their tables. Register the definitions, and hand it to

@@ -53,6 +53,8 @@
 //! - Every answer the kit makes itself is problem+json with a stable code, and says so when waiting helps.
 //! - Every request and every call has a deadline; past it nothing is begun.
 //! - A call with an attempt whose fate is not known is [`Effect::Unknown`], whatever the attempts after it came to.
+//! - Background work that ends before it was asked to, by a panic or otherwise, turns its check red; consumers, the relay and
+//!   the saga engine are made again.
 //! - Probes read what background checks last found; they never wait for a dependency.
 //! - Every cache, queue and label set is bounded.
 
@@ -75,12 +77,13 @@ mod operator;
 pub mod problem;
 mod serve;
 pub mod service;
+mod worker;
 
 pub use access::Access;
 pub use api::{Api, RouteInfo, RouteOptions};
 pub use client::{CallError, Client, ClientOptions, Effect, Fetched, Transport};
 pub use command::{Command, Commanded};
-pub use consumer::{ConsumerBuilder, IntoConsumer};
+pub use consumer::{ConsumerBuilder, ConsumerSource, IntoConsumer};
 pub use extract::{Cause, Hop, Json, Path, Query, Until, header_text};
 pub use faults::{Fault, FaultSet, Faults};
 pub use health::Health;

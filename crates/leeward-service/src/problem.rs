@@ -66,6 +66,12 @@ pub mod code {
 /// An error answer: status, stable code, words for people.
 ///
 /// A handler returns `Result<T, Problem>`; `?` turns the kit's own errors into problems.
+///
+/// The status says what became of the work, and callers act on it ([`CallError::effect`](crate::CallError::effect)):
+/// - 503 promises that nothing was changed, neither here nor at any service that was asked on the way. The caller repeats
+///   the request or gives it up, and does not come back to undo anything.
+/// - A 4xx promises the same, and that repeating does not help.
+/// - Any other 5xx promises nothing: the work may be done. Who has changed something, or does not know, answers 504 or 500.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     status: StatusCode,
@@ -118,7 +124,8 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code).detail(detail)
     }
 
-    /// 503 with `Retry-After`: nothing was changed, waiting helps.
+    /// 503 with `Retry-After`: nothing was changed, neither here nor further on, and waiting helps. After a change, or where
+    /// it is not known, answer with [`Problem::deadline_exceeded`] or [`Problem::internal`].
     #[must_use]
     pub fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE)

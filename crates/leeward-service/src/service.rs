@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::routing::any;
@@ -10,34 +9,29 @@ use leeward_events::Relay;
 use leeward_events::metrics::RelayMetrics;
 use leeward_runtime::{Stage, Stop};
 use leeward_saga::Sagas;
-use leeward_store::Db;
+use leeward_store::{Db, Kind};
 use tokio::net::TcpListener;
 
 use crate::access::Access;
 use crate::api::{Api, RouteInfo, RouteOptions};
 use crate::builtin::{self, Host};
-use crate::consumer::IntoConsumer;
-use crate::health::{Check, Workers};
+use crate::consumer::{ConsumerSource, IntoConsumer};
+use crate::health::{self, Check, Workers};
 use crate::inbound::{self, Spec};
 use crate::kit::{BuildError, Kit};
 use crate::operator::projections::{Projections, Rebuild};
 use crate::problem::Problem;
 use crate::serve;
-
-type Work = Box<dyn FnOnce(Stop) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
-
-struct Job {
-    stage: Stage,
-    name: Cow<'static, str>,
-    work: Work,
-}
+use crate::worker::{End, Keeper, Worker};
 
 /// Puts a service together. `S` is the state that its handlers still wait for.
 #[must_use = "a builder does nothing until it is built"]
 pub struct Builder<S = ()> {
     kit: Kit,
     api: Api<S>,
-    jobs: Vec<Job>,
+    jobs: Vec<Worker>,
+    /// The groups of its consumers.
+    groups: Vec<Arc<str>>,
     sagas: Option<Sagas>,
     workers: Workers,
     projections: Projections,
@@ -50,7 +44,8 @@ pub struct Service {
     kit: Kit,
     router: axum::Router,
     routes: Vec<RouteInfo>,
-    jobs: Vec<Job>,
+    jobs: Vec<Worker>,
+    workers: Workers,
 }
 
 impl Service {
@@ -62,6 +57,7 @@ impl Service {
             kit,
             api: Api::new(),
             jobs: Vec::new(),
+            groups: Vec::new(),
             sagas: None,
             workers,
             projections: Projections::new(),
@@ -102,9 +98,11 @@ impl Service {
     /// When the listener has no address.
     pub async fn serve(self, listener: TcpListener) -> std::io::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        let Kit { tasks, health, .. } = self.kit;
-        for Job { stage, name, work } in self.jobs {
-            tasks.spawn(stage, name, work);
+        let Kit { tasks, health, rng, .. } = self.kit;
+        for worker in self.jobs {
+            let (workers, health, rng) = (self.workers.clone(), health.clone(), Arc::clone(&rng));
+            let (name, keeper) = (worker.name().clone(), Keeper { workers, health, rng });
+            tasks.spawn(Stage::Work, name, move |stop| worker.keep(keeper, stop));
         }
         health.run_gating().await;
         health.start(&tasks);
@@ -120,34 +118,56 @@ impl Service {
 impl<S: Clone + Send + Sync + 'static> Builder<S> {
     /// The service's own routes. Their handlers' state follows by [`Builder::state`], unless it is `()`.
     pub fn api<T: Clone + Send + Sync + 'static>(self, api: Api<T>) -> Builder<T> {
-        let Self { kit, jobs, sagas, workers, projections, mistake, .. } = self;
-        Builder { kit, api, jobs, sagas, workers, projections, mistake }
+        let Self { kit, jobs, groups, sagas, workers, projections, mistake, .. } = self;
+        Builder { kit, api, jobs, groups, sagas, workers, projections, mistake }
     }
 
     /// The state of the handlers.
     pub fn state(self, state: S) -> Builder<()> {
-        let Self { kit, api, jobs, sagas, workers, projections, mistake } = self;
-        Builder { kit, api: api.with_state(state), jobs, sagas, workers, projections, mistake }
+        let Self { kit, api, jobs, groups, sagas, workers, projections, mistake } = self;
+        Builder { kit, api: api.with_state(state), jobs, groups, sagas, workers, projections, mistake }
     }
 
-    /// Handles events for as long as the service runs.
+    /// Handles events for as long as the service runs. After a panic it is made again, where it comes as a builder.
     pub fn consumer(mut self, consumer: impl IntoConsumer) -> Self {
         match consumer.into_consumer() {
-            Ok(consumer) => {
-                let name = format!("events.{}", consumer.group());
-                self.worker(name, |stop| consumer.run(stop))
+            Ok(ConsumerSource { group, mut make }) => {
+                self.groups.push(Arc::clone(&group));
+                self.jobs.push(Worker::new(format!("events.{group}"), move |stop| {
+                    make().map(|consumer| async move {
+                        match consumer.run(stop).await {
+                            Ok(()) => End::early(),
+                            // By its contract: another has the group, or what it stands on is closed.
+                            Err(error) => End::Final(error.to_string()),
+                        }
+                    })
+                }));
             }
             Err(mistake) => {
                 self.mistake.get_or_insert(mistake);
-                self
             }
         }
+        self
     }
 
     /// Runs the service's sagas, and shows them to operators.
     pub fn sagas(mut self, sagas: Sagas) -> Self {
         self.sagas = Some(sagas.clone());
-        self.worker("sagas", async move |stop: Stop| sagas.run(stop).await)
+        // A new engine takes the lease with a new epoch: to it, what the one before was at is in doubt, as after a crash.
+        self.jobs.push(Worker::new("sagas", move |stop| {
+            let sagas = sagas.clone();
+            Some(async move {
+                match sagas.run(stop).await {
+                    Ok(()) => End::early(),
+                    Err(leeward_saga::Error::TakenOver) => End::Final("another engine has them".to_owned()),
+                    Err(leeward_saga::Error::Store(error)) if error.kind() == Kind::Closed => {
+                        End::Final(error.to_string())
+                    }
+                    Err(error) => End::Early(error.to_string()),
+                }
+            })
+        }));
+        self
     }
 
     /// A read model that operators can have rebuilt from its owner's log. What `rebuild` returns is shown to them.
@@ -160,47 +180,19 @@ impl<S: Clone + Send + Sync + 'static> Builder<S> {
         self
     }
 
-    /// Work of its own that runs until it is told to stop.
-    pub fn task<F, Fut>(self, name: impl Into<Cow<'static, str>>, work: F) -> Self
+    /// Work of its own that runs until it is told to stop. If it ends before, the health shows it; it is not made again.
+    pub fn task<F, Fut>(mut self, name: impl Into<Cow<'static, str>>, work: F) -> Self
     where
         F: FnOnce(Stop) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.job(Stage::Work, name, work)
+        self.jobs.push(Worker::once(name.into(), work));
+        self
     }
 
     /// A check of its own, beside those of database, bus, disk and memory.
     pub fn health(self, check: Check) -> Self {
         self.kit.health.add(check);
-        self
-    }
-
-    /// Work whose end, before it was asked for, makes the service's health degrade.
-    fn worker<F, Fut, E>(self, name: impl Into<Cow<'static, str>>, work: F) -> Self
-    where
-        F: FnOnce(Stop) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: std::fmt::Display + Send + 'static,
-    {
-        let (workers, name) = (self.workers.clone(), name.into());
-        let own = name.clone();
-        self.job(Stage::Work, name, move |stop: Stop| async move {
-            let end = work(stop.clone()).await;
-            if stop.is_requested() {
-                return;
-            }
-            let reason = end.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
-            tracing::error!(worker = %own, reason, "ended before it was asked to");
-            workers.ended(&own, reason);
-        })
-    }
-
-    fn job<F, Fut>(mut self, stage: Stage, name: impl Into<Cow<'static, str>>, work: F) -> Self
-    where
-        F: FnOnce(Stop) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.jobs.push(Job { stage, name: name.into(), work: Box::new(move |stop| Box::pin(work(stop))) });
         self
     }
 }
@@ -211,10 +203,14 @@ impl Builder<()> {
     /// # Errors
     /// The first mistake in what it was built of.
     pub fn build(self) -> Result<Service, BuildError> {
-        let Self { kit, api, mut jobs, sagas, projections, mistake, .. } = self;
+        let Self { kit, api, mut jobs, groups, sagas, workers, projections, mistake } = self;
         mistake.map_or(Ok(()), Err)?;
         if let Some(db) = kit.opened_db() {
             jobs.push(relay(&kit, db.clone()));
+            if !groups.is_empty() {
+                let (bus, clock) = (kit.bus.clone(), Arc::clone(&kit.clock));
+                kit.health.add(health::consumers(db.clone(), bus, groups, clock));
+            }
         }
         let host = Host::new(kit.clone(), sagas, projections);
         let api = api.merge(builtin::api().with_state(host.clone()));
@@ -229,15 +225,21 @@ impl Builder<()> {
         };
         let not_found = any(builtin::not_found).layer(inbound::layer(&stack, unmatched));
         let router = api.into_router(&stack).fallback_service(not_found);
-        Ok(Service { kit, router, routes, jobs })
+        Ok(Service { kit, router, routes, jobs, workers })
     }
 }
 
-/// What the service appends to its outbox leaves by this.
-fn relay(kit: &Kit, db: Db) -> Job {
+/// What the service appends to its outbox leaves by this. Made again, it goes on at its mark.
+fn relay(kit: &Kit, db: Db) -> Worker {
     let metrics = RelayMetrics::new(&kit.registry, &kit.outbox);
-    let relay = Relay::new(db, kit.outbox.clone(), kit.bus.clone()).metrics(metrics);
-    Job { stage: Stage::Work, name: "events.relay".into(), work: Box::new(|stop| Box::pin(relay.run(stop))) }
+    let (outbox, bus) = (kit.outbox.clone(), kit.bus.clone());
+    Worker::new("events.relay", move |stop| {
+        let relay = Relay::new(db.clone(), outbox.clone(), bus.clone()).metrics(metrics.clone());
+        Some(async move {
+            relay.run(stop).await;
+            End::early()
+        })
+    })
 }
 
 impl<S> std::fmt::Debug for Builder<S> {

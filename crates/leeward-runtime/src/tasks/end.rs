@@ -1,14 +1,12 @@
-use std::any::Any;
 use std::fmt::{self, Display};
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::group::Seat;
 use super::stop::Stop;
+use crate::panics::unpanicked;
 
 /// What a task may return: nothing, or a result whose error is worth a line in the log.
 pub trait TaskEnd: Send {
@@ -77,23 +75,4 @@ pub(super) async fn supervised<Fut>(
         first.get_or_insert_with(|| Failure { task: name.to_owned(), reason });
         is_first
     });
-}
-
-/// Drives a future; a panic inside becomes its message.
-async fn unpanicked<Fut: Future>(body: Fut) -> Result<Fut::Output, String> {
-    let mut body = pin!(body);
-    // Unwind safety: after a panic the body is only dropped, never polled again.
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => std::task::Poll::Ready(Err(message(panic.as_ref()))),
-    })
-    .await
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

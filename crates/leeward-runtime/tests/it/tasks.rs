@@ -20,6 +20,21 @@ impl Diary {
     }
 }
 
+/// What was logged.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A task that takes `secs` to stop and then notes its name.
 fn polite(tasks: &Tasks, diary: &Diary, stage: Stage, name: &'static str, secs: u64) {
     let diary = diary.clone();
@@ -94,6 +109,23 @@ async fn the_failure_of_an_ordinary_task_stops_nothing() {
     let none = tokio::time::timeout(Duration::ZERO, tasks.failure()).await;
     assert!(none.is_err());
     assert!(tasks.shutdown(BUDGET).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_panic_is_logged_as_an_error_with_the_tasks_name_and_its_message() {
+    let paper = Paper::default();
+    let writer = paper.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logs = tracing::subscriber::set_default(subscriber);
+    let tasks = Tasks::new();
+    tasks.child("orders").spawn(Stage::Serve, "http.connection", |_stop| panics("on purpose"));
+    while !tasks.running().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains(" ERROR ")).collect();
+    let [line] = lines[..] else { panic!("one line of an error in {text:?}") };
+    assert!(line.contains("task=\"orders.http.connection\" panic=on purpose"), "{line}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,9 @@ use leeward_resilience::Rejected;
 use crate::problem::{Problem, ProblemBody, code};
 
 /// Why there is no answer. [`CallError::effect`] says what it means for the work that was asked for.
+///
+/// `?` in a handler turns it into a [`Problem`] that says no more than is known: 503, which promises that nothing was
+/// changed, only where [`CallError::effect`] is [`Effect::None`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
     /// The target answered with an error.
@@ -128,25 +131,30 @@ impl CallError {
 
 /// What a handler answers when a call that it needs has failed. Codes of the target that mean something to the caller are
 /// for the handler to match first.
+///
+/// A call whose outcome is not known is answered with 504, whatever its target said: a 503 would tell our caller that
+/// nothing happened, and a saga would undo all but what the target has done. A handler that has changed something itself
+/// before the call, here or at another service, must not use `?` on it either: see [`Problem`].
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         let retry_after = error.retry_after().unwrap_or(Duration::from_secs(1));
         let unavailable = |status| Self::new(status, code::UPSTREAM_UNAVAILABLE).retry_after(retry_after);
-        match &error {
-            CallError::Build { .. } => Self::internal(&error),
-            CallError::Decode { .. } => {
+        match (&error, error.effect()) {
+            (CallError::Build { .. }, _) => Self::internal(&error),
+            (CallError::Decode { .. }, _) => {
                 tracing::warn!(%error, "unreadable answer");
                 Self::new(StatusCode::BAD_GATEWAY, code::UPSTREAM_INVALID)
             }
-            CallError::Unknown { .. } => unavailable(StatusCode::GATEWAY_TIMEOUT),
-            CallError::Problem { body, .. } if body.status < 500 && body.status != 429 => {
+            (_, Effect::Unknown) => {
+                tracing::warn!(%error, "a call has no known outcome");
+                unavailable(StatusCode::GATEWAY_TIMEOUT)
+            }
+            (CallError::Problem { body, .. }, Effect::None) if body.status < 500 && body.status != 429 => {
                 // We asked for something that the target refuses: to our caller that is our fault.
                 tracing::warn!(%error, "refused by an upstream");
                 Self::new(StatusCode::BAD_GATEWAY, code::UPSTREAM_INVALID)
             }
-            CallError::Problem { .. } | CallError::Rejected { .. } | CallError::NotSent { .. } => {
-                unavailable(StatusCode::SERVICE_UNAVAILABLE)
-            }
+            (_, Effect::None) => unavailable(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 }
@@ -177,7 +185,14 @@ mod tests {
             (503, true, Effect::Unknown),
             (404, true, Effect::Unknown),
         ] {
-            assert_eq!(problem(status, in_doubt).effect(), effect, "{status} {in_doubt}");
+            let error = problem(status, in_doubt);
+            assert_eq!(error.effect(), effect, "{status} {in_doubt}");
+            // 503 is a promise, and only what is known can be promised.
+            let answer = Problem::from(error).status();
+            assert!(
+                effect == Effect::None || answer != StatusCode::SERVICE_UNAVAILABLE,
+                "{status} {in_doubt}"
+            );
         }
     }
 }

@@ -190,7 +190,7 @@ impl<'a> Outgoing<'a> {
             (Ok(raw), None) => return decode(target, &raw.body).map(Fetched::fresh),
             (Ok(raw), Some(slot)) => {
                 let value = decode(target, &raw.body)?;
-                target.stale.keep(slot, raw.body, target.clock.now());
+                target.stale.keep(slot, &raw.body, target.clock.now());
                 return Ok(Fetched::fresh(value));
             }
             (Err(error), None) => return Err(error),

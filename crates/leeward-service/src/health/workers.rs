@@ -7,14 +7,19 @@ use parking_lot::Mutex;
 
 use super::{Check, Reading};
 
-/// The workers of a service that ended before they were asked to, with the reason. Clones are the same list; it is bounded
-/// by the number of workers.
+/// The workers of a service that ended before they were asked to and are not back yet, with the reason. Clones are the same
+/// list; it is bounded by the number of workers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Workers(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Workers {
     pub(crate) fn ended(&self, name: &str, reason: String) {
         self.0.lock().insert(name.to_owned(), reason);
+    }
+
+    /// It has been back for long enough to be believed.
+    pub(crate) fn runs(&self, name: &str) {
+        self.0.lock().remove(name);
     }
 
     /// It gates nothing: requests can be served while events wait, but somebody has to look.

@@ -119,19 +119,16 @@ impl Stack {
         }
     }
 
-    pub(super) fn rate(&self, spec: Spec, caller: Option<&Caller>) -> Result<Option<Decision>, Problem> {
+    /// What the rate of the caller says; none for those who have no rate.
+    pub(super) fn rate(&self, spec: Spec, caller: Option<&Caller>) -> Option<Decision> {
         let (Some(rate), Some(caller), false) = (&self.rate, caller, spec.options.essential) else {
-            return Ok(None);
+            return None;
         };
-        let decision = match caller.principal() {
-            Principal::User(user) => rate.check(&*user.id, self.clock.now()),
-            Principal::Service | Principal::Operator => rate.check(caller.issuer(), self.clock.now()),
-        };
-        if decision.allowed {
-            return Ok(Some(decision));
-        }
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code::RATE_LIMITED);
-        Err(problem.retry_after(decision.retry_after.unwrap_or(Duration::from_secs(1))))
+        let now = self.clock.now();
+        Some(match caller.principal() {
+            Principal::User(user) => rate.check(&*user.id, now),
+            Principal::Service | Principal::Operator => rate.check(caller.issuer(), now),
+        })
     }
 
     pub(super) async fn admit(&self, spec: Spec, deadline: Deadline) -> Result<Option<Permit>, Problem> {
@@ -173,6 +170,15 @@ impl Stack {
             }
         }
     }
+}
+
+/// Passes, or 429 until the next request would pass.
+pub(super) fn rate_allows(decision: &Decision) -> Result<(), Problem> {
+    if decision.allowed {
+        return Ok(());
+    }
+    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code::RATE_LIMITED);
+    Err(problem.retry_after(decision.retry_after.unwrap_or(Duration::from_secs(1))))
 }
 
 fn cut() -> Response {

@@ -10,7 +10,7 @@ use leeward_discovery::Endpoint;
 use leeward_resilience::{Clock, Deadline, TokioClock};
 use leeward_service::{
     Access, Api, CallError, Caller, Cause, Client, ClientOptions, Effect, Fault, FaultSet, Hop, Json, Kit,
-    Problem, Service, User, routes,
+    Path, Problem, Service, User, routes,
 };
 use leeward_telemetry::Correlation;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,6 +61,22 @@ async fn through(State(relay): State<Client>, hop: Hop) -> Result<Json<u32>, Pro
     Ok(Json(relay.get("/count").within(&hop).send().await?))
 }
 
+/// Does its work, and then answers with the status that it is asked for.
+#[utoipa::path(post, path = "/done/{status}", responses((status = 200)))]
+async fn done_but(State(provider): State<Provider>, Path(status): Path<u16>) -> Problem {
+    provider.calls.fetch_add(1, Ordering::SeqCst);
+    Problem::new(http::StatusCode::from_u16(status).unwrap(), "whatever")
+}
+
+#[utoipa::path(post, path = "/through/{status}", responses((status = 200)))]
+async fn through_done(
+    State(relay): State<Client>,
+    Path(status): Path<u16>,
+    hop: Hop,
+) -> Result<Json<()>, Problem> {
+    Ok(Json(relay.post(&format!("/done/{status}")).within(&hop).done().await?))
+}
+
 #[utoipa::path(get, path = "/refuse", responses((status = 200)))]
 async fn refuse() -> Problem {
     Problem::conflict("price_changed", "it went up").with("quote", 12)
@@ -86,6 +102,7 @@ impl Pair {
         let api = Api::new()
             .add(Access::Services(&["caller"]), routes!(count, add))
             .add(Access::Services(&["caller"]), routes!(headers))
+            .add(Access::Anyone, routes!(done_but))
             .add(Access::Anyone, routes!(refuse))
             .add(Access::Anyone, routes!(hang));
         let service =
@@ -157,6 +174,28 @@ async fn a_retry_further_out_is_not_multiplied() {
     let error = pair.caller.client("between").get("/through").send::<u32>().await.unwrap_err();
     assert_eq!(error.status(), Some(503));
     // The first attempt is tried three times below; its two retries once each.
+    assert_eq!(pair.calls(), 5);
+    pair.world.stop().await;
+}
+
+#[tokio::test]
+async fn a_doubt_two_services_away_stays_a_doubt() {
+    let pair = Pair::new().await;
+    let between = pair.world.kit("between").await;
+    let api = Api::new().add(Access::AnyService, routes!(through_done));
+    pair.world.serve(Service::builder(between).api(api).state(pair.client()).build().unwrap()).await;
+    let client = pair.caller.client("between");
+    for (status, between, effect) in [
+        (500, 504, Effect::Unknown),
+        (502, 504, Effect::Unknown),
+        (504, 504, Effect::Unknown),
+        // These two promise that nothing was changed, and so may the one between.
+        (503, 503, Effect::None),
+        (429, 503, Effect::None),
+    ] {
+        let error = client.post(&format!("/through/{status}")).done().await.unwrap_err();
+        assert_eq!((error.status(), error.effect()), (Some(between), effect), "{status}");
+    }
     assert_eq!(pair.calls(), 5);
     pair.world.stop().await;
 }

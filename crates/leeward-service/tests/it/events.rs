@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use leeward_events::{Event, HandlerError, Outbox, Redelivery};
+use leeward_events::{Envelope, Event, HandlerError, Outbox, Redelivery};
 use leeward_saga::{Action, Definition, End, Outcome, Undo};
 use leeward_service::{Command, Commanded, Kit, Principal, Service, command};
 use leeward_store::{Db, Migration, Tx, params};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::world::{World, asserts, get, post};
@@ -161,6 +162,44 @@ async fn a_saga_commands_and_is_answered() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_reply_is_read_however_its_writer_escapes() {
+    let world = World::new().await;
+    let kit = world.kit("orders").await;
+    let db = kit.db(&[]).await.unwrap();
+    let sagas = kit.sagas(&db).await.unwrap();
+    let (ended, mut ends) = mpsc::channel(8);
+    sagas.register(order(kit.outbox.clone(), ended)).unwrap();
+    let replies = kit.consumer("orders.replies").replies_to(&sagas);
+    let cause = kit.correlation();
+    let service = Service::builder(kit.clone()).consumer(replies).sagas(sagas.clone()).build().unwrap();
+    world.serve(service).await;
+    db.write(async move |tx: &mut Tx| sagas.start(tx, "order", "o-1", &3_u32, &cause).await.map(|_| ()))
+        .await
+        .unwrap();
+
+    // A participant of another make, whose JSON writer escapes the slash: to JSON that is the same text.
+    let reply = r#"{"key":"o-1\/reserve\/1","command":"command.stock.reserve","reply":{"outcome":"yes"}}"#;
+    let envelope = Envelope {
+        id: "reply-1".into(),
+        source: "stock".into(),
+        kind: "reply.orders".into(),
+        subject: "o-1".into(),
+        time_ms: kit.clock.unix_ms(),
+        version: 1,
+        traceparent: None,
+        correlation_id: "c-1".into(),
+        causation_id: None,
+        log_seq: None,
+        data: RawValue::from_string(reply.to_owned()).unwrap(),
+    };
+    world.bus.publish(vec![envelope]).await.unwrap();
+    let end =
+        tokio::time::timeout(Duration::from_secs(10), ends.recv()).await.expect("the reply was not read");
+    assert_eq!(end, Some(("o-1".to_owned(), End::Completed)));
+    world.stop().await;
+}
+
 /// A service whose handler fails until it is told to work.
 async fn fragile(world: &World) -> (std::net::SocketAddr, Db, Kit, Arc<AtomicU32>, mpsc::Receiver<String>) {
     let kit = world.kit("fragile").await;
@@ -184,7 +223,7 @@ async fn fragile(world: &World) -> (std::net::SocketAddr, Db, Kit, Arc<AtomicU32
     (world.serve(service).await, db, kit, works, receiver)
 }
 
-async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let looking = async {
         loop {
             if let Some(found) = look().await {
@@ -221,6 +260,24 @@ async fn operators_look_at_dead_letters_and_replay_them() {
     let shown = get(address, &path(0, ""), &operator).await.json();
     assert!(shown["body"].as_str().unwrap().contains("thing.broken"));
 
+    let consumers = async || {
+        kit.health.run_all().await;
+        let report = get(address, "/_leeward/health", &operator).await.json();
+        report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["name"] == "consumers")
+            .unwrap()
+            .clone()
+    };
+    let check = consumers().await;
+    assert_eq!(
+        (&check["state"], &check["value"]),
+        (&"degraded".into(), &"fragile.things: 2 dead letters".into())
+    );
+    assert_eq!(get(address, "/health/ready", "").await.status, 200, "requests can still be served");
+
     works.store(1, Ordering::SeqCst);
     let change = r#"{"actor":"ops","reason":"mended"}"#;
     assert_eq!(post(address, &path(0, "/replay"), "", change).await.unwrap().status, 401);
@@ -230,6 +287,7 @@ async fn operators_look_at_dead_letters_and_replay_them() {
     assert_eq!(post(address, &path(1, "/drop"), &operator, change).await.unwrap().status, 404);
     let left = get(address, "/_leeward/events/dead", &operator).await.json();
     assert_eq!(left, serde_json::json!([]));
+    assert_eq!(consumers().await["state"], "up");
 
     let lag = get(address, "/_leeward/events/lag", &operator).await.json();
     assert_eq!(lag["groups"][0]["group"], "fragile.things");

@@ -56,6 +56,17 @@ async fn broken() -> Result<(), Problem> {
     Err(Problem::internal(&"the cause"))
 }
 
+#[utoipa::path(get, path = "/crash", responses((status = 200)))]
+async fn crash() -> String {
+    panic!("of its own making")
+}
+
+#[utoipa::path(get, path = "/words", responses((status = 200)))]
+async fn words() {
+    tokio::task::yield_now().await;
+    tracing::info!("said by a handler");
+}
+
 struct Shop {
     world: World,
     shared: Shared,
@@ -76,7 +87,9 @@ async fn shop(change: impl FnOnce(&mut leeward_service::KitOptions)) -> Shop {
         .add(Access::User, routes!(me))
         .add(Access::Anyone, routes!(thing))
         .add(Access::Anyone, routes!(slow))
-        .add(Access::Anyone, routes!(broken));
+        .add(Access::Anyone, routes!(broken))
+        .add(Access::Anyone, routes!(crash))
+        .add(Access::Anyone, routes!(words));
     let service = Service::builder(kit).api(api).state(shared.clone()).build().unwrap();
     let address = world.serve(service).await;
     Shop { world, shared, address, gateway }
@@ -201,6 +214,13 @@ async fn a_principal_has_a_rate() {
     let limited = me(&anna()).await;
     assert_eq!((limited.status, limited.code().as_str()), (429, "rate_limited"));
     assert!(limited.header("retry-after").is_some());
+    assert_eq!(limited.header("ratelimit-policy"), Some("\"principal\";q=2;w=60"));
+    assert!(limited.header("ratelimit").unwrap().contains("r=0"), "{limited:?}");
+    assert_eq!(
+        get(shop.address, "/things/7", "").await.header("ratelimit"),
+        None,
+        "who is nobody has no rate"
+    );
     let other = Principal::User(leeward_service::User::new("u-ben"));
     assert_eq!(me(&other).await.status, 200, "another principal has a rate of its own");
     shop.world.stop().await;
@@ -243,6 +263,44 @@ async fn metrics_count_by_route_and_not_by_path() {
     assert!(line("route=\"unmatched\",status_code=\"404\"").ends_with(" 3"), "{text}");
     assert!(!text.contains("/nowhere/"));
     assert!(text.contains("http_request_duration_seconds_count{"));
+    shop.world.stop().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_answers_and_is_counted() {
+    let shop = shop(|_| {}).await;
+    // Both on one connection: the first must not cut it.
+    let both = "GET /crash HTTP/1.1\r\nhost: x\r\nx-request-id: r-9\r\n\r\n\
+                GET /things/7 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = crate::world::send(shop.address, both).await.expect("an answer, and no cut connection");
+    assert_eq!((answer.status, answer.header("x-request-id")), (500, Some("r-9")));
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let (problem, next) = answer.body.split_once("HTTP/1.1 ").unwrap();
+    assert!(problem.contains("\"code\":\"internal\"") && !problem.contains("making"), "{problem}");
+    assert!(next.starts_with("200"), "{next}");
+    let text = get(shop.address, "/metrics", "").await.body;
+    assert!(text.contains("route=\"/crash\",status_code=\"500\"} 1"), "{text}");
+    shop.world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_logged_during_a_request_has_its_ids() {
+    let (paper, _logs) = crate::world::logs();
+    let shop = shop(|_| {}).await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let ids = format!("x-correlation-id: c-7\r\ntraceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
+    for path in ["/words", "/panic", "/crash"] {
+        get(shop.address, path, &ids).await;
+    }
+    for (needle, level) in [
+        ("said by a handler", "INFO"),
+        ("the cause", "ERROR"),
+        ("a handler panicked: of its own making", "ERROR"),
+    ] {
+        let line = paper.line_with(needle);
+        assert_eq!((&line["correlation_id"], &line["trace_id"]), (&"c-7".into(), &trace.into()), "{line}");
+        assert_eq!(line["level"], level);
+    }
     shop.world.stop().await;
 }
 

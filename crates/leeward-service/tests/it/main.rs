@@ -7,4 +7,5 @@ mod identity;
 mod inbound;
 mod operator;
 mod routes;
+mod workers;
 mod world;

@@ -1,6 +1,7 @@
 //! Real services on port 0, with a folder of their own and one directory.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leeward_discovery::{Directory, Endpoint};
@@ -8,6 +9,7 @@ use leeward_events::{Bus, bus};
 use leeward_runtime::Tasks;
 use leeward_service::identity::{ASSERTION_HEADER, Identity};
 use leeward_service::{Kit, KitOptions, Minter, Principal, Service, User};
+use leeward_telemetry::logs::{Format, LogOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -113,6 +115,40 @@ pub(crate) async fn send(address: SocketAddr, request: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() })
+}
+
+/// What was logged by the thread of this test, which is that of its services as well.
+#[derive(Clone, Default)]
+pub(crate) struct Paper(Arc<Mutex<Vec<u8>>>);
+
+/// Has everything from here on logged as JSON, while the guard lives.
+pub(crate) fn logs() -> (Paper, tracing::subscriber::DefaultGuard) {
+    let (paper, options) = (Paper::default(), LogOptions { format: Format::Json, ..LogOptions::default() });
+    let writer = paper.clone();
+    let subscriber = leeward_telemetry::logs::subscriber(&options, move || writer.clone()).unwrap();
+    (paper, tracing::subscriber::set_default(subscriber))
+}
+
+impl Paper {
+    /// The one line that contains `needle`.
+    pub(crate) fn line_with(&self, needle: &str) -> serde_json::Value {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let mut found = text.lines().filter(|line| line.contains(needle));
+        let line = found.next().unwrap_or_else(|| panic!("no line with {needle:?} in {text}"));
+        assert!(found.next().is_none(), "more than one line with {needle:?} in {text}");
+        serde_json::from_str(line).unwrap()
+    }
+}
+
+impl std::io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Answer {
