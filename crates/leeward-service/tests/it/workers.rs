@@ -117,6 +117,7 @@ async fn relay_consumer_and_sagas_come_back_after_a_panic() {
 
 #[tokio::test]
 async fn a_consumer_that_cannot_be_made_again_takes_readiness_along() {
+    let (paper, _logs) = crate::world::logs();
     let world = World::new().await;
     let kit = world.kit("orders").await;
     kit.db(&[]).await.unwrap();
@@ -128,6 +129,8 @@ async fn a_consumer_that_cannot_be_made_again_takes_readiness_along() {
     reason(&kit, "events.orders.things: panicked").await;
     until(async || (get(address, "/health/ready", "").await.status == 503).then_some(())).await;
     assert_eq!(get(address, "/health/live", "").await.status, 200);
+    let line = paper.line_with("cannot be made again");
+    assert_eq!((&line["level"], &line["worker"]), (&"ERROR".into(), &"events.orders.things".into()));
     world.stop().await;
 }
 
