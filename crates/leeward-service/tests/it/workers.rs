@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use leeward_events::{Event, HandlerError, Outbox, Received};
 use leeward_resilience::{Clock, Instant, TokioClock};
@@ -110,8 +111,9 @@ async fn relay_consumer_and_sagas_come_back_after_a_panic() {
     })
     .await
     .unwrap();
-    assert_eq!(seen.recv().await.as_deref(), Some("t-1"));
-    assert_eq!(ends.recv().await, Some(End::Completed));
+    let back = async { (seen.recv().await, ends.recv().await) };
+    let back = tokio::time::timeout(Duration::from_secs(10), back).await.expect("not all are back at work");
+    assert_eq!(back, (Some("t-1".to_owned()), Some(End::Completed)));
     world.stop().await;
 }
 
