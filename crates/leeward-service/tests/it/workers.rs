@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use leeward_events::{Event, HandlerError, Outbox, Received};
 use leeward_resilience::{Clock, Instant, TokioClock};
@@ -110,13 +111,15 @@ async fn relay_consumer_and_sagas_come_back_after_a_panic() {
     })
     .await
     .unwrap();
-    assert_eq!(seen.recv().await.as_deref(), Some("t-1"));
-    assert_eq!(ends.recv().await, Some(End::Completed));
+    let back = async { (seen.recv().await, ends.recv().await) };
+    let back = tokio::time::timeout(Duration::from_secs(10), back).await.expect("not all are back at work");
+    assert_eq!(back, (Some("t-1".to_owned()), Some(End::Completed)));
     world.stop().await;
 }
 
 #[tokio::test]
 async fn a_consumer_that_cannot_be_made_again_takes_readiness_along() {
+    let (paper, _logs) = crate::world::logs();
     let world = World::new().await;
     let kit = world.kit("orders").await;
     kit.db(&[]).await.unwrap();
@@ -128,6 +131,8 @@ async fn a_consumer_that_cannot_be_made_again_takes_readiness_along() {
     reason(&kit, "events.orders.things: panicked").await;
     until(async || (get(address, "/health/ready", "").await.status == 503).then_some(())).await;
     assert_eq!(get(address, "/health/live", "").await.status, 200);
+    let line = paper.line_with("cannot be made again");
+    assert_eq!((&line["level"], &line["worker"]), (&"ERROR".into(), &"events.orders.things".into()));
     world.stop().await;
 }
 
