@@ -143,7 +143,8 @@ impl<S: State> Job<S> {
             Handler::Call { .. } => {}
             Handler::Tx { run } => {
                 let (cx, mut span) = self.step_cx(turn, at, undo, Duration::ZERO);
-                let outcome = run(tx, cx, turn.state.clone()).await;
+                let correlation = cx.correlation.clone();
+                let outcome = correlation.scope(run(tx, cx, turn.state.clone())).await;
                 let outcome = outcome.unwrap_or_else(|fault| Outcome::Transient(fault.into_detail()));
                 self.observe(turn, at, undo, &outcome, &mut span);
                 self.dies(Some(at), undo, Moment::AfterEffect)?;
@@ -161,7 +162,8 @@ impl<S: State> Job<S> {
                     return Ok(true);
                 }
                 let (cx, mut span) = self.step_cx(turn, at, undo, *within);
-                if let Err(fault) = send(tx, cx, turn.state.clone()).await {
+                let correlation = cx.correlation.clone();
+                if let Err(fault) = correlation.scope(send(tx, cx, turn.state.clone())).await {
                     let outcome = Outcome::<S>::Transient(fault.into_detail());
                     self.observe(turn, at, undo, &outcome, &mut span);
                     let (event, detail) = turn.outcome(outcome);
@@ -192,7 +194,8 @@ impl<S: State> Job<S> {
                 saga: self.definition.plan.name,
                 correlation: turn.correlation.clone(),
             };
-            if let Err(fault) = hook(tx, cx, end.clone(), turn.state.clone()).await {
+            let correlation = turn.correlation.clone();
+            if let Err(fault) = correlation.scope(hook(tx, cx, end.clone(), turn.state.clone())).await {
                 return Err(turn.setback(Event::EndFailed, Some(fault.into_detail())));
             }
         }
