@@ -11,6 +11,7 @@ use leeward_runtime::Stop;
 use leeward_store::{Db, Migration, Options, Tx, params};
 use leeward_telemetry::metrics::{Counter, Histogram};
 use serde::Deserialize;
+use tokio::time::MissedTickBehavior;
 
 use super::{Revocations, Revoked, Target};
 
@@ -20,6 +21,9 @@ const BATCH_EVENTS_MAX: usize = 256;
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often expired revocations are dropped.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// How often the bus hears how far the feed has looked. Nearly all that passes is not for it, and until it has said so the bus keeps
+/// everything for it.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
 /// How long a start waits for what was revoked while the gateway was down, when the bus does not answer.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// One look at the bus while catching up.
@@ -186,13 +190,22 @@ impl Feed {
 
     async fn follow(&self, purge_at: &mut tokio::time::Instant) -> Result<std::convert::Infallible, String> {
         let mut subscription = self.subscribe().await.map_err(|error| error.to_string())?;
+        let mut acknowledged = None;
+        let mut tick = tokio::time::interval(ACKNOWLEDGE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 batch = subscription.next_batch(BATCH_EVENTS_MAX) => {
                     let batch = batch.map_err(|error| error.to_string())?;
-                    let through = batch.through;
                     self.take(batch).await.map_err(|error| error.to_string())?;
-                    subscription.acknowledge(through).await.map_err(|error| error.to_string())?;
+                }
+                // Whatever was handed out is done whenever this runs.
+                _ = tick.tick() => {
+                    let scanned = (subscription.bus().cloned(), subscription.scanned());
+                    if acknowledged.as_ref() != Some(&scanned) {
+                        subscription.acknowledge(scanned.1).await.map_err(|error| error.to_string())?;
+                        acknowledged = Some(scanned);
+                    }
                 }
                 () = tokio::time::sleep_until(*purge_at) => {
                     *purge_at += PURGE_EVERY;

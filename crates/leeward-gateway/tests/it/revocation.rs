@@ -108,6 +108,32 @@ async fn an_event_that_cannot_be_read_does_not_stop_the_others() {
     assert!(metrics.contains("leeward_gateway_revocations_unreadable_total 1"), "{metrics}");
 }
 
+#[derive(Serialize, Deserialize)]
+struct Unrelated {}
+
+impl Event for Unrelated {
+    const TYPE: &'static str = "order.placed";
+    const VERSION: u32 = 1;
+    fn key(&self) -> String {
+        "o".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_for_the_feed_does_not_pile_up_on_the_bus() {
+    let (upstream, folder) = (Upstream::start().await, tempfile::tempdir().unwrap());
+    let bus = Bus::open("memory:", bus::Options::default(), &Tasks::new()).await.unwrap();
+    let rig = Rig::with(&yaml(&upstream, folder.path()), |builder| builder.bus(bus.clone())).await;
+    let cause = Correlation::new_root(&FastRng::seeded(1));
+    let event =
+        |number: u32| Envelope::new(&Unrelated {}, format!("o{number}"), "orders", 1, &cause).unwrap();
+    for round in 0..2 {
+        bus.publish((0..50).map(|number| event(round * 50 + number)).collect()).await.unwrap();
+        let is_acknowledged = async || bus.lag().await.unwrap().iter().all(|lag| lag.behind == 0);
+        rig.until("the feed has acknowledged it", is_acknowledged).await;
+    }
+}
+
 #[tokio::test]
 async fn without_a_bus_it_does_not_start() {
     let (upstream, folder) = (Upstream::start().await, tempfile::tempdir().unwrap());
