@@ -9,6 +9,7 @@
 //! | `GET /v1/health` | the gateway's report with all values |
 //! | `ANY /v1/services/{name}/_leeward/{path}` | that service's `/_leeward/{path}`, as an operator |
 //! | `GET /v1/all/_leeward/{path}` | the same of every service, in one answer by name |
+//! | `GET /v1/bus/groups` | every group on the bus that this process knows: what it has acknowledged, and how far it is behind |
 //! | `GET /.well-known/leeward-keys` | the keys that the gateway's assertions are checked with |
 //! | `GET /metrics` | what the gateway counts, for Prometheus |
 //! | `GET /health`, `/health/live`, `/health/ready` | as on the public side |
@@ -31,6 +32,7 @@ use axum::Router;
 use axum::routing::{any, get, put};
 use axum::serve::ListenerExt;
 use http::StatusCode;
+use leeward_events::Bus;
 use leeward_runtime::{Stage, Tasks};
 use leeward_service::identity::{Identity, KEYS_PATH, Minter, Verifier};
 
@@ -48,6 +50,7 @@ pub(crate) struct Admin {
     pub(crate) minter: Option<Minter>,
     /// Tells services by their assertions.
     pub(crate) verifier: Verifier,
+    pub(crate) bus: Option<Bus>,
 }
 
 /// Serves the admin API. It stops after the data plane, since operators want to see a drain.
@@ -57,13 +60,14 @@ pub(crate) struct Admin {
 pub(crate) fn start(
     shared: &Arc<Shared>,
     identity: Option<Identity>,
+    bus: Option<Bus>,
     beside: Router,
     listener: TcpListener,
     tasks: &Tasks,
 ) -> std::io::Result<()> {
     let control = Control::new();
     let verifier = keys::verifier(shared, &control);
-    let admin = Admin { shared: Arc::clone(shared), control, minter: shared.minter.clone(), verifier };
+    let admin = Admin { shared: Arc::clone(shared), control, minter: shared.minter.clone(), verifier, bus };
     let router = router(admin, identity).merge(beside);
     // Streams are many small writes, which would wait for acknowledgements otherwise.
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
@@ -94,6 +98,7 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/services/{name}/breaker", put(views::hold_breaker))
         .route("/v1/services/{name}/_leeward/{*path}", any(fanout::one))
         .route("/v1/all/_leeward/{*path}", get(fanout::all))
+        .route("/v1/bus/groups", get(views::bus_groups))
         .route("/v1/health", get(views::health))
         .route("/metrics", get(views::metrics))
         .layer(axum::middleware::from_fn_with_state(admin.clone(), guard::check));

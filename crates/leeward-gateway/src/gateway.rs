@@ -162,7 +162,7 @@ impl Builder {
         let minter = identity.clone().map(Minter::new);
         let material = Material { directory, minter, metrics: Metrics::new(registry), clock, rng };
         let shared = Arc::new(Shared::new(config, material)?);
-        follow_revocations(&shared, bus, tasks).await?;
+        follow_revocations(&shared, bus.clone(), tasks).await?;
         fetch_keys(&shared, tasks);
         if checks_health && let Some(health) = &shared.config.health {
             let checker = Checker::new(shared.directory.clone(), health.clone(), Arc::clone(&shared.rng))?;
@@ -171,7 +171,7 @@ impl Builder {
         let admin = open(admin, "admin.listen", admin_addr)?;
         let public = open(public, "listen", addr)?;
         let loads = plane::start(&shared, public, tasks).map_err(Error::Thread)?;
-        admin::start(&shared, identity, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
+        admin::start(&shared, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
             key: "admin.listen",
             address: admin_addr,
             cause,

@@ -1,7 +1,7 @@
 //! `leeward events`: how far behind everything is, and the dead letters.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Error;
 use crate::admin::Api;
@@ -28,16 +28,14 @@ fn lag(api: &Api) -> Result<(), Error> {
     for (service, said) in &said.answers {
         println!("{service:<16} {:>14} {:>10}", said["outbox_pending_bytes"], said["outbox_oldest_ms"]);
     }
-    println!("\n{:<28} {:>10} {:>10}", "GROUP", "BEHIND", "OLDEST MS");
-    for group in said.answers.iter().filter_map(|(_, said)| said["groups"].as_array()).flatten() {
-        let name = group["group"].as_str().unwrap_or_default();
-        println!("{name:<28} {:>10} {:>10}", number(&group["events"]), number(&group["oldest_ms"]));
+    // The bus knows of every group, also of one whose service is gone and for which it keeps everything.
+    println!("\n{:<28} {:>10} SUBSCRIBED", "GROUP", "BEHIND");
+    let groups = api.get("/v1/bus/groups")?;
+    for group in groups.as_array().into_iter().flatten() {
+        let (name, behind) = (group["group"].as_str().unwrap_or_default(), &group["behind"]);
+        println!("{name:<28} {behind:>10} {}", if group["active"] == true { "yes" } else { "no" });
     }
     said.complete()
-}
-
-fn number(value: &Value) -> String {
-    if value.is_null() { "-".into() } else { value.to_string() }
 }
 
 fn dead(api: &Api, verb: &DeadVerb) -> Result<(), Error> {

@@ -188,6 +188,21 @@ struct Probe {
     status: &'static str,
 }
 
+/// One group that acknowledges nothing, such as that of a service which is gone for good, is enough for the bus to keep everything and in
+/// the end to refuse more: here it shows.
+pub(super) async fn bus_groups(State(admin): State<Admin>) -> Result<Response, Problem> {
+    let Some(bus) = &admin.bus else {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "no_bus").detail("this gateway knows no bus"));
+    };
+    match bus.lag().await {
+        Ok(groups) => Ok(Json(groups).into_response()),
+        Err(error) => {
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "bus_unavailable");
+            Err(problem.detail(error.to_string()))
+        }
+    }
+}
+
 pub(super) async fn live() -> Json<impl Serialize> {
     Json(Probe { status: "live" })
 }

@@ -132,6 +132,12 @@ async fn what_is_not_for_the_feed_does_not_pile_up_on_the_bus() {
         let is_acknowledged = async || bus.lag().await.unwrap().iter().all(|lag| lag.behind == 0);
         rig.until("the feed has acknowledged it", is_acknowledged).await;
     }
+    // Operators see it, and a group that nobody acknowledges for.
+    bus.subscribe("left.behind", leeward_events::Patterns::all(), bus::Start::Beginning).await.unwrap();
+    let groups = rig.send(rig.admin("GET", "/v1/bus/groups"), "").await;
+    let groups: serde_json::Value = serde_json::from_slice(&groups.body).unwrap();
+    let shown = groups.as_array().unwrap().iter().map(|group| (&group["behind"], &group["active"]));
+    assert_eq!(shown.collect::<Vec<_>>(), [(&0.into(), &true.into()), (&100.into(), &false.into())]);
 }
 
 #[tokio::test]
