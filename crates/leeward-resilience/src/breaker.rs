@@ -1,7 +1,8 @@
 //! The circuit breaker: stops calling an upstream that fails, and lets it recover gently.
 //!
-//! **Rule.** Closed: calls pass and are counted. It opens when at least `minimum_calls` ended within `window` and the
-//! share of failures reaches `failure_rate`, or when `consecutive_failures` failed in a row. Open: calls are rejected for
+//! **Rule.** Closed: calls pass and are counted, over a time (`window`) or over the last so many (`window_calls`). It
+//! opens when at least `minimum_calls` are counted and the share of failures reaches `failure_rate`, or that of the calls
+//! that took `slow_after` or longer reaches `slow_rate`, or when `consecutive_failures` failed in a row. Open: calls are rejected for
 //! the break, which grows with every break in a row and honours the upstream's `Retry-After`. Then half-open: one probe
 //! passes; each success admits one more at a time, and after `probes` successes it closes. One failed probe opens it
 //! again, for longer.
@@ -13,7 +14,11 @@
 //!
 //! **Cost.** A closed breaker admits with one atomic load; recording takes a short lock and touches one bucket.
 //!
-//! Trade-off: the window is ten buckets, so it forgets in tenths of its length.
+//! A rejection names the rule that opened the breaker, what was counted, and the version of the options
+//! ([`Opened`](crate::outcome::Opened)).
+//!
+//! Trade-off: a time window is ten buckets, so it forgets in tenths of its length; a window of calls forgets one call at a
+//! time, but never by itself.
 
 mod config;
 mod core;

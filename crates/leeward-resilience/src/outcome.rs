@@ -48,19 +48,54 @@ pub struct Rejected {
     pub retry_after: Option<Duration>,
 }
 
+/// What a breaker had seen when it opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Which of its rules opened it; the threshold is in its options.
+    pub cause: Cause,
+    /// Failures in the window.
+    pub failures: u32,
+    /// Slow calls in the window, failed ones among them; 0 when it does not look for them.
+    pub slow: u32,
+    /// Successes and failures in the window.
+    pub calls: u32,
+    /// Failures in a row.
+    pub consecutive: u32,
+    /// Under which version of its options: 1 for those that it was made with, one more for each
+    /// [`reconfigure`](crate::CircuitBreaker::reconfigure).
+    pub version: u32,
+}
+
+impl fmt::Display for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cause, failures, slow, calls, consecutive, version } = self;
+        match cause {
+            Cause::FailureRate => write!(f, "open after {failures} failures of {calls} calls")?,
+            Cause::SlowRate => write!(f, "open after {slow} slow calls of {calls}")?,
+            Cause::Consecutive => write!(f, "open after {consecutive} failures in a row")?,
+        }
+        if *version > 1 { write!(f, " (options of version {version})") } else { Ok(()) }
+    }
+}
+
+/// Which rule opened a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The share of failures.
+    FailureRate,
+    /// The share of slow calls.
+    SlowRate,
+    /// So many failures in a row.
+    Consecutive,
+}
+
 /// Why a policy refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The breaker is open: so many of the calls in its window had failed when it opened.
-    Open {
-        /// Failures in the window.
-        failures: u32,
-        /// Successes and failures in the window.
-        calls: u32,
-        /// Failures in a row.
-        consecutive: u32,
-    },
+    /// The breaker is open.
+    Open(Opened),
     /// The breaker is half-open and all its probes are on their way.
     Probing {
         /// How many.
@@ -107,9 +142,7 @@ impl fmt::Display for Rejected {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Open { failures, calls, consecutive } => {
-                write!(f, "open after {failures} failures of {calls} calls, {consecutive} in a row")
-            }
+            Self::Open(opened) => opened.fmt(f),
             Self::Probing { in_flight } => write!(f, "half-open with {in_flight} probes on their way"),
             Self::ForcedOpen => f.write_str("held open by an operator"),
             Self::QueueFull { limit, queue } => write!(f, "{limit} calls on their way and {queue} waiting"),
@@ -192,12 +225,19 @@ mod tests {
     fn a_rejection_names_its_numbers() {
         let rejected = Rejected {
             policy: "breaker",
-            reason: Reason::Open { failures: 11, calls: 20, consecutive: 3 },
+            reason: Reason::Open(Opened {
+                cause: Cause::FailureRate,
+                failures: 11,
+                slow: 0,
+                calls: 20,
+                consecutive: 3,
+                version: 1,
+            }),
             retry_after: Some(Duration::from_secs(5)),
         };
         assert_eq!(
             rejected.to_string(),
-            "rejected by breaker: open after 11 failures of 20 calls, 3 in a row; try again in 5s"
+            "rejected by breaker: open after 11 failures of 20 calls; try again in 5s"
         );
     }
 

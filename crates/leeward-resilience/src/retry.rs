@@ -1,7 +1,8 @@
 //! Retry: sends a failed call again, rarely enough not to make an outage worse.
 //!
-//! **Rule.** A failure that a retry can help against is sent again after a random wait in `0 ..= min(backoff_max,
-//! backoff_base * 2^(n-1))` (full jitter: AWS Architecture Blog, "Exponential backoff and jitter"). An upstream's
+//! **Rule.** A failure that a retry can help against is sent again after a random wait ([`Jitter`]): with full jitter, the
+//! default, in `0 ..= min(backoff_max, backoff_base * 2^(n-1))`; with decorrelated jitter in `backoff_base ..=
+//! min(backoff_max, 3 * the wait before)` (AWS Architecture Blog, "Exponential backoff and jitter", 2015). An upstream's
 //! `Retry-After` is waited for in full, and the jitter comes on top. Nothing is sent again when
 //! - the call may not be repeated (not idempotent, or its body is gone),
 //! - it already is a retry of somebody further out: layers must not multiply,
@@ -28,14 +29,30 @@ use crate::time::Instant;
 /// The policy's name in metrics and `explain()`.
 pub const NAME: &str = "retry";
 
+/// How the waits of a retry are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Jitter {
+    /// Anywhere between nothing and the ceiling: the least work for the upstream, and a first retry that may come at once. The
+    /// default: our waits are short beside a deadline, and half of them are shorter still.
+    #[default]
+    Full,
+    /// Between the base and three times the wait before: never at once, and growing without a count of attempts. For an upstream that
+    /// needs every retry to leave it some time.
+    Decorrelated,
+}
+
 /// Options of the retry policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
     /// Attempts after the first, 0 ..= 10. Default 2: the third hardly ever helps where two did not.
     pub max_retries: u32,
-    /// Ceiling of the wait before the first retry, doubled for each one more. Default 25 ms.
+    /// How the waits are spread. Default [`Jitter::Full`].
+    pub jitter: Jitter,
+    /// With full jitter the ceiling of the wait before the first retry, doubled for each one more; with decorrelated jitter the
+    /// shortest wait. Default 25 ms: some round trips in one data centre.
     pub backoff_base: Duration,
-    /// Ceiling of any wait. Default 250 ms.
+    /// Ceiling of any wait. Default 250 ms: longer waits belong to the caller, who knows whether it still wants the answer.
     pub backoff_max: Duration,
     /// An upstream that asks for more patience than that is not retried. Default 5 s.
     pub retry_after_max: Duration,
@@ -49,6 +66,7 @@ impl Default for Retry {
     fn default() -> Self {
         Self {
             max_retries: 2,
+            jitter: Jitter::Full,
             backoff_base: Duration::from_millis(25),
             backoff_max: Duration::from_millis(250),
             retry_after_max: Duration::from_secs(5),
@@ -77,31 +95,57 @@ impl Retry {
         errors.finish()
     }
 
-    /// The wait before retry `number` (from 1), for one draw of a random number in `0.0 .. 1.0`.
+    /// The wait before retry `number` (from 1), for one draw of a random number in `0.0 .. 1.0`; `previous` is the wait before the one
+    /// before it, zero at the first. An upstream's `Retry-After` is not in it.
     #[must_use]
-    pub fn backoff(&self, number: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
-        let doublings = number.saturating_sub(1).min(DOUBLINGS_MAX);
-        let ceiling = self.backoff_base.saturating_mul(1 << doublings).min(self.backoff_max);
-        retry_after.unwrap_or_default() + ceiling.mul_f64(draw)
+    pub fn backoff(&self, number: u32, previous: Duration, draw: f64) -> Duration {
+        match self.jitter {
+            Jitter::Full => {
+                let doublings = number.saturating_sub(1).min(DOUBLINGS_MAX);
+                self.backoff_base.saturating_mul(1 << doublings).min(self.backoff_max).mul_f64(draw)
+            }
+            Jitter::Decorrelated => {
+                let ceiling = previous.max(self.backoff_base).saturating_mul(3).min(self.backoff_max);
+                self.backoff_base + ceiling.saturating_sub(self.backoff_base).mul_f64(draw)
+            }
+        }
     }
 
-    /// The wait before the next attempt after `done` retries, or `None` when this failure is final. The budget is not
+    /// The wait before the next attempt after the retries `done`, or `None` when this failure is final. The budget is not
     /// asked: that comes last, so that only a retry that would happen draws on it.
     pub(crate) fn next(
         &self,
         class: Class,
-        done: u32,
+        done: Done,
         now: Instant,
         deadline: Deadline,
         rng: &dyn Rng,
-    ) -> Option<Duration> {
+    ) -> Option<Wait> {
         let Class::Failure { retryable: true, retry_after } = class else { return None };
-        if done >= self.max_retries || retry_after.is_some_and(|after| after > self.retry_after_max) {
+        if done.retries >= self.max_retries || retry_after.is_some_and(|after| after > self.retry_after_max) {
             return None;
         }
-        let delay = self.backoff(done + 1, retry_after, rng.unit_f64());
-        (delay + self.attempt_min < deadline.remaining(now)).then_some(delay)
+        let backoff = self.backoff(done.retries + 1, done.backoff, rng.unit_f64());
+        let delay = retry_after.unwrap_or_default() + backoff;
+        let done = Done { retries: done.retries + 1, backoff };
+        (delay + self.attempt_min < deadline.remaining(now)).then_some(Wait { delay, done })
     }
+}
+
+/// The retries of one call so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) retries: u32,
+    /// The last wait of our own.
+    backoff: Duration,
+}
+
+/// What comes before the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) delay: Duration,
+    /// The retries so far, once it has been waited for.
+    pub(crate) done: Done,
 }
 
 #[cfg(test)]
@@ -113,22 +157,43 @@ mod tests {
 
     const NOW: Instant = Instant::from_nanos(9_000_000_000);
 
+    fn after(retries: u32) -> Done {
+        Done { retries, ..Done::default() }
+    }
+
     proptest! {
         #[test]
         fn a_backoff_is_jittered_below_its_ceiling(number in 1_u32..200, draw in 0.0_f64..1.0) {
             let retry = Retry::default();
             let ceiling_ms = (25.0 * 2.0_f64.powi(i32::try_from(number).unwrap() - 1)).min(250.0);
-            let backoff = retry.backoff(number, None, draw);
+            let backoff = retry.backoff(number, Duration::ZERO, draw);
             prop_assert!(backoff.as_secs_f64() * 1000.0 <= ceiling_ms);
             prop_assert!((backoff.as_secs_f64() * 1000.0 - ceiling_ms * draw).abs() < 1e-3);
+        }
+
+        #[test]
+        fn a_decorrelated_wait_is_between_the_base_and_three_times_the_one_before(
+            draws in prop::collection::vec(0.0_f64..1.0, 1..20),
+        ) {
+            let retry = Retry { jitter: Jitter::Decorrelated, ..Retry::default() };
+            let mut previous = Duration::ZERO;
+            for (number, draw) in (1..).zip(draws) {
+                let wait = retry.backoff(number, previous, draw);
+                let ceiling = (previous.max(retry.backoff_base) * 3).min(retry.backoff_max);
+                prop_assert!(wait >= retry.backoff_base && wait <= ceiling, "{wait:?} after {previous:?}");
+                let expected = 0.025 + (ceiling.as_secs_f64() - 0.025) * draw;
+                prop_assert!((wait.as_secs_f64() - expected).abs() < 1e-6);
+                previous = wait;
+            }
         }
 
         #[test]
         fn no_wait_reaches_the_deadline(remaining_ms in 0_u64..400, done in 0_u32..2, seed in any::<u64>()) {
             let deadline = Deadline::after(NOW, Duration::from_millis(remaining_ms));
             let retry = Retry::default();
-            if let Some(delay) = retry.next(Class::RETRYABLE, done, NOW, deadline, &FastRng::seeded(seed)) {
-                prop_assert!(deadline.remaining(NOW + delay) > retry.attempt_min);
+            let rng = FastRng::seeded(seed);
+            if let Some(wait) = retry.next(Class::RETRYABLE, after(done), NOW, deadline, &rng) {
+                prop_assert!(deadline.remaining(NOW + wait.delay) > retry.attempt_min);
             }
         }
     }
@@ -139,18 +204,18 @@ mod tests {
         let deadline = Deadline::after(NOW, Duration::from_secs(60));
         let rng = FastRng::seeded(1);
         let retry = Retry::default();
-        let delay = retry.next(asks(Duration::from_secs(2)), 0, NOW, deadline, &rng).unwrap();
+        let delay = retry.next(asks(Duration::from_secs(2)), after(0), NOW, deadline, &rng).unwrap().delay;
         assert!(delay >= Duration::from_secs(2) && delay <= Duration::from_millis(2025), "{delay:?}");
-        assert_eq!(retry.next(asks(Duration::from_secs(6)), 0, NOW, deadline, &rng), None);
+        assert_eq!(retry.next(asks(Duration::from_secs(6)), after(0), NOW, deadline, &rng), None);
         let short = Deadline::after(NOW, Duration::from_secs(1));
-        assert_eq!(retry.next(asks(Duration::from_secs(2)), 0, NOW, short, &rng), None);
+        assert_eq!(retry.next(asks(Duration::from_secs(2)), after(0), NOW, short, &rng), None);
     }
 
     #[test]
     fn what_cannot_help_is_not_tried() {
         let deadline = Deadline::after(NOW, Duration::from_secs(60));
         let rng = FastRng::seeded(1);
-        let next = |class, done| Retry::default().next(class, done, NOW, deadline, &rng);
+        let next = |class, done| Retry::default().next(class, after(done), NOW, deadline, &rng);
         assert!(next(Class::RETRYABLE, 1).is_some());
         assert_eq!(next(Class::RETRYABLE, 2), None);
         assert_eq!(next(Class::PERMANENT, 0), None);

@@ -1,16 +1,28 @@
-//! Two counts over a sliding time window, in constant time and space.
+//! Counts over a sliding window, of time or of calls, in constant time and space.
+
+mod calls;
+
+pub(crate) use self::calls::CallWindow;
 
 use std::time::Duration;
 
 use crate::time::{Instant, nanos};
 
-/// Slices of a window. Ten: what is forgotten at once is a tenth of it, and the whole fits into two cache lines.
+/// Slices of a window. Ten: what is forgotten at once is a tenth of it, and the whole fits into three cache lines.
 const BUCKETS: usize = 10;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) hits: u32,
     pub(crate) misses: u32,
+    /// Hits and misses that took long, where somebody asks for it.
+    pub(crate) slow: u32,
+}
+
+impl Counts {
+    pub(crate) const fn all(self) -> u32 {
+        self.hits.saturating_add(self.misses)
+    }
 }
 
 /// Rotation is driven by the time alone, so that a window which nobody touched for a while is empty and not stale.
@@ -47,6 +59,16 @@ impl Window {
         self.sum
     }
 
+    /// A hit or a miss, and whether it took long.
+    pub(crate) fn record(&mut self, now: Instant, missed: bool, slow: bool) -> Counts {
+        if slow {
+            let bucket = self.running(now);
+            bucket.slow = bucket.slow.saturating_add(1);
+            self.sum.slow = self.sum.slow.saturating_add(1);
+        }
+        if missed { self.miss(now) } else { self.hit(now) }
+    }
+
     pub(crate) fn counts(&mut self, now: Instant) -> Counts {
         self.rotate(now);
         self.sum
@@ -67,6 +89,7 @@ impl Window {
             let expired = std::mem::take(&mut self.buckets[Self::index(self.head.wrapping_add(step))]);
             self.sum.hits -= expired.hits.min(self.sum.hits);
             self.sum.misses -= expired.misses.min(self.sum.misses);
+            self.sum.slow -= expired.slow.min(self.sum.slow);
         }
         self.head = target;
     }
@@ -90,35 +113,41 @@ mod tests {
     #[derive(Default)]
     struct Model {
         head: u64,
-        events: VecDeque<(u64, bool)>,
+        events: VecDeque<(u64, bool, bool)>,
     }
 
     impl Model {
-        fn record(&mut self, now: Instant, hit: bool) -> Counts {
+        fn record(&mut self, now: Instant, hit: bool, slow: bool) -> Counts {
             self.head = self.head.max(now.as_nanos() / 1_000_000_000);
-            self.events.push_back((self.head, hit));
+            self.events.push_back((self.head, hit, slow));
             self.counts()
         }
 
         fn counts(&self) -> Counts {
-            let covered = self.events.iter().filter(|(bucket, _)| bucket + BUCKETS as u64 > self.head);
-            let (hits, misses): (Vec<&_>, Vec<&_>) = covered.partition(|(_, hit)| *hit);
-            Counts { hits: u32::try_from(hits.len()).unwrap(), misses: u32::try_from(misses.len()).unwrap() }
+            let covered = || self.events.iter().filter(|(bucket, ..)| bucket + BUCKETS as u64 > self.head);
+            let count = |number: usize| u32::try_from(number).unwrap();
+            Counts {
+                hits: count(covered().filter(|(_, hit, _)| *hit).count()),
+                misses: count(covered().filter(|(_, hit, _)| !*hit).count()),
+                slow: count(covered().filter(|(.., slow)| *slow).count()),
+            }
         }
     }
 
     proptest! {
         #[test]
         fn the_window_counts_like_the_naive_model(
-            steps in prop::collection::vec((0_u64..4_000, any::<bool>(), prop::bool::weighted(0.05)), 1..400),
+            steps in prop::collection::vec(
+                (0_u64..4_000, any::<bool>(), any::<bool>(), prop::bool::weighted(0.05)), 1..400,
+            ),
         ) {
             let mut now = Instant::from_nanos(77_000_000_000);
             let mut window = Window::new(LENGTH, now);
             let mut model = Model { head: 77, ..Model::default() };
-            for (ms, hit, long) in steps {
+            for (ms, hit, slow, long) in steps {
                 now = now + Duration::from_millis(if long { ms * 10 } else { ms / 8 });
-                let counted = if hit { window.hit(now) } else { window.miss(now) };
-                prop_assert_eq!(counted, model.record(now, hit));
+                let counted = window.record(now, !hit, slow);
+                prop_assert_eq!(counted, model.record(now, hit, slow));
             }
         }
     }
@@ -132,7 +161,7 @@ mod tests {
         }
         assert_eq!(window.counts(start + Duration::from_secs(8)).misses, 100);
         assert_eq!(window.counts(start + Duration::from_secs(10)), Counts::default());
-        assert_eq!(window.hit(start + Duration::from_secs(1000)), Counts { hits: 1, misses: 0 });
+        assert_eq!(window.hit(start + Duration::from_secs(1000)), Counts { hits: 1, ..Counts::default() });
     }
 
     #[test]
@@ -140,6 +169,6 @@ mod tests {
         let start = Instant::from_nanos(50_000_000_000);
         let mut window = Window::new(LENGTH, start);
         window.hit(start + Duration::from_secs(5));
-        assert_eq!(window.miss(start), Counts { hits: 1, misses: 1 });
+        assert_eq!(window.miss(start), Counts { hits: 1, misses: 1, slow: 0 });
     }
 }

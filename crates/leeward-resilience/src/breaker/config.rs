@@ -17,10 +17,20 @@ use crate::config::ConfigErrors;
 pub struct Breaker {
     /// Share of failures that opens it, in 0 (exclusive) ..= 1. Default 0.5: below, retries within their budget do better.
     pub failure_rate: f64,
-    /// The time that the rate looks back, 100 ms ..= 1 h. Default 10 s: a few times a usual timeout.
+    /// The time that the rates look back, 100 ms ..= 1 h. Default 10 s: a few times a usual timeout.
     pub window: Duration,
-    /// Fewer calls than that in the window do not make a rate. Default 20: then 50 % is rarely chance.
+    /// The rates look back over the last so many calls instead of a time, 1 ..= 10,000. Default `None`: with a count, what an
+    /// upstream with little traffic did an hour ago still decides, and a busy one's window is over in milliseconds. It suits a
+    /// steady stream, such as a consumer's.
+    pub window_calls: Option<NonZeroU32>,
+    /// Fewer calls than that in the window do not make a rate, at most `window_calls`. Default 20: then 50 % is rarely chance.
     pub minimum_calls: NonZeroU32,
+    /// A call that takes so long or longer is slow, whatever its outcome. Default `None`, off: what is slow only its caller knows.
+    /// A slow probe is a failed one.
+    pub slow_after: Option<Duration>,
+    /// Share of slow calls that opens it, in 0 (exclusive) ..= 1. Default 0.8: an upstream that is slow for most still works for
+    /// some, and a break is worse for these.
+    pub slow_rate: f64,
     /// So many failures in a row open it, also below `minimum_calls`; `None` is off. Default 5: a dead upstream with
     /// little traffic must be noticed too.
     pub consecutive_failures: Option<NonZeroU32>,
@@ -50,7 +60,10 @@ impl Default for Breaker {
         Self {
             failure_rate: 0.5,
             window: Duration::from_secs(10),
+            window_calls: None,
             minimum_calls: const { count(20) },
+            slow_after: None,
+            slow_rate: 0.8,
             consecutive_failures: Some(const { count(5) }),
             break_initial: Duration::from_secs(5),
             break_max: Duration::from_secs(60),
@@ -61,6 +74,9 @@ impl Default for Breaker {
         }
     }
 }
+
+/// Most calls of a window: 2.5 kB of bits.
+const WINDOW_CALLS_MAX: u32 = 10_000;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -80,6 +96,20 @@ impl Breaker {
             window,
             "100ms to 1h",
         );
+        if let Some(calls) = self.window_calls {
+            errors.check(calls.get() <= WINDOW_CALLS_MAX, "breaker.window_calls", calls, "1 to 10000");
+            let minimum = self.minimum_calls;
+            errors.check(minimum <= calls, "breaker.minimum_calls", minimum, "at most window_calls");
+        }
+        let slow_after = self.slow_after;
+        errors.check(
+            slow_after.is_none_or(|after| !after.is_zero() && after <= HOUR),
+            "breaker.slow_after",
+            slow_after,
+            "more than 0, at most 1h",
+        );
+        let slow = self.slow_rate;
+        errors.check(slow > 0.0 && slow <= 1.0, "breaker.slow_rate", slow, "more than 0%, up to 100%");
         let initial = self.break_initial;
         let initial_ok = initial >= Duration::from_millis(1) && initial <= self.break_max;
         errors.check(initial_ok, "breaker.break_initial", initial, "1ms to break_max");

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Breaker, NAME, State};
-use crate::outcome::{Reason, Rejected};
+use crate::outcome::{Cause, Opened, Reason, Rejected};
 use crate::random::Rng;
 use crate::time::Instant;
-use crate::window::Window;
+use crate::window::{CallWindow, Counts, Window};
 
 /// What a permit carries: who gave it, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,29 @@ enum Phase {
     ForcedClosed,
 }
 
+/// What the rates look back over.
+#[derive(Debug)]
+enum Sample {
+    Time(Window),
+    Calls(CallWindow),
+}
+
+impl Sample {
+    fn new(config: &Breaker, now: Instant) -> Self {
+        match config.window_calls {
+            Some(calls) => Self::Calls(CallWindow::new(calls.get())),
+            None => Self::Time(Window::new(config.window, now)),
+        }
+    }
+
+    fn record(&mut self, now: Instant, missed: bool, slow: bool) -> Counts {
+        match self {
+            Self::Time(window) => window.record(now, missed, slow),
+            Self::Calls(window) => window.record(missed, slow),
+        }
+    }
+}
+
 /// At most this share of a break is added to it.
 const JITTER: f64 = 0.25;
 
@@ -41,8 +64,10 @@ pub(super) struct Core {
     config: Breaker,
     /// Grows with every change of phase; the outcome of a ticket with another one is ignored.
     generation: u64,
+    /// Grows with every change of the options, from 1.
+    version: u32,
     phase: Phase,
-    window: Window,
+    sample: Sample,
     consecutive: u32,
     /// Breaks without a healthy window between them.
     breaks: u32,
@@ -52,9 +77,10 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(config: Breaker, now: Instant) -> Self {
-        let window = Window::new(config.window, now);
+        let sample = Sample::new(&config, now);
         let phase = Phase::Closed { since: now };
-        Self { config, generation: 0, phase, window, consecutive: 0, breaks: 0, not_before: Instant::ZERO }
+        let not_before = Instant::ZERO;
+        Self { config, generation: 0, version: 1, phase, sample, consecutive: 0, breaks: 0, not_before }
     }
 
     pub(super) const fn config(&self) -> &Breaker {
@@ -103,42 +129,67 @@ impl Core {
         if let Outcome::Failure { retry_after: Some(after) } = outcome {
             self.not_before = self.not_before.max(now + after.min(self.config.break_max));
         }
+        let took = now.saturating_duration_since(ticket.started);
+        let slow = self.config.slow_after.is_some_and(|after| took >= after);
         match self.phase {
-            Phase::Closed { .. } => self.record_closed(outcome, now, rng),
-            Phase::HalfOpen { .. } => self.record_probe(outcome, now, rng),
+            Phase::Closed { .. } => self.record_closed(outcome, slow, now, rng),
+            Phase::HalfOpen { .. } => self.record_probe(outcome, slow, now, rng),
             Phase::Open { .. } | Phase::ForcedOpen | Phase::ForcedClosed => {}
         }
     }
 
-    fn record_closed(&mut self, outcome: Outcome, now: Instant, rng: &dyn Rng) {
-        let counts = match outcome {
+    fn record_closed(&mut self, outcome: Outcome, slow: bool, now: Instant, rng: &dyn Rng) {
+        let failed = match outcome {
             Outcome::Success => {
                 self.consecutive = 0;
-                self.window.hit(now)
+                false
             }
             Outcome::Failure { .. } => {
                 self.consecutive = self.consecutive.saturating_add(1);
-                self.window.miss(now)
+                true
             }
             Outcome::Ignored | Outcome::Cancelled => return,
         };
-        let calls = counts.hits.saturating_add(counts.misses);
-        let by_rate = calls >= self.config.minimum_calls.get()
-            && f64::from(counts.misses) >= self.config.failure_rate * f64::from(calls);
-        let in_a_row = self.config.consecutive_failures.is_some_and(|limit| self.consecutive >= limit.get());
-        if by_rate || in_a_row {
-            self.open(
-                Reason::Open { failures: counts.misses, calls, consecutive: self.consecutive },
-                now,
-                rng,
-            );
+        let counts = self.sample.record(now, failed, slow);
+        if let Some(cause) = self.cause(counts) {
+            let opened = Opened {
+                cause,
+                failures: counts.misses,
+                slow: counts.slow,
+                calls: counts.all(),
+                consecutive: self.consecutive,
+                version: self.version,
+            };
+            self.open(Reason::Open(opened), now, rng);
         }
     }
 
-    fn record_probe(&mut self, outcome: Outcome, now: Instant, rng: &dyn Rng) {
+    /// Why these counts open it, if they do.
+    fn cause(&self, counts: Counts) -> Option<Cause> {
+        let config = &self.config;
+        let calls = counts.all();
+        let reaches = |part: u32, rate: f64| {
+            calls >= config.minimum_calls.get() && f64::from(part) >= rate * f64::from(calls)
+        };
+        if reaches(counts.misses, config.failure_rate) {
+            Some(Cause::FailureRate)
+        } else if config.slow_after.is_some() && reaches(counts.slow, config.slow_rate) {
+            Some(Cause::SlowRate)
+        } else if config.consecutive_failures.is_some_and(|limit| self.consecutive >= limit.get()) {
+            Some(Cause::Consecutive)
+        } else {
+            None
+        }
+    }
+
+    fn record_probe(&mut self, outcome: Outcome, slow: bool, now: Instant, rng: &dyn Rng) {
         let Phase::HalfOpen { in_flight, successes, progress_at, reason } = &mut self.phase else { return };
         *in_flight = in_flight.saturating_sub(1);
         match outcome {
+            Outcome::Success if slow => {
+                let reason = *reason;
+                self.open(reason, now, rng);
+            }
             Outcome::Success => {
                 *successes += 1;
                 *progress_at = now;
@@ -190,7 +241,7 @@ impl Core {
     }
 
     fn close(&mut self, now: Instant) {
-        self.window = Window::new(self.config.window, now);
+        self.sample = Sample::new(&self.config, now);
         self.consecutive = 0;
         self.enter(Phase::Closed { since: now });
     }
@@ -206,9 +257,10 @@ impl Core {
     }
 
     pub(super) fn reconfigure(&mut self, config: Breaker, now: Instant) {
-        if config.window != self.config.window {
-            self.window = Window::new(config.window, now);
+        if (config.window, config.window_calls) != (self.config.window, self.config.window_calls) {
+            self.sample = Sample::new(&config, now);
         }
+        self.version = self.version.saturating_add(1);
         self.config = config;
     }
 

@@ -9,6 +9,7 @@ use crate::breaker;
 use crate::deadline::Deadline;
 use crate::observe::Event;
 use crate::outcome::{Class, Error, Rejected};
+use crate::retry::{Done, Wait};
 use crate::timeout::{Expired, bounded};
 
 /// How one attempt ended.
@@ -65,8 +66,10 @@ impl Pipeline {
             budget.deposit(started);
         }
         let mut last: Option<Failed<T, E>> = None;
-        // Bounded by `Retry::max_retries`: `next_delay` says when to stop.
-        for number in 0_u32.. {
+        let mut done = Done::default();
+        // Bounded by `Retry::max_retries`: `next_wait` says when to stop.
+        loop {
+            let number = done.retries;
             match self.attempt(number, deadline, deadline == own, &mut send, &classify).await {
                 Turn::Final(answer) => return answer,
                 // The last real answer says more than a rejection that came after it.
@@ -81,16 +84,15 @@ impl Pipeline {
                     let last = last.and_then(Failed::into_error);
                     return Err(Error::DeadlineExceeded { attempts: number + 1, last });
                 }
-                Turn::Failed(failed, class) => match self.next_delay(call, number, class, deadline) {
-                    Some(delay) => {
-                        last = Some(failed);
-                        tokio::time::sleep(delay).await;
+                Turn::Failed(failed, class) => match self.next_wait(call, done, class, deadline) {
+                    Some(wait) => {
+                        (last, done) = (Some(failed), wait.done);
+                        tokio::time::sleep(wait.delay).await;
                     }
                     None => return failed.into_result(),
                 },
             }
         }
-        unreachable!("the retries are bounded by their options")
     }
 
     async fn attempt<T, E, F, Fut, C>(
@@ -181,23 +183,23 @@ impl Pipeline {
     }
 
     /// How long to wait before the next attempt, or `None` when this failure is final.
-    fn next_delay(&self, call: Call, number: u32, class: Class, deadline: Deadline) -> Option<Duration> {
+    fn next_wait(&self, call: Call, done: Done, class: Class, deadline: Deadline) -> Option<Wait> {
         let (retry, budget) = self.parts.retry.as_ref()?;
         if !call.replayable || call.attempt_in > 0 {
             return None;
         }
         let now = self.parts.clock.now();
-        let delay = retry.next(class, number, now, deadline, &*self.parts.rng)?;
+        let wait = retry.next(class, done, now, deadline, &*self.parts.rng)?;
         // A breaker that will still be open would only burn the budget and the caller's time.
-        if self.breaker().is_some_and(|breaker| breaker.retry_after(now + delay).is_some()) {
+        if self.breaker().is_some_and(|breaker| breaker.retry_after(now + wait.delay).is_some()) {
             return None;
         }
         if !budget.withdraw(now) {
             self.tell(&Event::RetryBudgetExhausted);
             return None;
         }
-        self.tell(&Event::Retrying { attempt: number + 1, delay });
-        Some(delay)
+        self.tell(&Event::Retrying { attempt: wait.done.retries, delay: wait.delay });
+        Some(wait)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Parts;
 use crate::breaker::CircuitBreaker;
 use crate::concurrency::ConcurrencyLimit;
+use crate::retry::Jitter;
 use crate::{breaker, concurrency, retry, timeout};
 
 /// The order and the values in force, outermost first. A policy that is off has no line.
@@ -14,9 +15,12 @@ pub(super) fn explain(parts: &Parts) -> String {
         lines.push((
             retry::NAME,
             format!(
-                "at most {}, full jitter up to {:?} doubling to {:?}, budget {:.0} % of the calls of {:?} and at least {}",
+                "at most {}, {} to {:?}, budget {:.0} % of the calls of {:?} and at least {}",
                 config.max_retries,
-                config.backoff_base,
+                match config.jitter {
+                    Jitter::Full => format!("full jitter up to {:?} doubling", config.backoff_base),
+                    Jitter::Decorrelated => format!("decorrelated jitter from {:?}", config.backoff_base),
+                },
                 config.backoff_max,
                 budget.ratio * 100.0,
                 budget.window,
@@ -29,13 +33,20 @@ pub(super) fn explain(parts: &Parts) -> String {
             .consecutive_failures
             .map(|count| format!(", or {count} failures in a row"))
             .unwrap_or_default();
+        let slow = config
+            .slow_after
+            .map(|after| format!(", or {:.0} % taking {after:?} or longer", config.slow_rate * 100.0))
+            .unwrap_or_default();
+        let window = match config.window_calls {
+            Some(calls) => format!("of the last {calls}"),
+            None => format!("in {:?}", config.window),
+        };
         lines.push((
             breaker::NAME,
             format!(
-                "opens at {:.0} % failures of at least {} calls in {:?}{in_a_row}; break {:?} to {:?}; {} probes",
+                "opens at {:.0} % failures of at least {} calls {window}{slow}{in_a_row}; break {:?} to {:?}; {} probes",
                 config.failure_rate * 100.0,
                 config.minimum_calls,
-                config.window,
                 config.break_initial,
                 config.break_max,
                 config.probes,

@@ -73,7 +73,7 @@ impl RetryBudget {
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
         let mut window = self.shared.window.lock();
-        let Counts { hits: calls, misses: retries } = window.counts(now);
+        let Counts { hits: calls, misses: retries, .. } = window.counts(now);
         let allowed = (self.shared.ratio * f64::from(calls)).max(f64::from(self.shared.floor));
         let granted = f64::from(retries) + 1.0 <= allowed;
         if granted {

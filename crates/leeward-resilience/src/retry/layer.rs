@@ -10,7 +10,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Retry, RetryBudget};
+use super::{Done, Retry, RetryBudget};
 use crate::config::ConfigErrors;
 use crate::deadline::Deadline;
 use crate::outcome::{Class, Error};
@@ -140,21 +140,23 @@ where
     let started = policy.clock.now();
     let deadline = Deadline::after(started, policy.within);
     policy.budget.deposit(started);
-    for retries in 0_u32.. {
+    let mut done = Done::default();
+    // Bounded by `Retry::max_retries`.
+    loop {
         let copy = replay(&request);
         let result = service.call(request).await;
         let Some(copy) = copy else { return result.map_err(Error::Inner) };
         let now = policy.clock.now();
-        let delay = policy.retry.next(classify(&result), retries, now, deadline, &*policy.rng);
-        let Some(delay) = delay.filter(|_| policy.budget.withdraw(now)) else {
+        let wait = policy.retry.next(classify(&result), done, now, deadline, &*policy.rng);
+        let Some(wait) = wait.filter(|_| policy.budget.withdraw(now)) else {
             return result.map_err(Error::Inner);
         };
-        tokio::time::sleep(delay).await;
+        done = wait.done;
+        tokio::time::sleep(wait.delay).await;
         if poll_fn(|cx| service.poll_ready(cx)).await.is_err() {
             // The last real answer says more than a service that is gone by now.
             return result.map_err(Error::Inner);
         }
         request = copy;
     }
-    unreachable!("the retries are bounded by their options")
 }

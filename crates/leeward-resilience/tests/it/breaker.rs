@@ -1,11 +1,14 @@
 //! The breaker's handle and its permits.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leeward_resilience::breaker::State;
-use leeward_resilience::{Breaker, CircuitBreaker, Clock, Event, FastRng, ManualClock, Observer, Reason};
+use leeward_resilience::{
+    Breaker, Cause, CircuitBreaker, Clock, Event, FastRng, ManualClock, Observer, Opened, Reason,
+};
 
 #[derive(Debug, Default)]
 struct Seen(Mutex<Vec<(State, State)>>);
@@ -27,6 +30,11 @@ fn breaker(config: Breaker) -> (CircuitBreaker, ManualClock, Arc<Seen>) {
     (breaker, clock, seen)
 }
 
+/// What a breaker says that five failures in a row have opened.
+pub(crate) const fn five_in_a_row() -> Opened {
+    Opened { cause: Cause::Consecutive, failures: 5, slow: 0, calls: 5, consecutive: 5, version: 1 }
+}
+
 fn fail(breaker: &CircuitBreaker, clock: &ManualClock, times: usize) {
     for _ in 0..times {
         breaker.acquire(clock.now()).unwrap().failure(clock.now());
@@ -38,7 +46,7 @@ fn it_opens_recovers_and_says_so() {
     let (breaker, clock, seen) = breaker(Breaker::default());
     fail(&breaker, &clock, 5);
     let rejected = breaker.clone().acquire(clock.now()).unwrap_err();
-    assert_eq!(rejected.reason, Reason::Open { failures: 5, calls: 5, consecutive: 5 });
+    assert_eq!(rejected.reason, Reason::Open(five_in_a_row()));
     let wait = rejected.retry_after.unwrap();
     assert!((5.0..=6.25).contains(&wait.as_secs_f64()), "{wait:?}");
     assert_eq!(breaker.retry_after(clock.now()), Some(wait));
@@ -143,4 +151,16 @@ fn every_mistake_is_reported_at_once() {
     assert!(
         errors.to_string().starts_with("breaker.failure_rate is 1.5, allowed: more than 0%, up to 100%; ")
     );
+}
+
+#[test]
+fn a_rejection_names_the_version_of_the_options_that_decided() {
+    let (breaker, clock, _) = breaker(Breaker::default());
+    breaker.reconfigure(Breaker { consecutive_failures: NonZeroU32::new(2), ..Breaker::default() }).unwrap();
+    fail(&breaker, &clock, 2);
+    let rejected = breaker.acquire(clock.now()).unwrap_err();
+    let opened =
+        Opened { cause: Cause::Consecutive, failures: 2, slow: 0, calls: 2, consecutive: 2, version: 2 };
+    assert_eq!(rejected.reason, Reason::Open(opened));
+    assert_eq!(rejected.reason.to_string(), "open after 2 failures in a row (options of version 2)");
 }

@@ -12,6 +12,8 @@ use leeward_resilience::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::breaker::five_in_a_row;
+
 const MS: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Default)]
@@ -182,7 +184,7 @@ async fn an_open_breaker_is_not_retried_and_burns_no_budget() {
     assert_eq!(before, 3, "none towards the open breaker");
     let (answer, attempts) = call(&pipeline, Call::REPLAYABLE, &[Ok("200")]).await;
     let Err(Error::Rejected(rejected)) = answer else { panic!("{answer:?}") };
-    assert_eq!((rejected.reason, attempts), (Reason::Open { failures: 5, calls: 5, consecutive: 5 }, 0));
+    assert_eq!((rejected.reason, attempts), (Reason::Open(five_in_a_row()), 0));
     assert_eq!(retries(&seen), before);
 }
 

@@ -56,11 +56,105 @@ fn after_any_number_of_successes_it_opens_after_exactly_what_the_rate_says() {
     }
 }
 
+/// Defect 1: a window of calls that never slides.
+#[test]
+fn a_window_of_calls_slides_so_that_old_successes_do_not_count() {
+    for successes in [0_u32, 1, 19, 20, 50, 99, 100, 101, 10_000] {
+        let options = Breaker { window_calls: NonZeroU32::new(100), ..config(20, None) };
+        let mut core = Core::new(options, START);
+        for _ in 0..successes {
+            call(&mut core, Outcome::Success, START);
+        }
+        let mut failures = 0;
+        while core.phase_state() == State::Closed {
+            // Time does not matter to it.
+            call(&mut core, FAILURE, START + Duration::from_secs(3600) * failures);
+            failures += 1;
+        }
+        let expected = match successes {
+            0..20 => successes.max(20 - successes),
+            20..50 => successes,
+            _ => 50,
+        };
+        assert_eq!(failures, expected, "after {successes} successes");
+    }
+}
+
+fn slow_options() -> Breaker {
+    Breaker { slow_after: Some(Duration::from_secs(1)), slow_rate: 0.5, ..config(20, None) }
+}
+
+fn takes(core: &mut Core, outcome: Outcome, now: Instant, time: Duration) {
+    let ticket = core.acquire(now, &Steady).unwrap();
+    core.record(ticket, outcome, now + time, &Steady);
+}
+
+#[test]
+fn an_upstream_that_is_slow_for_enough_opens_it_although_it_answers() {
+    for (time, opens) in [(999, false), (1_000, true)] {
+        let mut core = Core::new(slow_options(), START);
+        for _ in 0..10 {
+            takes(&mut core, Outcome::Success, START, MS);
+        }
+        for _ in 0..9 {
+            takes(&mut core, Outcome::Success, START, MS * time);
+        }
+        assert_eq!(core.phase_state(), State::Closed);
+        takes(&mut core, Outcome::Success, START, MS * time);
+        assert_eq!(core.phase_state() == State::Open, opens, "{time} ms");
+        if opens {
+            let expected = Opened {
+                cause: Cause::SlowRate,
+                failures: 0,
+                slow: 10,
+                calls: 20,
+                consecutive: 0,
+                version: 1,
+            };
+            assert!(
+                matches!(core.phase, Phase::Open { reason: Reason::Open(opened), .. } if opened == expected)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_slow_probe_is_a_failed_one() {
+    let mut core = opened(Breaker { consecutive_failures: NonZeroU32::new(5), ..slow_options() });
+    let later = START + Duration::from_secs(6);
+    takes(&mut core, Outcome::Success, later, Duration::from_secs(2));
+    assert_eq!(core.phase_state(), State::Open);
+    let again = later + Duration::from_secs(60);
+    takes(&mut core, Outcome::Success, again, MS);
+    assert_eq!(core.phase_state(), State::HalfOpen);
+}
+
+#[test]
+fn other_options_keep_the_window_unless_it_is_another() {
+    let nineteen = |options: &Breaker| {
+        let mut core = Core::new(options.clone(), START);
+        (0..19).for_each(|_| call(&mut core, FAILURE, START));
+        core
+    };
+    for window_calls in [None, NonZeroU32::new(100)] {
+        let before = Breaker { window_calls, ..config(20, None) };
+        let mut core = nineteen(&before);
+        core.reconfigure(Breaker { failure_rate: 0.9, ..before.clone() }, START);
+        call(&mut core, FAILURE, START);
+        assert_eq!(core.phase_state(), State::Open, "the window is kept");
+        let mut core = nineteen(&before);
+        core.reconfigure(Breaker { window_calls: NonZeroU32::new(50), ..before.clone() }, START);
+        call(&mut core, FAILURE, START);
+        assert_eq!(core.phase_state(), State::Closed, "another window begins anew");
+    }
+}
+
 #[test]
 fn a_dead_upstream_with_little_traffic_opens_it_too() {
     let core = opened(config(20, Some(5)));
-    let expected = Reason::Open { failures: 5, calls: 5, consecutive: 5 };
-    assert!(matches!(core.phase, Phase::Open { reason, .. } if reason == expected));
+    let expected =
+        Opened { cause: Cause::Consecutive, failures: 5, slow: 0, calls: 5, consecutive: 5, version: 1 };
+    assert!(matches!(core.phase, Phase::Open { reason: Reason::Open(opened), .. } if opened == expected));
 }
 
 #[test]
@@ -215,7 +309,7 @@ struct Model {
     config: Breaker,
     state: Simple,
     generation: u64,
-    outcomes: Vec<(u64, bool)>,
+    outcomes: Vec<(u64, bool, bool)>,
     breaks: u32,
     closed_since: Instant,
 }
@@ -245,25 +339,31 @@ impl Model {
         }
     }
 
-    fn record(&mut self, generation: u64, failed: bool, now: Instant) {
+    fn record(&mut self, generation: u64, failed: bool, slow: bool, now: Instant) {
         if generation != self.generation {
             return;
         }
         match &mut self.state {
             Simple::Closed => {
                 let bucket = now.as_nanos() / 1_000_000_000;
-                self.outcomes.push((bucket, failed));
-                let recent: Vec<_> = self.outcomes.iter().filter(|(at, _)| at + 10 > bucket).collect();
-                let failures = recent.iter().filter(|(_, failed)| *failed).count();
-                let in_a_row = self.outcomes.iter().rev().take_while(|(_, failed)| *failed).count();
+                self.outcomes.push((bucket, failed, slow));
+                let recent: Vec<_> = match self.config.window_calls {
+                    Some(calls) => self.outcomes.iter().rev().take(calls.get() as usize).collect(),
+                    None => self.outcomes.iter().filter(|(at, ..)| at + 10 > bucket).collect(),
+                };
+                let failures = recent.iter().filter(|(_, failed, _)| *failed).count();
+                let slow = recent.iter().filter(|(.., slow)| *slow).count();
+                let in_a_row = self.outcomes.iter().rev().take_while(|(_, failed, _)| *failed).count();
                 let limit = self.config.consecutive_failures.map_or(usize::MAX, |it| it.get() as usize);
                 let enough = recent.len() >= self.config.minimum_calls.get() as usize;
-                if (enough && failures * 2 >= recent.len()) || in_a_row >= limit {
+                let too_slow = self.config.slow_after.is_some() && slow * 10 >= recent.len() * 8;
+                if (enough && (failures * 2 >= recent.len() || too_slow)) || in_a_row >= limit {
                     self.open(now);
                 }
             }
             Simple::HalfOpen { in_flight, successes } => {
                 *in_flight -= 1;
+                let failed = failed || slow;
                 *successes += u32::from(!failed);
                 if failed {
                     self.open(now);
@@ -300,9 +400,16 @@ proptest! {
         steps in prop::collection::vec((0_u8..8, 0_u64..3000, any::<prop::sample::Index>()), 1..600),
         minimum_calls in 1_u32..20,
         consecutive in prop::option::of(1_u32..8),
+        window_calls in prop::option::of(20_u32..50),
+        slow_ms in prop::option::of(1_u64..4000),
     ) {
         // The probation is a case of its own, tested above.
-        let config = Breaker { probation: Duration::from_secs(3600), ..config(minimum_calls, consecutive) };
+        let config = Breaker {
+            probation: Duration::from_secs(3600),
+            window_calls: window_calls.and_then(NonZeroU32::new),
+            slow_after: slow_ms.map(Duration::from_millis),
+            ..config(minimum_calls, consecutive)
+        };
         let mut core = Core::new(config.clone(), START);
         let (state, closed_since) = (Simple::Closed, START);
         let mut model = Model { config, state, generation: 0, outcomes: Vec::new(), breaks: 0, closed_since };
@@ -319,7 +426,10 @@ proptest! {
                     let (ticket, generation) = open.swap_remove(which.index(open.len()));
                     let failed = step >= 5;
                     core.record(ticket, if failed { FAILURE } else { Outcome::Success }, now, &Steady);
-                    model.record(generation, failed, now);
+                    let slow = slow_ms.is_some_and(|ms| {
+                        now.saturating_duration_since(ticket.started) >= Duration::from_millis(ms)
+                    });
+                    model.record(generation, failed, slow, now);
                 }
                 _ => now = now + u32::try_from(ms).unwrap() * MS,
             }
