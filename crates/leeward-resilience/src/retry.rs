@@ -211,6 +211,28 @@ mod tests {
         assert_eq!(retry.next(asks(Duration::from_secs(2)), after(0), NOW, short, &rng), None);
     }
 
+    /// Always the longest wait.
+    #[derive(Debug)]
+    struct Highest;
+
+    impl crate::random::Rng for Highest {
+        fn next_u64(&self) -> u64 {
+            u64::MAX
+        }
+    }
+
+    #[test]
+    fn decorrelated_waits_of_one_call_grow_from_each_other() {
+        let retry = Retry { jitter: Jitter::Decorrelated, max_retries: 3, ..Retry::default() };
+        let deadline = Deadline::after(NOW, Duration::from_secs(60));
+        let (mut done, mut waits) = (Done::default(), Vec::new());
+        while let Some(wait) = retry.next(Class::RETRYABLE, done, NOW, deadline, &Highest) {
+            waits.push(wait.delay.as_millis());
+            done = wait.done;
+        }
+        assert_eq!(waits, [75, 225, 250], "three times the one before, up to the maximum");
+    }
+
     #[test]
     fn what_cannot_help_is_not_tried() {
         let deadline = Deadline::after(NOW, Duration::from_secs(60));

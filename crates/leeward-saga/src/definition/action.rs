@@ -27,8 +27,9 @@ pub(crate) type EndFn<S> =
 /// How long one outside call may take before its outcome counts as unknown, unless it says otherwise: longer than any sane deadline
 /// of the call itself, so that this is the net under it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait for a reply before the command is sent again, unless it says otherwise.
-const REPLY_WITHIN: Duration = Duration::from_secs(5);
+/// How long to wait for a reply before the command is sent again, unless it says otherwise. Both ways are durable, so that a second
+/// command helps only against what should not happen; under overload it is one more for everybody to work through.
+const REPLY_WITHIN: Duration = Duration::from_secs(30);
 
 /// How a step's action or undo is carried out.
 pub(crate) enum Handler<S> {
@@ -158,7 +159,7 @@ impl<S: Clone + Send + Sync + 'static> Action<S> {
         self
     }
 
-    /// How long to wait for the reply to a [`command`](Self::command) before it is sent again, 5 s by default. The wait doubles
+    /// How long to wait for the reply to a [`command`](Self::command) before it is sent again, 30 s by default. The wait doubles
     /// each time.
     #[must_use]
     pub fn reply_within(mut self, time: Duration) -> Self {
