@@ -51,13 +51,15 @@ pub mod timeout;
 mod window;
 
 pub use breaker::{Breaker, CircuitBreaker};
-pub use concurrency::{Concurrency, ConcurrencyLimit};
+pub use concurrency::{Concurrency, ConcurrencyLimit, Order};
 pub use config::{ConfigErrors, Mistake};
 pub use deadline::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline};
 pub use observe::{Event, Observer};
 pub use outcome::{Class, Error, Reason, Rejected};
 pub use pipeline::{Attempt, Call, Pipeline};
 pub use random::{FastRng, Rng};
-pub use rate::{Decision, KeyedRateLimiter, RateLimit, RateLimiter};
+pub use rate::{
+    Decision, KeyedRateLimiter, RateLimit, RateLimiter, SharedRate, SharedRateLimiter, SlidingWindow,
+};
 pub use retry::{Budget, Retry, RetryBudget};
 pub use time::{Clock, Instant, ManualClock, TokioClock};

@@ -20,6 +20,8 @@ pub mod metrics {
     pub const RETRY_BUDGET_EXHAUSTED: &str = "leeward_retry_budget_exhausted_total";
     /// Counter `{policy}`: attempts that the attempt timeout cut short.
     pub const ATTEMPT_TIMEOUTS: &str = "leeward_attempt_timeouts_total";
+    /// Counter `{policy, allowed}`: calls about which the store of a shared rate limit gave no answer.
+    pub const RATE_STORE_UNAVAILABLE: &str = "leeward_rate_store_unavailable_total";
 }
 
 /// Something a policy did.
@@ -48,6 +50,11 @@ pub enum Event {
     AttemptTimeout {
         /// The attempt timeout.
         after: Duration,
+    },
+    /// The store of a shared rate limit gave no answer.
+    RateStoreUnavailable {
+        /// Whether the call passed.
+        allowed: bool,
     },
 }
 

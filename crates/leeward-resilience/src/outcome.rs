@@ -85,6 +85,8 @@ pub enum Reason {
         /// Calls a period.
         limit: u32,
     },
+    /// The store of a shared rate limit gave no answer, and the limit fails closed.
+    StoreUnavailable,
     /// The upstream has no endpoints.
     NoEndpoint,
     /// Every endpoint of the upstream has as many calls on their way as it may have.
@@ -115,6 +117,7 @@ impl fmt::Display for Reason {
             Self::QueueFull { limit, queue } => write!(f, "{limit} calls on their way and {queue} waiting"),
             Self::WaitedTooLong { waited } => write!(f, "no permit within {waited:?}"),
             Self::RateExceeded { limit } => write!(f, "more than {limit} calls a period"),
+            Self::StoreUnavailable => f.write_str("the store of the limit gave no answer"),
             Self::NoEndpoint => f.write_str("the upstream has no endpoints"),
             Self::EndpointsBusy { limit } => write!(f, "every endpoint has {limit} calls on their way"),
         }

@@ -4,6 +4,8 @@
 
 mod allocations;
 mod breaker;
+mod bulkhead;
 mod layers;
 mod limits;
 mod pipeline;
+mod rates;
