@@ -36,6 +36,7 @@
 //! - State is shared by all clones of a handle or a layer. Every queue, window and key set is bounded.
 //! - The path of a call takes no async lock and does not allocate.
 
+pub mod adaptive;
 pub mod breaker;
 pub mod concurrency;
 pub mod config;
@@ -43,13 +44,17 @@ pub mod deadline;
 pub mod observe;
 pub mod outcome;
 pub mod pipeline;
+pub mod priority;
 pub mod random;
 pub mod rate;
 pub mod retry;
+pub mod shed;
+pub mod throttle;
 pub mod time;
 pub mod timeout;
 mod window;
 
+pub use adaptive::{Adaptive, AdaptiveLimit, Aimd, Algorithm, Gradient2};
 pub use breaker::{Breaker, CircuitBreaker};
 pub use concurrency::{Concurrency, ConcurrencyLimit, Order};
 pub use config::{ConfigErrors, Mistake};
@@ -57,9 +62,12 @@ pub use deadline::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline};
 pub use observe::{Event, Observer};
 pub use outcome::{Class, Error, Reason, Rejected};
 pub use pipeline::{Attempt, Call, Pipeline};
+pub use priority::Priority;
 pub use random::{FastRng, Rng};
 pub use rate::{
     Decision, KeyedRateLimiter, RateLimit, RateLimiter, SharedRate, SharedRateLimiter, SlidingWindow,
 };
 pub use retry::{Budget, Retry, RetryBudget};
+pub use shed::{Shed, Shedder};
+pub use throttle::{Throttle, Throttler};
 pub use time::{Clock, Instant, ManualClock, TokioClock};

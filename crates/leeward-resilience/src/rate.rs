@@ -104,8 +104,8 @@ impl RateLimiter {
     ///
     /// # Errors
     /// Every option outside its range.
-    pub fn new(rule: impl Into<Rule>) -> Result<Self, ConfigErrors> {
-        let rule = rule.into();
+    pub fn new<R: Into<Rule> + Copy>(rule: &R) -> Result<Self, ConfigErrors> {
+        let rule = (*rule).into();
         rule.validate()?;
         let state = match rule {
             Rule::Gcra(config) => State::Gcra(Gcra::new(&config), Arc::default()),

@@ -46,8 +46,8 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
     ///
     /// # Errors
     /// Every option outside its range.
-    pub fn new(rule: impl Into<Rule>, keys_max: usize) -> Result<Self, ConfigErrors> {
-        let rule = rule.into();
+    pub fn new<R: Into<Rule> + Copy>(rule: &R, keys_max: usize) -> Result<Self, ConfigErrors> {
+        let rule = (*rule).into();
         let mut errors = ConfigErrors::default();
         errors.merge(rule.validate());
         errors.check((1..=10_000_000).contains(&keys_max), "rate-limit.keys_max", keys_max, "1 to 10000000");
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_sliding_window_has_its_own_keys_in_the_same_bounds() {
         let rule = SlidingWindow { limit: NonZeroU32::new(2).unwrap(), period: Duration::from_secs(1) };
-        let limiter = KeyedRateLimiter::<Arc<str>>::new(rule, 128).unwrap();
+        let limiter = KeyedRateLimiter::<Arc<str>>::new(&rule, 128).unwrap();
         while limiter.check("heavy", START).allowed {}
         for number in 0..10_000_u32 {
             assert!(limiter.check(number.to_string().as_str(), START).allowed);

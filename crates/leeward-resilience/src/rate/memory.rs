@@ -19,7 +19,7 @@ impl MemoryStore {
     ///
     /// # Errors
     /// Every option outside its range.
-    pub fn new(rule: impl Into<Rule>, keys_max: usize) -> Result<Self, ConfigErrors> {
+    pub fn new<R: Into<Rule> + Copy>(rule: &R, keys_max: usize) -> Result<Self, ConfigErrors> {
         Ok(Self { keys: KeyedRateLimiter::new(rule, keys_max)? })
     }
 

@@ -74,7 +74,7 @@ impl SlidingWindow {
 /// use leeward_resilience::{Clock, RateLimiter, TokioClock, rate::SlidingWindow};
 ///
 /// let limit = NonZeroU32::new(100).expect("not zero");
-/// let limiter = RateLimiter::new(SlidingWindow { limit, period: Duration::from_secs(60) })?;
+/// let limiter = RateLimiter::new(&SlidingWindow { limit, period: Duration::from_secs(60) })?;
 /// assert_eq!(limiter.check(TokioClock.now()).remaining, 99);
 /// # Ok::<(), leeward_resilience::ConfigErrors>(())
 /// ```
@@ -105,20 +105,8 @@ impl From<RateLimit> for Rule {
     }
 }
 
-impl From<&RateLimit> for Rule {
-    fn from(config: &RateLimit) -> Self {
-        Self::Gcra(*config)
-    }
-}
-
 impl From<SlidingWindow> for Rule {
     fn from(config: SlidingWindow) -> Self {
         Self::SlidingWindow(config)
-    }
-}
-
-impl From<&Rule> for Rule {
-    fn from(rule: &Rule) -> Self {
-        *rule
     }
 }

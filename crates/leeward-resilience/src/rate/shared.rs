@@ -23,7 +23,7 @@ use crate::time::{Clock, Instant, TokioClock};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), leeward_resilience::ConfigErrors> {
-/// let store = MemoryStore::new(RateLimit::per_second(NonZeroU32::MIN), 10_000)?;
+/// let store = MemoryStore::new(&RateLimit::per_second(NonZeroU32::MIN), 10_000)?;
 /// let limiter = SharedRateLimiter::new("logins", store, SharedRate::default())?;
 /// assert!(limiter.check("203.0.113.7").await.allowed());
 /// assert!(!limiter.check("203.0.113.7").await.allowed());

@@ -8,8 +8,9 @@ use crate::time::{Instant, nanos};
 /// Slices of a period.
 const SLICES: u64 = 10;
 
-/// The running slice, and the ones before it that a whole period can reach into.
-const BUCKETS: u64 = SLICES + 1;
+/// The running slice, and the ten before it that a whole period can reach into.
+const LEN: usize = 11;
+const BUCKETS: u64 = LEN as u64;
 
 /// The rule, with its options turned into nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ pub(super) struct Sliding {
 pub(super) struct Passed {
     /// Number of the running slice since the origin of time.
     head: u64,
-    buckets: [u32; BUCKETS as usize],
+    buckets: [u32; LEN],
     sum: u32,
 }
 

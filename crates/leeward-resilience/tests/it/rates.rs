@@ -27,7 +27,7 @@ fn five_a_second() -> [Rule; 2] {
 #[tokio::test(start_paused = true)]
 async fn defect_9_fifteen_hundred_calls_over_clones_against_five_a_second() {
     for rule in five_a_second() {
-        let layer = RateLimitLayer::new(RateLimiter::new(rule).unwrap());
+        let layer = RateLimitLayer::new(RateLimiter::new(&rule).unwrap());
         let mut calls = JoinSet::new();
         for _ in 0..1500 {
             let service = layer.clone().layer(service_fn(async |()| Ok::<_, Infallible>(())));
@@ -44,7 +44,7 @@ async fn defect_9_fifteen_hundred_calls_over_clones_against_five_a_second() {
 fn defect_9_fifteen_hundred_calls_of_four_threads_against_five_a_second() {
     let now = ManualClock::new().now();
     for rule in five_a_second() {
-        let limiter = RateLimiter::new(rule).unwrap();
+        let limiter = RateLimiter::new(&rule).unwrap();
         let passed: usize = std::thread::scope(|scope| {
             let count = || {
                 let limiter = limiter.clone();
@@ -60,7 +60,7 @@ fn defect_9_fifteen_hundred_calls_of_four_threads_against_five_a_second() {
 #[tokio::test(start_paused = true)]
 async fn defect_9_fifteen_hundred_calls_over_clones_of_a_shared_limiter() {
     for rule in five_a_second() {
-        let store = MemoryStore::new(rule, 100).unwrap();
+        let store = MemoryStore::new(&rule, 100).unwrap();
         let limiter = SharedRateLimiter::new("shared", store, SharedRate::default()).unwrap();
         let layer = SharedRateLayer::new(limiter.clone(), |key: &&'static str| (*key).to_owned());
         let mut calls = JoinSet::new();
@@ -195,5 +195,5 @@ fn all_mistakes_of_a_shared_limit_come_together() {
     let paths: Vec<_> = config.validate().unwrap_err().mistakes.iter().map(|mistake| mistake.path).collect();
     assert_eq!(paths, ["rate-limit.wait_max", "rate-limit.failures_max", "rate-limit.pause"]);
     let window = SlidingWindow { limit: FIVE, period: Duration::ZERO };
-    assert_eq!(MemoryStore::new(window, 0).unwrap_err().mistakes.len(), 2);
+    assert_eq!(MemoryStore::new(&window, 0).unwrap_err().mistakes.len(), 2);
 }
