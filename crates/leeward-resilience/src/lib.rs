@@ -1,5 +1,6 @@
-//! The resilience policies of Leeward: circuit breaker, retry with budget, timeout and deadline, concurrency limit, rate
-//! limit, and one [`Pipeline`] that puts them into their one order.
+//! The resilience policies of Leeward: circuit breaker, retry with budget, timeout and deadline, limits of concurrency
+//! (fixed or adaptive) and of rate (in this process or shared), adaptive throttling, priority shedding, and one
+//! [`Pipeline`] that puts them into their one order.
 //!
 //! Each policy has the same shape: options with documented defaults, a pure core that takes `now`, a cheap handle whose
 //! clones share the state, and a tower layer. It is not an HTTP client, it chooses no endpoint, and it never decides what

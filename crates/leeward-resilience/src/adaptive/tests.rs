@@ -160,6 +160,12 @@ fn defect_15_stable_timeouts_do_not_grow_the_limit() {
             it.round(1000, |_| 50 * MS, Class::Success);
         }
         assert!(it.limit.limit() > healthy, "{algorithm:?} recovers: the outage is not its new normal");
+        // An upstream that never did anything else looks the most stable of all.
+        let it = Loop::new(algorithm);
+        for _ in 0..1000 {
+            it.round(1000, |_| Duration::from_secs(5), Class::RETRYABLE);
+        }
+        assert_eq!(it.limit.limit(), 5, "{algorithm:?}");
     }
 }
 

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use super::queue::{Fate, Order, Queue};
 use crate::time::Instant;
 
-/// The lowest bit of the state; those in flight are counted above it.
+/// The lowest bit of the state; those in flight are counted above it. It is set only when no permit is free, and cleared
+/// by the permit that is given back when nobody waits any more: until then it may be set for nobody.
 const SOMEBODY_WAITS: u64 = 1;
 const ONE: u64 = 2;
 
@@ -118,14 +119,10 @@ impl Gate {
         if granted.is_some() {
             self.state.fetch_add(ONE, Ordering::AcqRel);
         }
-        self.note_empty(queue);
-        granted
-    }
-
-    fn note_empty(&self, queue: &Queue<Waker>) {
         if queue.len() == 0 {
             self.state.fetch_and(!SOMEBODY_WAITS, Ordering::AcqRel);
         }
+        granted
     }
 
     pub(crate) fn limit(&self) -> u32 {
@@ -179,7 +176,6 @@ impl Drop for Waiter<'_> {
         let Some(key) = self.key else { return };
         let mut queue = self.gate.queue.lock();
         let fate = queue.leave(key);
-        self.gate.note_empty(&queue);
         drop(queue);
         if fate == Fate::Granted {
             self.gate.release(super::now);

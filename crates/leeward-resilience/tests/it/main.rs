@@ -6,6 +6,7 @@ mod adaptive;
 mod allocations;
 mod breaker;
 mod bulkhead;
+mod contract;
 mod layers;
 mod limits;
 mod no_allocation;

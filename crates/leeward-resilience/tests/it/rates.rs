@@ -174,6 +174,22 @@ async fn a_dead_store_is_left_alone_and_asked_by_one_after_the_pause() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_those_who_come_together_after_the_pause_one_asks() {
+    let bench = bench(Mode::Hung, OnStoreFailure::Open);
+    for _ in 0..5 {
+        bench.limiter.check("ann").await;
+    }
+    bench.clock.advance(1000 * MS);
+    let mut checks = JoinSet::new();
+    for _ in 0..100 {
+        let limiter = bench.limiter.clone();
+        checks.spawn(async move { limiter.check("ann").await.allowed() });
+    }
+    assert!(checks.join_all().await.into_iter().all(|allowed| allowed));
+    assert_eq!(bench.store.asked.load(Ordering::SeqCst), 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_without_time_do_not_condemn_the_store() {
     let bench = bench(Mode::Hung, OnStoreFailure::Open);
     for _ in 0..100 {
