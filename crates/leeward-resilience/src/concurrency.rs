@@ -68,6 +68,21 @@ impl Concurrency {
 }
 
 /// A concurrency limit. Clones share its permits and its queue.
+///
+/// ```
+/// use std::time::Duration;
+/// use leeward_resilience::{Concurrency, ConcurrencyLimit, Order};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let order = Order::LifoUnderOverload { after: Duration::from_millis(100) };
+/// let limit = ConcurrencyLimit::with(Concurrency::default(), order)?;
+/// let permit = limit.acquire().await?;
+/// assert_eq!((limit.in_flight(), limit.waiting()), (1, 0));
+/// drop(permit);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ConcurrencyLimit {
     shared: Arc<Shared>,

@@ -23,7 +23,7 @@ const EVICTION_LOOKS_AT: usize = 8;
 ///
 /// A key whose whole limit is free is worth nothing and goes first. When none is, the one of a few that would be free
 /// soonest is forgotten, so that it may start afresh: rather that than memory without bound. A key takes its own size
-/// twice, and 8 bytes by GCRA or 64 by a sliding window.
+/// twice, and 8 bytes by GCRA or 56 by a sliding window.
 pub struct KeyedRateLimiter<K> {
     keys: Keys<K>,
     hasher: RandomState,

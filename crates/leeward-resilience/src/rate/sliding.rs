@@ -184,6 +184,11 @@ mod tests {
     }
 
     #[test]
+    fn the_state_of_a_key_is_as_small_as_it_is_documented() {
+        assert_eq!(size_of::<Passed>(), 56);
+    }
+
+    #[test]
     fn nothing_old_is_left_after_idleness_and_time_that_runs_backwards_loses_nothing() {
         let rule = sliding(3, SECOND);
         let mut state = Passed::default();
