@@ -1,25 +1,35 @@
-//! The concurrency limit: so many calls at a time, and a short, fair, bounded queue before them.
+//! The concurrency limit (bulkhead): so many calls at a time, and a short, fair, bounded queue before them.
 //!
 //! **Rule.** A call takes one of `limit` permits. When there is none it waits, first come first served, in a queue of at
 //! most `queue` places for at most `max_wait`; beyond either it is rejected at once. A queue longer than the deadline of
-//! those in it only makes answers that nobody waits for, hence the small defaults.
+//! those in it only makes answers that nobody waits for, hence the small defaults. Who gives up gives his place back, and
+//! a permit that reached him too late goes to the next.
 //!
-//! **Cost.** Taking a free permit is one compare-and-swap and allocates nothing.
+//! **Order.** [`Order::Fifo`] is fair. Under an overload that lasts, fairness means that everybody waits nearly
+//! `max_wait` and the callers give up together; [`Order::LifoUnderOverload`] then serves those who came last, in time, at
+//! the price of those who came first (adaptive LIFO: Maurer, "Fail at Scale", ACM Queue 2015). Off by default: it needs
+//! callers that give up, and the unlucky ones wait in vain.
+//!
+//! **Cost.** Taking a free permit is one compare-and-swap and allocates nothing. Waiting takes a short lock on entering
+//! and on leaving; the queue's memory is kept for the next.
 
+mod gate;
 mod layer;
+mod queue;
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 pub use self::layer::{ConcurrencyFuture, ConcurrencyLayer, ConcurrencyService};
+pub use self::queue::Order;
+
+pub(crate) use self::gate::{Entered, Gate};
 
 use crate::config::ConfigErrors;
 use crate::outcome::{Reason, Rejected};
+use crate::time::{Clock, Instant, TokioClock};
 
 /// The policy's name in rejections, metrics and `explain()`.
 pub const NAME: &str = "concurrency";
@@ -58,6 +68,21 @@ impl Concurrency {
 }
 
 /// A concurrency limit. Clones share its permits and its queue.
+///
+/// ```
+/// use std::time::Duration;
+/// use leeward_resilience::{Concurrency, ConcurrencyLimit, Order};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let order = Order::LifoUnderOverload { after: Duration::from_millis(100) };
+/// let limit = ConcurrencyLimit::with(Concurrency::default(), order)?;
+/// let permit = limit.acquire().await?;
+/// assert_eq!((limit.in_flight(), limit.waiting()), (1, 0));
+/// drop(permit);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ConcurrencyLimit {
     shared: Arc<Shared>,
@@ -65,20 +90,38 @@ pub struct ConcurrencyLimit {
 
 struct Shared {
     config: Concurrency,
-    /// Fair: a permit given back goes to the one who waits longest, and nobody overtakes the queue.
-    permits: Semaphore,
-    waiting: AtomicU32,
+    order: Order,
+    gate: Gate,
+}
+
+/// Waiting is done in tokio time, so that the order of the queue goes by it too.
+fn now() -> Instant {
+    TokioClock.now()
 }
 
 impl ConcurrencyLimit {
-    /// A limit with all its permits free.
+    /// A limit with all its permits free and a fair queue.
     ///
     /// # Errors
     /// Every option outside its range.
     pub fn new(config: Concurrency) -> Result<Self, ConfigErrors> {
-        config.validate()?;
-        let permits = Semaphore::new(usize::try_from(config.limit.get()).unwrap_or(usize::MAX));
-        Ok(Self { shared: Arc::new(Shared { config, permits, waiting: AtomicU32::new(0) }) })
+        Self::with(config, Order::default())
+    }
+
+    /// A limit with all its permits free, and its own order of the queue.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn with(config: Concurrency, order: Order) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        errors.merge(config.validate());
+        if let Order::LifoUnderOverload { after } = order {
+            let after_ok = (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&after);
+            errors.check(after_ok, "concurrency.lifo_after", after, "1ms to 60s");
+        }
+        errors.finish()?;
+        let gate = Gate::new(config.limit.get(), config.queue, order);
+        Ok(Self { shared: Arc::new(Shared { config, order, gate }) })
     }
 
     /// The options in force.
@@ -87,11 +130,20 @@ impl ConcurrencyLimit {
         &self.shared.config
     }
 
+    /// The order of its queue.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        self.shared.order
+    }
+
     /// Takes a permit if one is free and nobody waits.
     #[must_use]
     pub fn try_acquire(&self) -> Option<Permit> {
-        self.shared.permits.try_acquire().ok()?.forget();
-        Some(Permit { shared: Arc::clone(&self.shared) })
+        self.shared.gate.try_acquire().then(|| self.permit())
+    }
+
+    fn permit(&self) -> Permit {
+        Permit { shared: Arc::clone(&self.shared) }
     }
 
     /// Takes a permit, after a wait if need be.
@@ -109,30 +161,29 @@ impl ConcurrencyLimit {
     ///
     /// # Errors
     /// [`Rejected`] when the queue is full or the wait too long.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Self::acquire).
     pub async fn acquire_within(&self, longest: Duration) -> Result<Permit, Rejected> {
         if let Some(permit) = self.try_acquire() {
             return Ok(permit);
         }
-        let _place = self.take_place()?;
+        let waiter = match self.shared.gate.enter(now()) {
+            Entered::Granted => return Ok(self.permit()),
+            Entered::Full => return Err(self.full()),
+            Entered::Waiting(waiter) => waiter,
+        };
         let max_wait = self.shared.config.max_wait.min(longest);
-        match tokio::time::timeout(max_wait, self.shared.permits.acquire()).await {
-            Ok(Ok(permit)) => {
-                permit.forget();
-                Ok(Permit { shared: Arc::clone(&self.shared) })
-            }
-            // The semaphore is never closed, so that only the wait can have ended.
-            Ok(Err(_)) | Err(_) => Err(self.reject(Reason::WaitedTooLong { waited: max_wait })),
+        match tokio::time::timeout(max_wait, waiter).await {
+            Ok(true) => Ok(self.permit()),
+            Ok(false) => Err(self.full()),
+            Err(_) => Err(self.reject(Reason::WaitedTooLong { waited: max_wait })),
         }
     }
 
-    fn take_place(&self) -> Result<Place<'_>, Rejected> {
+    fn full(&self) -> Rejected {
         let Concurrency { limit, queue, .. } = self.shared.config;
-        // Counted first and given back when it was one too many, so that two cannot take the last place.
-        let place = Place { waiting: &self.shared.waiting };
-        if self.shared.waiting.fetch_add(1, Ordering::Relaxed) >= queue {
-            return Err(self.reject(Reason::QueueFull { limit: limit.get(), queue }));
-        }
-        Ok(place)
+        self.reject(Reason::QueueFull { limit: limit.get(), queue })
     }
 
     fn reject(&self, reason: Reason) -> Rejected {
@@ -143,14 +194,13 @@ impl ConcurrencyLimit {
     /// Permits that are taken.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        let free = u32::try_from(self.shared.permits.available_permits()).unwrap_or(u32::MAX);
-        self.shared.config.limit.get().saturating_sub(free)
+        self.shared.gate.in_flight()
     }
 
     /// Calls in the queue.
     #[must_use]
     pub fn waiting(&self) -> u32 {
-        self.shared.waiting.load(Ordering::Relaxed)
+        self.shared.gate.waiting()
     }
 }
 
@@ -164,17 +214,6 @@ impl fmt::Debug for ConcurrencyLimit {
     }
 }
 
-/// A place in the queue.
-struct Place<'a> {
-    waiting: &'a AtomicU32,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The right to one call at a time. Dropping it gives it back.
 #[must_use = "dropping a permit gives it back"]
 pub struct Permit {
@@ -183,7 +222,7 @@ pub struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.permits.add_permits(1);
+        self.shared.gate.release(now);
     }
 }
 

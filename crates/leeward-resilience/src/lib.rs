@@ -1,5 +1,6 @@
-//! The resilience policies of Leeward: circuit breaker, retry with budget, timeout and deadline, concurrency limit, rate
-//! limit, and one [`Pipeline`] that puts them into their one order.
+//! The resilience policies of Leeward: circuit breaker, retry with budget, timeout and deadline, limits of concurrency
+//! (fixed or adaptive) and of rate (in this process or shared), adaptive throttling, priority shedding, and one
+//! [`Pipeline`] that puts them into their one order.
 //!
 //! Each policy has the same shape: options with documented defaults, a pure core that takes `now`, a cheap handle whose
 //! clones share the state, and a tower layer. It is not an HTTP client, it chooses no endpoint, and it never decides what
@@ -36,6 +37,7 @@
 //! - State is shared by all clones of a handle or a layer. Every queue, window and key set is bounded.
 //! - The path of a call takes no async lock and does not allocate.
 
+pub mod adaptive;
 pub mod breaker;
 pub mod concurrency;
 pub mod config;
@@ -43,21 +45,30 @@ pub mod deadline;
 pub mod observe;
 pub mod outcome;
 pub mod pipeline;
+pub mod priority;
 pub mod random;
 pub mod rate;
 pub mod retry;
+pub mod shed;
+pub mod throttle;
 pub mod time;
 pub mod timeout;
 mod window;
 
+pub use adaptive::{Adaptive, AdaptiveLimit, Aimd, Algorithm, Gradient2};
 pub use breaker::{Breaker, CircuitBreaker};
-pub use concurrency::{Concurrency, ConcurrencyLimit};
+pub use concurrency::{Concurrency, ConcurrencyLimit, Order};
 pub use config::{ConfigErrors, Mistake};
 pub use deadline::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline};
 pub use observe::{Event, Observer};
 pub use outcome::{Cause, Class, Error, Opened, Reason, Rejected};
 pub use pipeline::{Attempt, Call, Pipeline};
+pub use priority::Priority;
 pub use random::{FastRng, Rng};
-pub use rate::{Decision, KeyedRateLimiter, RateLimit, RateLimiter};
+pub use rate::{
+    Decision, KeyedRateLimiter, RateLimit, RateLimiter, SharedRate, SharedRateLimiter, SlidingWindow,
+};
 pub use retry::{Budget, Jitter, Retry, RetryBudget};
+pub use shed::{Shed, Shedder};
+pub use throttle::{Throttle, Throttler};
 pub use time::{Clock, Instant, ManualClock, TokioClock};

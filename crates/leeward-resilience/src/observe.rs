@@ -20,6 +20,12 @@ pub mod metrics {
     pub const RETRY_BUDGET_EXHAUSTED: &str = "leeward_retry_budget_exhausted_total";
     /// Counter `{policy}`: attempts that the attempt timeout cut short.
     pub const ATTEMPT_TIMEOUTS: &str = "leeward_attempt_timeouts_total";
+    /// Counter `{policy, allowed}`: calls about which the store of a shared rate limit gave no answer.
+    pub const RATE_STORE_UNAVAILABLE: &str = "leeward_rate_store_unavailable_total";
+    /// Gauge `{policy}`: the limit that an adaptive limit found.
+    pub const ADAPTIVE_LIMIT: &str = "leeward_adaptive_limit";
+    /// Gauge `{policy}`: the level of priority shedding, in eighths of a class; 0 sheds nothing.
+    pub const SHED_LEVEL: &str = "leeward_shed_level";
 }
 
 /// Something a policy did.
@@ -48,6 +54,25 @@ pub enum Event {
     AttemptTimeout {
         /// The attempt timeout.
         after: Duration,
+    },
+    /// The store of a shared rate limit gave no answer.
+    RateStoreUnavailable {
+        /// Whether the call passed.
+        allowed: bool,
+    },
+    /// An adaptive limit found another value.
+    AdaptiveLimitChanged {
+        /// From so many calls at a time.
+        from: u32,
+        /// To so many.
+        to: u32,
+    },
+    /// Priority shedding changed its level, in eighths of a class.
+    ShedLevelChanged {
+        /// From here.
+        from: u32,
+        /// To here.
+        to: u32,
     },
 }
 

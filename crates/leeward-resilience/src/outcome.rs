@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::priority::Priority;
+
 /// What an answer means to the policies. The caller of a pipeline classifies: only it knows what a 404 or a decline means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -120,6 +122,31 @@ pub enum Reason {
         /// Calls a period.
         limit: u32,
     },
+    /// The store of a shared rate limit gave no answer, and the limit fails closed.
+    StoreUnavailable,
+    /// As many calls are on their way as the limit that was found allows.
+    AdaptiveLimit {
+        /// Calls at a time.
+        limit: u32,
+    },
+    /// The upstream refuses too much, and this call was among those that are not sent.
+    Throttled {
+        /// The probability that it was rejected with, in thousandths.
+        per_mille: u32,
+        /// Requests in the window.
+        requests: u32,
+        /// Those of them that the upstream accepted.
+        accepts: u32,
+    },
+    /// Calls waited too long for their turn, and its priority is shed.
+    Shed {
+        /// The priority of the call.
+        priority: Priority,
+        /// The smallest delay of the last interval that was too slow.
+        delay: Duration,
+        /// What it should have been.
+        target: Duration,
+    },
     /// The upstream has no endpoints.
     NoEndpoint,
     /// Every endpoint of the upstream has as many calls on their way as it may have.
@@ -148,6 +175,22 @@ impl fmt::Display for Reason {
             Self::QueueFull { limit, queue } => write!(f, "{limit} calls on their way and {queue} waiting"),
             Self::WaitedTooLong { waited } => write!(f, "no permit within {waited:?}"),
             Self::RateExceeded { limit } => write!(f, "more than {limit} calls a period"),
+            Self::StoreUnavailable => f.write_str("the store of the limit gave no answer"),
+            Self::AdaptiveLimit { limit } => {
+                write!(f, "{limit} calls on their way, as many as it was found to take")
+            }
+            Self::Throttled { per_mille, requests, accepts } => write!(
+                f,
+                "throttled with a probability of {}.{} %: {accepts} of {requests} requests were accepted",
+                per_mille / 10,
+                per_mille % 10
+            ),
+            Self::Shed { priority, delay, target } => {
+                write!(
+                    f,
+                    "priority {priority} is shed: nobody waited less than {delay:?}, the target is {target:?}"
+                )
+            }
             Self::NoEndpoint => f.write_str("the upstream has no endpoints"),
             Self::EndpointsBusy { limit } => write!(f, "every endpoint has {limit} calls on their way"),
         }

@@ -1,68 +1,56 @@
-//! The rate limit: so many calls a period, with a burst.
+//! The rate limit: so many calls a period, by one of two rules, in this process or shared with others.
 //!
-//! **Rule.** The generic cell rate algorithm (ITU-T I.371; as in `redis-cell`): a call costs `period / limit`, the debt is
-//! paid off by time alone, and a call whose debt would exceed `burst` calls is rejected. Over any time `t` at most
-//! `burst + t * limit / period` calls pass; there is no window whose edge lets twice as many through.
+//! **Rules.** [`RateLimit`] is the generic cell rate algorithm (ITU-T I.371; as in `redis-cell`): a call costs
+//! `period / limit`, the debt is paid off by time alone, and a call whose debt would exceed `burst` calls is rejected.
+//! Over any time `t` at most `burst + t * limit / period` calls pass; there is no window whose edge lets twice as many
+//! through. It is the default choice: a place comes free every `period / limit`, and a key is one number.
 //!
-//! **Cost.** One atomic compare-and-swap, no lock; a keyed one takes the short lock of one shard.
+//! [`SlidingWindow`] promises more and gives back later: in *no* stretch of time of the length of `period` more than
+//! `limit` calls pass, as a provider's "100 a minute" is often counted (GCRA with a burst of 100 lets nearly 200 through
+//! in its first minute). It counts calls in eleven slices of a tenth of the period each, and a place comes free when its
+//! whole slice is older than the period: up to a tenth of the period late, so that a caller who always asks for more gets
+//! between ten elevenths of the limit and all of it. Two buckets with the older one weighted by its overlap would be
+//! smaller, but they guess that its calls were spread evenly: calls at its end let nearly twice the limit through. A log
+//! of the exact times would be neither late nor wrong, but its memory is the limit for each key.
 //!
-//! Trade-off: one instant a limiter is all the state there is, so that it cannot say who used up the limit.
+//! **Shared.** A limiter of this module counts in this process. [`SharedRateLimiter`] asks a [`RateStore`], which many
+//! processes can share; [`MemoryStore`] is the one without a network.
+//!
+//! **Cost.** GCRA: one atomic compare-and-swap, no lock. The sliding window: a short lock and eleven additions at most.
+//! A keyed one takes the short lock of one shard.
+//!
+//! Trade-off: neither rule remembers who used up the limit, only how much of it is used.
 
+mod gcra;
 mod keyed;
 mod layer;
+mod memory;
+mod options;
+mod shared;
+mod sliding;
+mod store;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 pub use self::keyed::KeyedRateLimiter;
 pub use self::layer::{RateLimitFuture, RateLimitLayer, RateLimitService};
+pub use self::memory::MemoryStore;
+pub use self::options::{RateLimit, Rule, SlidingWindow};
+pub use self::shared::{SharedRateLayer, SharedRateLimiter, SharedRateService};
+pub use self::store::{OnStoreFailure, RateStore, SharedRate, Verdict};
 
+use self::gcra::Gcra;
+use self::sliding::{Passed, Sliding};
 use crate::config::ConfigErrors;
 use crate::outcome::{Reason, Rejected};
-use crate::time::{Instant, nanos};
+use crate::time::Instant;
 
 /// The policy's name in rejections, metrics and `explain()`.
 pub const NAME: &str = "rate-limit";
-
-/// Options of a [`RateLimiter`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Calls a period.
-    pub limit: NonZeroU32,
-    /// The period, 1 ms ..= 24 h.
-    pub period: Duration,
-    /// Calls that may come at once after a pause, at least 1. Usually the limit.
-    pub burst: NonZeroU32,
-}
-
-impl RateLimit {
-    /// `limit` calls a second, as many at once.
-    #[must_use]
-    pub const fn per_second(limit: NonZeroU32) -> Self {
-        Self { limit, period: Duration::from_secs(1), burst: limit }
-    }
-
-    /// `limit` calls a minute, as many at once.
-    #[must_use]
-    pub const fn per_minute(limit: NonZeroU32) -> Self {
-        Self { limit, period: Duration::from_secs(60), burst: limit }
-    }
-
-    /// Checks every option.
-    ///
-    /// # Errors
-    /// All the options outside their range.
-    pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let period_ok = (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&self.period);
-        errors.check(period_ok, "rate-limit.period", self.period, "1ms to 24h");
-        errors.check(self.limit.get() <= 1_000_000, "rate-limit.limit", self.limit, "1 to 1000000");
-        errors.check(self.burst.get() <= 1_000_000, "rate-limit.burst", self.burst, "1 to 1000000");
-        errors.finish()
-    }
-}
 
 /// What a limiter says about one call, with all that the `RateLimit` headers need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,81 +76,76 @@ impl Decision {
     }
 }
 
-/// The pure rule, with its options turned into nanoseconds.
-#[derive(Clone, Copy, Debug)]
-struct Gcra {
-    limit: u32,
-    /// What a call costs. Rounded up, so that never more than the limit passes.
-    cost_nanos: u64,
-    /// The debt that may be had.
-    debt_nanos: u64,
-}
+/// A pure rule: (state, now) to a decision and the state after it.
+trait Core {
+    /// What is remembered of the calls. The default is a limit that nobody used.
+    type State: Default;
 
-impl Gcra {
-    fn new(config: &RateLimit) -> Self {
-        let cost_nanos = nanos(config.period).div_ceil(u64::from(config.limit.get()));
-        let debt_nanos = cost_nanos.saturating_mul(u64::from(config.burst.get()));
-        Self { limit: config.limit.get(), cost_nanos, debt_nanos }
-    }
+    fn decide(&self, state: &mut Self::State, now: Instant) -> Decision;
 
-    /// Decides from `paid_at`, the instant at which the debt is paid off, and says what it is after the call.
-    fn decide(self, paid_at: u64, now: u64) -> (Decision, u64) {
-        let before = paid_at.max(now);
-        let after = before.saturating_add(self.cost_nanos);
-        let allowed = after - now <= self.debt_nanos;
-        let paid_at = if allowed { after } else { before };
-        let debt = paid_at - now;
-        let decision = Decision {
-            allowed,
-            limit: self.limit,
-            remaining: u32::try_from((self.debt_nanos - debt.min(self.debt_nanos)) / self.cost_nanos)
-                .unwrap_or(u32::MAX),
-            reset_after: Duration::from_nanos(debt),
-            retry_after: (!allowed).then(|| Duration::from_nanos(after - now - self.debt_nanos)),
-        };
-        (decision, paid_at)
-    }
+    /// From when on the state is worth nothing: the whole limit is free.
+    fn clear_at(&self, state: &Self::State) -> Instant;
 }
 
 /// A rate limit. Clones share its state.
 #[derive(Clone, Debug)]
 pub struct RateLimiter {
-    gcra: Gcra,
-    paid_at: Arc<AtomicU64>,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Gcra(Gcra, Arc<AtomicU64>),
+    Sliding(Sliding, Arc<Mutex<Passed>>),
 }
 
 impl RateLimiter {
-    /// A limiter with its whole burst free.
+    /// A limiter whose whole limit is free, by the rule of a [`RateLimit`] or a [`SlidingWindow`].
     ///
     /// # Errors
     /// Every option outside its range.
-    pub fn new(config: &RateLimit) -> Result<Self, ConfigErrors> {
-        config.validate()?;
-        Ok(Self { gcra: Gcra::new(config), paid_at: Arc::new(AtomicU64::new(0)) })
+    pub fn new<R: Into<Rule> + Copy>(rule: &R) -> Result<Self, ConfigErrors> {
+        let rule = (*rule).into();
+        rule.validate()?;
+        let state = match rule {
+            Rule::Gcra(config) => State::Gcra(Gcra::new(&config), Arc::default()),
+            Rule::SlidingWindow(config) => State::Sliding(Sliding::new(&config), Arc::default()),
+        };
+        Ok(Self { state })
     }
 
     /// Asks to make a call at `now`.
     #[must_use]
     pub fn check(&self, now: Instant) -> Decision {
-        let mut seen = self.paid_at.load(Ordering::Relaxed);
-        loop {
-            let (decision, paid_at) = self.gcra.decide(seen, now.as_nanos());
-            if !decision.allowed {
-                return decision;
-            }
-            match self.paid_at.compare_exchange_weak(seen, paid_at, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return decision,
-                Err(other) => seen = other,
-            }
+        match &self.state {
+            State::Gcra(gcra, paid_at) => check_gcra(*gcra, paid_at, now.as_nanos()),
+            State::Sliding(sliding, passed) => sliding.decide(&mut passed.lock(), now),
+        }
+    }
+}
+
+fn check_gcra(gcra: Gcra, shared: &AtomicU64, now: u64) -> Decision {
+    let mut seen = shared.load(Ordering::Relaxed);
+    loop {
+        let (decision, paid_at) = gcra.step(seen, now);
+        if !decision.allowed {
+            return decision;
+        }
+        match shared.compare_exchange_weak(seen, paid_at, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return decision,
+            Err(other) => seen = other,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::time::nanos;
 
     const START: Instant = Instant::from_nanos(10_000_000_000);
 

@@ -56,28 +56,41 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let state = match self.limit.try_acquire() {
-            Some(permit) => State::Calling { call: self.inner.call(request), _permit: permit },
+        match self.limit.try_acquire() {
+            Some(permit) => ConcurrencyFuture::calling(self.inner.call(request), permit),
             None => {
                 let limit = self.limit.clone();
                 // The service that was polled ready waits with the call; the clone that stays must be polled anew.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                let acquire: Acquire = Box::pin(async move { limit.acquire().await });
-                State::Waiting { acquire, waiting: Some((ready, request)) }
+                let acquire = Box::pin(async move { limit.acquire().await });
+                ConcurrencyFuture::waiting(acquire, ready, request)
             }
-        };
-        ConcurrencyFuture { state }
+        }
     }
 }
 
 type Acquire = Pin<Box<dyn Future<Output = Result<Permit, Rejected>> + Send>>;
 
 pin_project! {
-    /// The call of a [`ConcurrencyService`]. Only one that has to wait allocates.
+    /// The call of a [`ConcurrencyService`] or of a [`ShedService`](crate::shed::ShedService). Only one that has to wait allocates.
     pub struct ConcurrencyFuture<S: Service<Request>, Request> {
         #[pin]
         state: State<S, S::Future, Request>,
+    }
+}
+
+impl<S: Service<Request>, Request> ConcurrencyFuture<S, Request> {
+    pub(crate) const fn calling(call: S::Future, permit: Permit) -> Self {
+        Self { state: State::Calling { call, _permit: permit } }
+    }
+
+    pub(crate) const fn waiting(acquire: Acquire, ready: S, request: Request) -> Self {
+        Self { state: State::Waiting { acquire, waiting: Some((ready, request)) } }
+    }
+
+    pub(crate) const fn rejected(rejected: Rejected) -> Self {
+        Self { state: State::Rejected { rejected } }
     }
 }
 
@@ -92,6 +105,7 @@ pin_project! {
     enum State<S, F, Request> {
         Waiting { acquire: Acquire, waiting: Option<(S, Request)> },
         Calling { #[pin] call: F, _permit: Permit },
+        Rejected { rejected: Rejected },
         Ended,
     }
 }
@@ -118,6 +132,7 @@ impl<S: Service<Request>, Request> Future for ConcurrencyFuture<S, Request> {
                         (Ok(_), None) => unreachable!("a call waits once"),
                     }
                 }
+                Projected::Rejected { rejected } => return Poll::Ready(Err(Error::Rejected(*rejected))),
                 Projected::Ended => panic!("polled after its end"),
             };
             this.state.set(next);

@@ -1,12 +1,15 @@
 //! One rate limit for each key, in bounded memory.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use parking_lot::Mutex;
 
-use super::{Decision, Gcra, RateLimit};
+use super::gcra::Gcra;
+use super::sliding::Sliding;
+use super::{Core, Decision, Rule};
 use crate::config::ConfigErrors;
 use crate::time::Instant;
 
@@ -18,20 +21,23 @@ const EVICTION_LOOKS_AT: usize = 8;
 
 /// A rate limit for each of at most `keys_max` keys (addresses, principals).
 ///
-/// A key whose debt is paid off is worth nothing and goes first. When every key still has debts, the one with the least
-/// debt of a few is forgotten, so that it may start afresh: rather that than memory without bound.
+/// A key whose whole limit is free is worth nothing and goes first. When none is, the one of a few that would be free
+/// soonest is forgotten, so that it may start afresh: rather that than memory without bound. A key takes its own size
+/// twice, and 8 bytes by GCRA or 56 by a sliding window.
 pub struct KeyedRateLimiter<K> {
-    gcra: Gcra,
+    keys: Keys<K>,
     hasher: RandomState,
-    shards: Vec<Mutex<Shard<K>>>,
     keys_max: usize,
 }
 
-#[derive(Debug)]
-struct Shard<K> {
+enum Keys<K> {
+    Gcra(Gcra, Vec<Mutex<Shard<K, Gcra>>>),
+    Sliding(Sliding, Vec<Mutex<Shard<K, Sliding>>>),
+}
+
+struct Shard<K, C: Core> {
     places: HashMap<K, usize>,
-    /// Key, and the instant at which its debt is paid off.
-    entries: Vec<(K, u64)>,
+    entries: Vec<(K, C::State)>,
     hand: usize,
 }
 
@@ -40,69 +46,90 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
     ///
     /// # Errors
     /// Every option outside its range.
-    pub fn new(config: &RateLimit, keys_max: usize) -> Result<Self, ConfigErrors> {
+    pub fn new<R: Into<Rule> + Copy>(rule: &R, keys_max: usize) -> Result<Self, ConfigErrors> {
+        let rule = (*rule).into();
         let mut errors = ConfigErrors::default();
-        errors.merge(config.validate());
+        errors.merge(rule.validate());
         errors.check((1..=10_000_000).contains(&keys_max), "rate-limit.keys_max", keys_max, "1 to 10000000");
         errors.finish()?;
-        let shard = || Mutex::new(Shard { places: HashMap::new(), entries: Vec::new(), hand: 0 });
-        let shards = (0..SHARDS).map(|_| shard()).collect();
-        Ok(Self { gcra: Gcra::new(config), hasher: RandomState::new(), shards, keys_max })
+        let keys = match rule {
+            Rule::Gcra(config) => Keys::Gcra(Gcra::new(&config), shards()),
+            Rule::SlidingWindow(config) => Keys::Sliding(Sliding::new(&config), shards()),
+        };
+        Ok(Self { keys, hasher: RandomState::new(), keys_max })
     }
 
     /// Asks to make a call for `key` at `now`. Only a key that is not remembered is copied.
     #[must_use]
     pub fn check<Q>(&self, key: &Q, now: Instant) -> Decision
     where
-        K: std::borrow::Borrow<Q>,
+        K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned,
         Q::Owned: Into<K>,
     {
         let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
-        let mut shard = self.shards[shard].lock();
-        let now = now.as_nanos();
-        if let Some(&place) = shard.places.get(key) {
-            let entry = &mut shard.entries[place];
-            let (decision, paid_at) = self.gcra.decide(entry.1, now);
-            entry.1 = paid_at;
-            return decision;
+        let entries_max = self.keys_max.div_ceil(SHARDS);
+        match &self.keys {
+            Keys::Gcra(core, shards) => shards[shard].lock().check(core, key, now, entries_max),
+            Keys::Sliding(core, shards) => shards[shard].lock().check(core, key, now, entries_max),
         }
-        let (decision, paid_at) = self.gcra.decide(0, now);
-        shard.remember(key.to_owned().into(), paid_at, now, self.keys_max.div_ceil(SHARDS));
-        decision
     }
 
     /// Keys that are remembered.
     #[must_use]
     pub fn keys(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().entries.len()).sum()
+        match &self.keys {
+            Keys::Gcra(_, shards) => shards.iter().map(|shard| shard.lock().entries.len()).sum(),
+            Keys::Sliding(_, shards) => shards.iter().map(|shard| shard.lock().entries.len()).sum(),
+        }
     }
 }
 
-impl<K: Hash + Eq + Clone> Shard<K> {
-    fn remember(&mut self, key: K, paid_at: u64, now: u64, entries_max: usize) {
+fn shards<K, C: Core>() -> Vec<Mutex<Shard<K, C>>> {
+    let shard = || Mutex::new(Shard { places: HashMap::new(), entries: Vec::new(), hand: 0 });
+    (0..SHARDS).map(|_| shard()).collect()
+}
+
+impl<K: Hash + Eq + Clone, C: Core> Shard<K, C> {
+    fn check<Q>(&mut self, core: &C, key: &Q, now: Instant, entries_max: usize) -> Decision
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq + ToOwned,
+        Q::Owned: Into<K>,
+    {
+        if let Some(&place) = self.places.get(key) {
+            return core.decide(&mut self.entries[place].1, now);
+        }
+        let mut state = C::State::default();
+        let decision = core.decide(&mut state, now);
+        self.remember(core, key.to_owned().into(), state, now, entries_max);
+        decision
+    }
+
+    fn remember(&mut self, core: &C, key: K, state: C::State, now: Instant, entries_max: usize) {
         let place = if self.entries.len() < entries_max {
-            self.entries.push((key.clone(), paid_at));
+            self.entries.push((key.clone(), state));
             self.entries.len() - 1
         } else {
-            let place = self.victim(now);
+            let place = self.victim(core, now);
             self.places.remove(&self.entries[place].0);
-            self.entries[place] = (key.clone(), paid_at);
+            self.entries[place] = (key.clone(), state);
             place
         };
         self.places.insert(key, place);
     }
 
-    /// The first entry from the hand on without debts, or the one of a few with the least.
-    fn victim(&mut self, now: u64) -> usize {
+    /// The first entry from the hand on whose whole limit is free, or the one of a few that will be soonest.
+    fn victim(&mut self, core: &C, now: Instant) -> usize {
         let len = self.entries.len();
+        let clear_at = |place: usize| core.clear_at(&self.entries[place].1);
         let mut best = self.hand % len;
         for step in 0..EVICTION_LOOKS_AT.min(len) {
             let place = (self.hand + step) % len;
-            if self.entries[place].1 < self.entries[best].1 {
+            if clear_at(place) < clear_at(best) {
                 best = place;
             }
-            if self.entries[best].1 <= now {
+            if clear_at(best) <= now {
                 break;
             }
         }
@@ -113,10 +140,13 @@ impl<K: Hash + Eq + Clone> Shard<K> {
 
 impl<K> fmt::Debug for KeyedRateLimiter<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gcra, keys_max, .. } = self;
+        let rule: &dyn fmt::Debug = match &self.keys {
+            Keys::Gcra(core, _) => core,
+            Keys::Sliding(core, _) => core,
+        };
         f.debug_struct("KeyedRateLimiter")
-            .field("gcra", gcra)
-            .field("keys_max", keys_max)
+            .field("rule", rule)
+            .field("keys_max", &self.keys_max)
             .finish_non_exhaustive()
     }
 }
@@ -128,6 +158,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::rate::{RateLimit, SlidingWindow};
 
     const START: Instant = Instant::from_nanos(10_000_000_000);
 
@@ -180,10 +211,30 @@ mod tests {
         for number in 0..1000_u32 {
             let _ = limiter.check(format!("{}", number % 37).as_str(), START);
         }
-        for shard in &limiter.shards {
+        let Keys::Gcra(_, shards) = &limiter.keys else { panic!("the rule is GCRA") };
+        for shard in shards {
             let shard = shard.lock();
             assert_eq!(shard.places.len(), shard.entries.len());
             assert!(shard.places.iter().all(|(key, &place)| shard.entries[place].0 == *key));
         }
+    }
+
+    #[test]
+    fn a_sliding_window_has_its_own_keys_in_the_same_bounds() {
+        let rule = SlidingWindow { limit: NonZeroU32::new(2).unwrap(), period: Duration::from_secs(1) };
+        let limiter = KeyedRateLimiter::<Arc<str>>::new(&rule, 128).unwrap();
+        while limiter.check("heavy", START).allowed {}
+        for number in 0..10_000_u32 {
+            assert!(limiter.check(number.to_string().as_str(), START).allowed);
+            assert!(limiter.keys() <= 128);
+        }
+        // All of them are used in the same slice, so that age decides; a key that comes back starts afresh.
+        let later = START + Duration::from_millis(1100);
+        assert!(limiter.check("heavy", later).allowed && limiter.check("heavy", later).allowed);
+        assert!(!limiter.check("heavy", later).allowed);
+        for number in 0..10_000_u32 {
+            let _ = limiter.check(number.to_string().as_str(), later.saturating_sub(Duration::from_secs(1)));
+        }
+        assert!(!limiter.check("heavy", later).allowed, "it is used later than the others");
     }
 }

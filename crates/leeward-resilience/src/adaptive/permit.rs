@@ -1,0 +1,67 @@
+//! The permit of one call through an adaptive limit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Sample, Shared};
+use crate::outcome::Class;
+use crate::time::Instant;
+
+/// The right to make one call. It ends in exactly one of success, failure, ignored; dropped, it was cancelled.
+#[must_use = "dropping a permit records the call as cancelled"]
+pub struct Permit {
+    /// `None` once the outcome is known.
+    shared: Option<Arc<Shared>>,
+    started: Instant,
+    in_flight: u32,
+}
+
+impl Permit {
+    pub(super) const fn new(shared: Arc<Shared>, started: Instant, in_flight: u32) -> Self {
+        Self { shared: Some(shared), started, in_flight }
+    }
+
+    /// The upstream did its work: its latency counts.
+    pub fn success(self, now: Instant) {
+        self.record(Class::Success, now);
+    }
+
+    /// The upstream had too much to do: a timeout, or it said so.
+    pub fn overload(self, now: Instant) {
+        self.record(Class::RETRYABLE, now);
+    }
+
+    /// The outcome by class. A failure that a retry can help against is overload, any other says nothing.
+    pub fn record(mut self, class: Class, now: Instant) {
+        let overload = match class {
+            Class::Success => Some(false),
+            Class::Failure { retryable: true, .. } => Some(true),
+            Class::Failure { retryable: false, .. } | Class::Ignored => None,
+        };
+        self.end(overload, || now);
+    }
+
+    fn end(&mut self, overload: Option<bool>, now: impl Fn() -> Instant) {
+        let Some(shared) = self.shared.take() else { return };
+        if let Some(overload) = overload {
+            let sample = Sample { started: self.started, in_flight: self.in_flight, overload };
+            shared.learn(sample, now());
+        }
+        shared.gate.release(now);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(shared) = &self.shared else { return };
+        let now = shared.clock.now();
+        let abandoned = now.saturating_duration_since(self.started) >= shared.config.abandoned_after;
+        self.end(abandoned.then_some(true), || now);
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("open", &self.shared.is_some()).finish()
+    }
+}

@@ -1,0 +1,46 @@
+//! How much a call matters, for the policies that refuse the lowest first.
+
+use std::fmt;
+
+/// The priority of a call. It comes from whoever starts the work and travels with it: what is done for a call has its
+/// priority. Four classes, as in Google's criticality (Site Reliability Engineering, 2016, "Handling Overload"): more are
+/// never told apart in practice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Nobody waits for it: batches, prefetching, rebuilding.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Somebody notices at once when it fails.
+    High,
+    /// Money or safety: checkout, health of the platform itself.
+    Critical,
+}
+
+impl Priority {
+    /// All of them, lowest first.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+
+    /// The name in labels and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// 0 for the lowest.
+    pub(crate) const fn rank(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

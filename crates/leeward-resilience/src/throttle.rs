@@ -1,0 +1,217 @@
+//! Adaptive throttling: a client that stops asking an upstream which refuses anyway, in proportion.
+//!
+//! **Rule.** Of the calls of the last `window`, `requests` were made and `accepts` were taken by the upstream. A call is
+//! rejected here with the probability
+//!
+//! ```text
+//! max(0, (requests - k * accepts) / (requests + 1)), at most rejection_max
+//! ```
+//!
+//! so that the upstream sees at most about `k` times what it accepts (Beyer et al., "Site Reliability Engineering", 2016,
+//! chapter 21, "Client-Side Throttling"). What is rejected here counts as a request: the probability follows the demand.
+//!
+//! - A success is an accept, and so is a failure that a retry cannot help against: the upstream took the call. A failure
+//!   that a retry can help against (a timeout, 429, 502 to 504) is a request that was not accepted. A call counts when it
+//!   ends, or slow answers would look like refused ones; a permit dropped after `abandoned_after` was not accepted, one
+//!   dropped earlier does not count.
+//! - **Priorities**: the share to be rejected is taken from the lowest class first, and from the next one only when that
+//!   is not enough. A caller without priorities has one class, and the formula as it stands.
+//! - The window is ten slices, turned by the time alone, in constant time.
+//! - A rejection names the probability and the counts. It is never retried: [`Error::Rejected`](crate::Error::Rejected).
+//!
+//! Beside a breaker, which is all or nothing, a throttler is right for an upstream that is overloaded and not dead: it
+//! lets through what the upstream can take. There is nothing to synchronise between clients.
+//!
+//! **Cost.** A short lock when a call starts and another when it ends.
+//!
+//! Trade-off: with `k` = 2 the upstream still refuses as many calls as it accepts, which costs it something, and buys
+//! that its recovery is seen within the window.
+
+mod core;
+mod layer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+pub use self::layer::{ThrottleFuture, ThrottleLayer, ThrottleService};
+
+use self::core::{Core, Ended};
+use crate::config::ConfigErrors;
+use crate::outcome::{Class, Rejected};
+use crate::priority::Priority;
+use crate::random::{FastRng, Rng};
+use crate::time::{Clock, Instant, TokioClock};
+
+/// The policy's name in rejections, metrics and `explain()`.
+pub const NAME: &str = "throttle";
+
+/// Options of a [`Throttler`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Throttle {
+    /// How many requests the upstream may see for each that it accepts, 1.1 ..= 10. Default 2, as in the book. Nearer to 1
+    /// it throttles earlier, and also where some failures are normal.
+    pub k: f64,
+    /// The time that the counts look back, 1 s ..= 1 h. Default 30 s. The book's two minutes remember an outage for
+    /// longer than most last.
+    pub window: Duration,
+    /// Fewer requests in the window reject nothing, 0 ..= 1,000,000. Default 10: the first failures are chance.
+    pub requests_min: u32,
+    /// The most that is rejected, 0 (exclusive) ..= 1. Default 0.9: a tenth always goes through to see whether the upstream
+    /// is back. With 1, an upstream that accepted nothing for a window sees about one call a window.
+    pub rejection_max: f64,
+    /// A permit dropped after so long was not accepted, one dropped earlier does not count; more than 0. Default 10 s;
+    /// best set to the attempt timeout.
+    pub abandoned_after: Duration,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self {
+            k: 2.0,
+            window: Duration::from_secs(30),
+            requests_min: 10,
+            rejection_max: 0.9,
+            abandoned_after: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Throttle {
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// All the options outside their range.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        errors.check((1.1..=10.0).contains(&self.k), "throttle.k", self.k, "1.1 to 10");
+        let window_ok = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.window);
+        errors.check(window_ok, "throttle.window", self.window, "1s to 1h");
+        let requests_ok = self.requests_min <= 1_000_000;
+        errors.check(requests_ok, "throttle.requests_min", self.requests_min, "0 to 1000000");
+        let max_ok = self.rejection_max > 0.0 && self.rejection_max <= 1.0;
+        errors.check(max_ok, "throttle.rejection_max", self.rejection_max, "more than 0%, up to 100%");
+        let abandoned = self.abandoned_after;
+        errors.check(!abandoned.is_zero(), "throttle.abandoned_after", abandoned, "more than 0");
+        errors.finish()
+    }
+}
+
+/// Adaptive throttling in front of one upstream. Clones share its window.
+///
+/// ```
+/// use leeward_resilience::{Clock, Priority, Throttle, Throttler, TokioClock};
+///
+/// let throttler = Throttler::new(Throttle::default())?;
+/// let permit = throttler.acquire(Priority::Normal, TokioClock.now()).expect("nothing was refused yet");
+/// permit.success(TokioClock.now());
+/// # Ok::<(), leeward_resilience::ConfigErrors>(())
+/// ```
+#[derive(Clone)]
+pub struct Throttler {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Throttle,
+    core: Mutex<Core>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+}
+
+impl Throttler {
+    /// A throttler with an empty window, on tokio time.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn new(config: Throttle) -> Result<Self, ConfigErrors> {
+        Self::with(config, Arc::new(TokioClock), Arc::new(FastRng::from_entropy()))
+    }
+
+    /// A throttler with an empty window, and its own clock and randomness.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn with(config: Throttle, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Self, ConfigErrors> {
+        config.validate()?;
+        let core = Mutex::new(Core::new(&config, clock.now()));
+        Ok(Self { shared: Arc::new(Shared { config, core, clock, rng }) })
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn config(&self) -> &Throttle {
+        &self.shared.config
+    }
+
+    /// Asks to make a call at `now`.
+    ///
+    /// # Errors
+    /// [`Rejected`] with the probability that it was rejected with, and the counts that this came from.
+    pub fn acquire(&self, priority: Priority, now: Instant) -> Result<Permit, Rejected> {
+        let draw = self.shared.rng.unit_f64();
+        self.shared.core.lock().admit(priority, draw, now)?;
+        Ok(Permit { shared: Some(Arc::clone(&self.shared)), priority, started: now })
+    }
+
+    /// The probability that a call at `now` is rejected with.
+    #[must_use]
+    pub fn probability(&self, priority: Priority, now: Instant) -> f64 {
+        self.shared.core.lock().odds(priority, now).probability
+    }
+}
+
+impl fmt::Debug for Throttler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Throttler").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+/// The right to make one call. It ends in exactly one of success, failure, ignored; dropped, it was cancelled.
+#[must_use = "dropping a permit records the call as cancelled"]
+pub struct Permit {
+    /// `None` once the outcome is known.
+    shared: Option<Arc<Shared>>,
+    priority: Priority,
+    started: Instant,
+}
+
+impl Permit {
+    /// The upstream did its work.
+    pub fn success(self, now: Instant) {
+        self.record(Class::Success, now);
+    }
+
+    /// The outcome by class.
+    pub fn record(mut self, class: Class, now: Instant) {
+        match class {
+            Class::Success | Class::Failure { retryable: false, .. } => self.end(Ended::Accepted, now),
+            Class::Failure { retryable: true, .. } => self.end(Ended::Refused, now),
+            Class::Ignored => self.shared = None,
+        }
+    }
+
+    fn end(&mut self, ended: Ended, now: Instant) {
+        if let Some(shared) = self.shared.take() {
+            shared.core.lock().record(self.priority, ended, now);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(shared) = &self.shared else { return };
+        let now = shared.clock.now();
+        if now.saturating_duration_since(self.started) >= shared.config.abandoned_after {
+            self.end(Ended::Refused, now);
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("open", &self.shared.is_some()).finish()
+    }
+}
