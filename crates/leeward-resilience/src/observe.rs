@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::breaker::State;
+use crate::fallback::Cause;
 use crate::outcome::Rejected;
 
 /// Names of the metrics that an [`Observer`] should feed, so that every Leeward process calls them the same.
@@ -48,6 +49,13 @@ pub enum Event {
     AttemptTimeout {
         /// The attempt timeout.
         after: Duration,
+    },
+    /// A fallback was asked for a substitute.
+    FellBack {
+        /// Why.
+        cause: Cause,
+        /// Whether there was one. If not, the first result stood.
+        answered: bool,
     },
 }
 

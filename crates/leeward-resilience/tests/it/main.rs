@@ -4,6 +4,7 @@
 
 mod allocations;
 mod breaker;
+mod fallback;
 mod hedge;
 mod layers;
 mod limits;
