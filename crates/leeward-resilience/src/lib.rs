@@ -37,6 +37,7 @@
 //! - The path of a call takes no async lock and does not allocate.
 
 pub mod breaker;
+pub mod cache;
 pub mod concurrency;
 pub mod config;
 pub mod deadline;
@@ -53,6 +54,7 @@ pub mod timeout;
 mod window;
 
 pub use breaker::{Breaker, CircuitBreaker};
+pub use cache::{AnswerCache, Cache, MemoryStore};
 pub use concurrency::{Concurrency, ConcurrencyLimit};
 pub use config::{ConfigErrors, Mistake};
 pub use deadline::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline};

@@ -4,6 +4,7 @@
 
 mod allocations;
 mod breaker;
+mod cache;
 mod fallback;
 mod hedge;
 mod layers;
