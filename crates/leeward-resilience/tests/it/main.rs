@@ -6,6 +6,7 @@ mod allocations;
 mod breaker;
 mod cache;
 mod fallback;
+mod fault;
 mod hedge;
 mod layers;
 mod limits;
