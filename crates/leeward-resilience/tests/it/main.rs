@@ -11,3 +11,4 @@ mod hedge;
 mod layers;
 mod limits;
 mod pipeline;
+mod storm;
