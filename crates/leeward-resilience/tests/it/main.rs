@@ -5,6 +5,7 @@
 mod allocations;
 mod breaker;
 mod cache;
+mod contract;
 mod fallback;
 mod fault;
 mod hedge;
