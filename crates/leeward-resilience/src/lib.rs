@@ -1,6 +1,10 @@
-//! The resilience policies of Leeward: circuit breaker, retry with budget, timeout and deadline, limits of concurrency
-//! (fixed or adaptive) and of rate (in this process or shared), adaptive throttling, priority shedding, and one
-//! [`Pipeline`] that puts them into their one order.
+//! The resilience policies of Leeward: circuit breaker, retry with budget, timeout and deadline, hedging, limits of
+//! concurrency (fixed or adaptive) and of rate (in this process or shared), adaptive throttling, priority shedding,
+//! fallback, cache with coalescing, and fault injection; one [`Pipeline`]; and a [`storm`] runner that shows on virtual
+//! time what they do together.
+//!
+//! The [`Pipeline`] holds deadline, retry, breaker, concurrency limit and attempt timeout in their one order. The others
+//! stand around it, as handles or as tower layers.
 //!
 //! Each policy has the same shape: options with documented defaults, a pure core that takes `now`, a cheap handle whose
 //! clones share the state, and a tower layer. It is not an HTTP client, it chooses no endpoint, and it never decides what
@@ -39,9 +43,13 @@
 
 pub mod adaptive;
 pub mod breaker;
+pub mod cache;
 pub mod concurrency;
 pub mod config;
 pub mod deadline;
+pub mod fallback;
+pub mod fault;
+pub mod hedge;
 pub mod observe;
 pub mod outcome;
 pub mod pipeline;
@@ -50,6 +58,7 @@ pub mod random;
 pub mod rate;
 pub mod retry;
 pub mod shed;
+pub mod storm;
 pub mod throttle;
 pub mod time;
 pub mod timeout;
@@ -57,11 +66,15 @@ mod window;
 
 pub use adaptive::{Adaptive, AdaptiveLimit, Aimd, Algorithm, Gradient2};
 pub use breaker::{Breaker, CircuitBreaker};
+pub use cache::{AnswerCache, Cache, MemoryStore};
 pub use concurrency::{Concurrency, ConcurrencyLimit, Order};
 pub use config::{ConfigErrors, Mistake};
 pub use deadline::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline};
+pub use fallback::{Fallback, FallbackPolicy};
+pub use fault::{FaultInjector, Faults};
+pub use hedge::{Hedge, Hedger};
 pub use observe::{Event, Observer};
-pub use outcome::{Cause, Class, Error, Opened, Reason, Rejected};
+pub use outcome::{Class, Error, Opened, OpenedBy, Reason, Rejected};
 pub use pipeline::{Attempt, Call, Pipeline};
 pub use priority::Priority;
 pub use random::{FastRng, Rng};
@@ -70,5 +83,6 @@ pub use rate::{
 };
 pub use retry::{Budget, Jitter, Retry, RetryBudget};
 pub use shed::{Shed, Shedder};
+pub use storm::Storm;
 pub use throttle::{Throttle, Throttler};
 pub use time::{Clock, Instant, ManualClock, TokioClock};

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::breaker::State;
+use crate::fallback::Cause;
 use crate::outcome::Rejected;
 
 /// Names of the metrics that an [`Observer`] should feed, so that every Leeward process calls them the same.
@@ -73,6 +74,13 @@ pub enum Event {
         from: u32,
         /// To here.
         to: u32,
+    },
+    /// A fallback was asked for a substitute.
+    FellBack {
+        /// Why.
+        cause: Cause,
+        /// Whether there was one. If not, the first result stood.
+        answered: bool,
     },
 }
 

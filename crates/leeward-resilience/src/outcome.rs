@@ -54,7 +54,7 @@ pub struct Rejected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// Which of its rules opened it; the threshold is in its options.
-    pub cause: Cause,
+    pub cause: OpenedBy,
     /// Failures in the window.
     pub failures: u32,
     /// Slow calls in the window, failed ones among them; 0 when it does not look for them.
@@ -72,9 +72,9 @@ impl fmt::Display for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cause, failures, slow, calls, consecutive, version } = self;
         match cause {
-            Cause::FailureRate => write!(f, "open after {failures} failures of {calls} calls")?,
-            Cause::SlowRate => write!(f, "open after {slow} slow calls of {calls}")?,
-            Cause::Consecutive => write!(f, "open after {consecutive} failures in a row")?,
+            OpenedBy::FailureRate => write!(f, "open after {failures} failures of {calls} calls")?,
+            OpenedBy::SlowRate => write!(f, "open after {slow} slow calls of {calls}")?,
+            OpenedBy::Consecutive => write!(f, "open after {consecutive} failures in a row")?,
         }
         if *version > 1 { write!(f, " (options of version {version})") } else { Ok(()) }
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Opened {
 /// Which rule opened a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum OpenedBy {
     /// The share of failures.
     FailureRate,
     /// The share of slow calls.
@@ -269,7 +269,7 @@ mod tests {
         let rejected = Rejected {
             policy: "breaker",
             reason: Reason::Open(Opened {
-                cause: Cause::FailureRate,
+                cause: OpenedBy::FailureRate,
                 failures: 11,
                 slow: 0,
                 calls: 20,

@@ -133,7 +133,7 @@ impl Retry {
 }
 
 /// The retries of one call so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Done {
     pub(crate) retries: u32,
     /// The last wait of our own.

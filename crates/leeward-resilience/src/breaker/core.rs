@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Breaker, NAME, State};
-use crate::outcome::{Cause, Opened, Reason, Rejected};
+use crate::outcome::{Opened, OpenedBy, Reason, Rejected};
 use crate::random::Rng;
 use crate::time::Instant;
 use crate::window::{CallWindow, Counts, Window};
@@ -165,18 +165,18 @@ impl Core {
     }
 
     /// Why these counts open it, if they do.
-    fn cause(&self, counts: Counts) -> Option<Cause> {
+    fn cause(&self, counts: Counts) -> Option<OpenedBy> {
         let config = &self.config;
         let calls = counts.all();
         let reaches = |part: u32, rate: f64| {
             calls >= config.minimum_calls.get() && f64::from(part) >= rate * f64::from(calls)
         };
         if reaches(counts.misses, config.failure_rate) {
-            Some(Cause::FailureRate)
+            Some(OpenedBy::FailureRate)
         } else if config.slow_after.is_some() && reaches(counts.slow, config.slow_rate) {
-            Some(Cause::SlowRate)
+            Some(OpenedBy::SlowRate)
         } else if config.consecutive_failures.is_some_and(|limit| self.consecutive >= limit.get()) {
-            Some(Cause::Consecutive)
+            Some(OpenedBy::Consecutive)
         } else {
             None
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use leeward_resilience::breaker::State;
 use leeward_resilience::{
-    Breaker, Cause, CircuitBreaker, Clock, Event, FastRng, ManualClock, Observer, Opened, Reason,
+    Breaker, CircuitBreaker, Clock, Event, FastRng, ManualClock, Observer, Opened, OpenedBy, Reason,
 };
 
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ fn breaker(config: Breaker) -> (CircuitBreaker, ManualClock, Arc<Seen>) {
 
 /// What a breaker says that five failures in a row have opened.
 pub(crate) const fn five_in_a_row() -> Opened {
-    Opened { cause: Cause::Consecutive, failures: 5, slow: 0, calls: 5, consecutive: 5, version: 1 }
+    Opened { cause: OpenedBy::Consecutive, failures: 5, slow: 0, calls: 5, consecutive: 5, version: 1 }
 }
 
 fn fail(breaker: &CircuitBreaker, clock: &ManualClock, times: usize) {
@@ -160,7 +160,7 @@ fn a_rejection_names_the_version_of_the_options_that_decided() {
     fail(&breaker, &clock, 2);
     let rejected = breaker.acquire(clock.now()).unwrap_err();
     let opened =
-        Opened { cause: Cause::Consecutive, failures: 2, slow: 0, calls: 2, consecutive: 2, version: 2 };
+        Opened { cause: OpenedBy::Consecutive, failures: 2, slow: 0, calls: 2, consecutive: 2, version: 2 };
     assert_eq!(rejected.reason, Reason::Open(opened));
     assert_eq!(rejected.reason.to_string(), "open after 2 failures in a row (options of version 2)");
 }

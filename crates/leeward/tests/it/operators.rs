@@ -24,6 +24,7 @@ async fn admin() -> String {
         .route("/v1/all/_leeward/events/lag", get(async || axum::Json(all())))
         .route("/v1/all/_leeward/events/dead", get(async || axum::Json(all())))
         .route("/v1/all/_leeward/sagas/{id}", show)
+        .route("/v1/bus/groups", get(async || axum::Json(json!([{"group": "left.behind", "behind": 7}]))))
         .fallback(async || "something else");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -104,7 +104,7 @@ fn an_upstream_that_is_slow_for_enough_opens_it_although_it_answers() {
         assert_eq!(core.phase_state() == State::Open, opens, "{time} ms");
         if opens {
             let expected = Opened {
-                cause: Cause::SlowRate,
+                cause: OpenedBy::SlowRate,
                 failures: 0,
                 slow: 10,
                 calls: 20,
@@ -153,7 +153,7 @@ fn other_options_keep_the_window_unless_it_is_another() {
 fn a_dead_upstream_with_little_traffic_opens_it_too() {
     let core = opened(config(20, Some(5)));
     let expected =
-        Opened { cause: Cause::Consecutive, failures: 5, slow: 0, calls: 5, consecutive: 5, version: 1 };
+        Opened { cause: OpenedBy::Consecutive, failures: 5, slow: 0, calls: 5, consecutive: 5, version: 1 };
     assert!(matches!(core.phase, Phase::Open { reason: Reason::Open(opened), .. } if opened == expected));
 }
 

@@ -1,0 +1,363 @@
+//! Fault injection: latency, errors, refusals and lost replies on purpose, so that the other policies are seen to work.
+//!
+//! **Rule.** Of the calls, a share waits for a random latency, and a share has one of three faults, at most one each:
+//! *refused* (not sent, as when nothing listens), *error* (not sent, and answered as if the upstream had failed), *lost
+//! reply* (sent and executed, and its answer thrown away: what tests whether a call may be repeated). What the caller
+//! sees of a fault is made by the caller's own function.
+//!
+//! **Bounds.** Nothing is injected unless the process allowed it when the injector was made; setting faults is a typed
+//! error otherwise. An experiment ends by itself after `lasts`, and after `faults_max` calls were touched, so that one
+//! that was forgotten does no harm.
+//!
+//! **Cost.** Without an experiment: one atomic load. Faults stand innermost, just before the call, so that every policy
+//! sees them as the upstream's.
+//!
+//! Trade-off: an injected error was never sent, so that it says nothing about the upstream's own error paths.
+
+mod layer;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+pub use self::layer::{FaultLayer, FaultService};
+
+use crate::config::ConfigErrors;
+use crate::random::{FastRng, Rng};
+use crate::time::{Clock, Instant, TokioClock};
+
+/// The policy's name in metrics and `explain()`.
+pub const NAME: &str = "fault";
+
+/// Names of the metrics that show [`Counts`].
+pub mod metrics {
+    /// Counter `{policy, fault}`: calls that were touched: `latency`, `refused`, `error`, `lost-reply`.
+    pub const FAULTS: &str = "leeward_faults_injected_total";
+}
+
+/// An experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Faults {
+    /// Share of calls that wait first, 0 ..= 1. Default 0.
+    pub latency_share: f64,
+    /// The shortest such wait. Default 100 ms.
+    pub latency_min: Duration,
+    /// The longest such wait, at most 60 s. Default 100 ms.
+    pub latency_max: Duration,
+    /// Share of calls that are refused, 0 ..= 1. Default 0. The three shares of faults together are at most 1.
+    pub refused_share: f64,
+    /// Share of calls that are answered by an error, 0 ..= 1. Default 0.
+    pub error_share: f64,
+    /// Share of calls whose reply is lost, 0 ..= 1. Default 0.
+    pub lost_reply_share: f64,
+    /// The experiment ends after so many calls were touched, at least 1. Default 10,000.
+    pub faults_max: u64,
+    /// The experiment ends after so long, more than 0, at most 24 h. Default 10 min.
+    pub lasts: Duration,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            latency_share: 0.0,
+            latency_min: Duration::from_millis(100),
+            latency_max: Duration::from_millis(100),
+            refused_share: 0.0,
+            error_share: 0.0,
+            lost_reply_share: 0.0,
+            faults_max: 10_000,
+            lasts: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Faults {
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// All the options outside their range.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let shares = [
+            ("fault.latency_share", self.latency_share),
+            ("fault.refused_share", self.refused_share),
+            ("fault.error_share", self.error_share),
+            ("fault.lost_reply_share", self.lost_reply_share),
+        ];
+        for (path, share) in shares {
+            errors.check((0.0..=1.0).contains(&share), path, share, "0% to 100%");
+        }
+        let sum = self.refused_share + self.error_share + self.lost_reply_share;
+        // Three tenths and seven tenths need not make one in binary.
+        errors.check(sum <= 1.0 + 1e-9, "fault", sum, "refused, error and lost reply at most 100% together");
+        let latency_ok = self.latency_min <= self.latency_max && self.latency_max <= Duration::from_secs(60);
+        let latency = self.latency_min..=self.latency_max;
+        errors.check(latency_ok, "fault.latency_max", latency, "latency_min to 60s");
+        errors.check(self.faults_max >= 1, "fault.faults_max", self.faults_max, "at least 1");
+        let lasts_ok = !self.lasts.is_zero() && self.lasts <= Duration::from_secs(86_400);
+        errors.check(lasts_ok, "fault.lasts", self.lasts, "more than 0, at most 24h");
+        errors.finish()
+    }
+
+    /// The faults of one call, by three random numbers in `0.0 .. 1.0`.
+    fn draw(&self, [delayed, length, which]: [f64; 3]) -> Injected {
+        let latency = (delayed < self.latency_share)
+            .then(|| self.latency_min + (self.latency_max - self.latency_min).mul_f64(length));
+        let error = self.refused_share + self.error_share;
+        let fault = match which {
+            which if which < self.refused_share => Some(Fault::Refused),
+            which if which < error => Some(Fault::Error),
+            which if which < error + self.lost_reply_share => Some(Fault::LostReply),
+            _ => None,
+        };
+        Injected { latency, fault }
+    }
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It is not sent, as when nothing listens.
+    Refused,
+    /// It is not sent, and answered as if the upstream had failed.
+    Error,
+    /// It is sent and executed, and the answer is lost.
+    LostReply,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Injected {
+    latency: Option<Duration>,
+    fault: Option<Fault>,
+}
+
+/// Why no experiment was started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// This process allows none.
+    #[error("fault injection is not allowed in this process")]
+    NotAllowed,
+    /// Options are outside their range.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+}
+
+/// What an injector did since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls that waited first.
+    pub delayed: u64,
+    /// Calls that were refused.
+    pub refused: u64,
+    /// Calls that were answered by an error.
+    pub errors: u64,
+    /// Calls whose reply was lost.
+    pub lost_replies: u64,
+}
+
+/// Injects faults. Clones share the experiment.
+#[derive(Clone)]
+pub struct FaultInjector {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    allowed: bool,
+    /// Whether there is an experiment: all that a call looks at when there is none.
+    running: AtomicBool,
+    state: Mutex<State>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    experiment: Option<Experiment>,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Experiment {
+    faults: Faults,
+    ends: Instant,
+    left: u64,
+}
+
+impl FaultInjector {
+    /// An injector that never injects anything.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::make(false, Arc::new(TokioClock), Arc::new(FastRng::from_entropy()))
+    }
+
+    /// An injector that may be set, without an experiment so far.
+    #[must_use]
+    pub fn allowed(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+        Self::make(true, clock, rng)
+    }
+
+    fn make(allowed: bool, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+        let (running, state) = (AtomicBool::new(false), Mutex::new(State::default()));
+        Self { shared: Arc::new(Shared { allowed, running, state, clock, rng }) }
+    }
+
+    /// Starts an experiment in place of the one before.
+    ///
+    /// # Errors
+    /// [`SetError::NotAllowed`], or every option outside its range.
+    pub fn set(&self, faults: Faults) -> Result<(), SetError> {
+        if !self.shared.allowed {
+            return Err(SetError::NotAllowed);
+        }
+        faults.validate()?;
+        let (ends, left) = (self.shared.clock.now() + faults.lasts, faults.faults_max);
+        self.shared.state.lock().experiment = Some(Experiment { faults, ends, left });
+        self.shared.running.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Ends the experiment.
+    pub fn clear(&self) {
+        self.shared.end(&mut self.shared.state.lock());
+    }
+
+    /// The experiment that runs at the moment.
+    #[must_use]
+    pub fn running(&self) -> Option<Faults> {
+        let now = self.shared.clock.now();
+        let state = self.shared.state.lock();
+        state.experiment.as_ref().filter(|it| now < it.ends).map(|it| it.faults.clone())
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.state.lock().counts
+    }
+
+    /// Makes a call, or what the experiment makes of it. `seen_as` says what the caller sees of a fault.
+    ///
+    /// # Errors
+    /// The call's own, or what `seen_as` says.
+    ///
+    /// # Cancel safety
+    /// As that of the call: dropping the future drops it.
+    pub async fn call<T, E, Fut>(
+        &self,
+        call: impl FnOnce() -> Fut,
+        seen_as: impl FnOnce(Fault) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let Injected { latency, fault } = self.shared.draw();
+        if let Some(latency) = latency {
+            tokio::time::sleep(latency).await;
+        }
+        match fault {
+            None => call().await,
+            Some(fault @ (Fault::Refused | Fault::Error)) => seen_as(fault),
+            Some(Fault::LostReply) => {
+                drop(call().await);
+                seen_as(Fault::LostReply)
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn draw(&self) -> Injected {
+        if !self.running.load(Ordering::Acquire) {
+            return Injected::default();
+        }
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let Some(experiment) = &mut state.experiment else { return Injected::default() };
+        if now >= experiment.ends || experiment.left == 0 {
+            self.end(&mut state);
+            return Injected::default();
+        }
+        let injected = experiment.faults.draw([(); 3].map(|()| self.rng.unit_f64()));
+        experiment.left -= u64::from(injected != Injected::default());
+        let counts = &mut state.counts;
+        counts.delayed += u64::from(injected.latency.is_some());
+        match injected.fault {
+            Some(Fault::Refused) => counts.refused += 1,
+            Some(Fault::Error) => counts.errors += 1,
+            Some(Fault::LostReply) => counts.lost_replies += 1,
+            None => {}
+        }
+        injected
+    }
+
+    fn end(&self, state: &mut State) {
+        state.experiment = None;
+        self.running.store(false, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for FaultInjector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultInjector")
+            .field("allowed", &self.shared.allowed)
+            .field("state", &self.shared.state.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The naive model cuts the unit interval into four pieces.
+        #[test]
+        fn one_draw_decides_between_the_faults(
+            shares in prop::array::uniform3(0.0_f64..0.33), draws in prop::array::uniform3(0.0_f64..1.0),
+        ) {
+            let [refused_share, error_share, lost_reply_share] = shares;
+            let latency_max = Duration::from_millis(300);
+            let faults = Faults {
+                latency_share: 0.5, latency_max, refused_share, error_share, lost_reply_share, ..Faults::default()
+            };
+            let injected = faults.draw(draws);
+            let mut at = 0.0;
+            let mut expected = None;
+            for (share, fault) in shares.into_iter().zip([Fault::Refused, Fault::Error, Fault::LostReply]) {
+                if draws[2] >= at && draws[2] < at + share {
+                    expected = Some(fault);
+                }
+                at += share;
+            }
+            prop_assert_eq!(injected.fault, expected);
+            prop_assert_eq!(injected.latency.is_some(), draws[0] < 0.5);
+            if let Some(latency) = injected.latency {
+                prop_assert!((latency.as_secs_f64() - (0.1 + 0.2 * draws[1])).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let wrong = Faults {
+            latency_share: 2.0,
+            latency_min: Duration::from_secs(1),
+            refused_share: 0.6,
+            error_share: 0.6,
+            faults_max: 0,
+            lasts: Duration::ZERO,
+            ..Faults::default()
+        };
+        let errors = wrong.validate().unwrap_err();
+        let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
+        let expected =
+            ["fault.latency_share", "fault", "fault.latency_max", "fault.faults_max", "fault.lasts"];
+        assert_eq!(paths, expected);
+    }
+}

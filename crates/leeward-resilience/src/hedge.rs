@@ -1,0 +1,269 @@
+//! Hedging: a second attempt beside one that takes long, so that a slow endpoint does not make a slow answer.
+//!
+//! **Rule.** When an attempt has no answer after the delay, another one is sent beside it, up to `max_hedges` of them,
+//! each a delay after the one before. The first good answer wins and the others are dropped at once: they were cancelled,
+//! they did not fail. An answer that is not good ends nothing while another attempt is on its way, and no hedge is sent
+//! after one, since hedging is against slowness and not against failure; when none is good, the answer of the first
+//! attempt is the answer. Nothing is sent beside the first attempt when
+//! - the call may not be repeated,
+//! - it already is a retry of somebody further out: layers must not multiply,
+//! - `attempt_min` does not fit before the deadline,
+//! - or the [`RetryBudget`] is spent. Retries and hedges draw on the same one, so that both together stay bounded.
+//!
+//! **Delay.** Fixed, or a quantile of the latencies of the first attempts within the last 10 to 20 seconds, known to an
+//! eighth. A first attempt that lost, or whose call was dropped, counts with the time that it had lasted if that was
+//! longer than the delay: else the estimate would forget the slow ones and sink.
+//!
+//! **Cost.** Without a hedge: one short lock before and after the attempt, a timer if it does not end at once, no
+//! allocation. Each hedge is one boxed future.
+//!
+//! Trade-off: a hedge costs the upstream a whole call, and dropping the loser does not undo what it did there. The
+//! quantile bounds the cost while the upstream is well, the budget does when it is not.
+//!
+//! Source: Dean, Barroso, "The tail at scale" (CACM 2013).
+
+mod config;
+mod layer;
+mod quantile;
+mod race;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+pub use self::config::{Delay, Hedge};
+pub use self::layer::{HedgeLayer, HedgeService};
+
+use self::quantile::Latencies;
+use crate::config::ConfigErrors;
+use crate::deadline::Deadline;
+use crate::outcome::Class;
+use crate::pipeline::Call;
+use crate::retry::RetryBudget;
+use crate::time::{Clock, Instant, TokioClock};
+
+/// The policy's name in metrics and `explain()`.
+pub const NAME: &str = "hedge";
+
+/// Names of the metrics that show [`Counts`].
+pub mod metrics {
+    /// Counter `{policy}`: attempts sent beside one that took long.
+    pub const HEDGES: &str = "leeward_hedges_total";
+    /// Counter `{policy}`: hedges that had the first good answer.
+    pub const HEDGES_WON: &str = "leeward_hedges_won_total";
+    /// Counter `{policy}`: hedges that were not sent since the retry budget was spent.
+    pub const HEDGES_REFUSED: &str = "leeward_hedges_refused_total";
+}
+
+/// Half of the time that the quantile looks back.
+const LOOK_BACK_HALF: Duration = Duration::from_secs(10);
+
+/// Fewer latencies say nothing about the one in twenty.
+const SAMPLES_MIN: u32 = 50;
+
+/// What a [`Hedger`] did since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Hedges that were sent.
+    pub sent: u64,
+    /// Hedges that had the first good answer.
+    pub won: u64,
+    /// Hedges that were not sent since the budget was spent.
+    pub refused: u64,
+}
+
+/// Hedges calls. Clones share latencies, budget and counts.
+#[derive(Clone)]
+pub struct Hedger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Hedge,
+    budget: RetryBudget,
+    /// Whether the calls are counted here. Not when the budget is that of a policy further out, which counts them: a call
+    /// that brought twice would allow twice.
+    deposits: bool,
+    latencies: Option<Mutex<Latencies>>,
+    sent: AtomicU64,
+    won: AtomicU64,
+    refused: AtomicU64,
+    clock: Arc<dyn Clock>,
+}
+
+impl Hedger {
+    /// A hedger on tokio time with a budget of its own, for calls that no retry policy counts.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn new(config: Hedge) -> Result<Self, ConfigErrors> {
+        let clock = Arc::new(TokioClock);
+        let mut errors = ConfigErrors::default();
+        errors.merge(config.validate());
+        match RetryBudget::new(&config.budget, clock.now()) {
+            Ok(budget) => errors.finish().map(|()| Self::make(config, budget, true, clock)),
+            Err(part) => {
+                errors.merge(Err(part));
+                Err(errors)
+            }
+        }
+    }
+
+    /// A hedger that draws on the budget of a policy further out, which counts the calls.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn sharing(config: Hedge, budget: RetryBudget, clock: Arc<dyn Clock>) -> Result<Self, ConfigErrors> {
+        config.validate()?;
+        Ok(Self::make(config, budget, false, clock))
+    }
+
+    fn make(config: Hedge, budget: RetryBudget, deposits: bool, clock: Arc<dyn Clock>) -> Self {
+        let latencies = match config.delay {
+            Delay::Fixed(_) => None,
+            Delay::Quantile { quantile, .. } => {
+                Some(Mutex::new(Latencies::new(quantile, LOOK_BACK_HALF, clock.now())))
+            }
+        };
+        let (sent, won, refused) = Default::default();
+        let shared = Shared { config, budget, deposits, latencies, sent, won, refused, clock };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Makes a call. `send` is called with the number of the attempt, 0 for the first; `classify` once for each answer.
+    ///
+    /// # Errors
+    /// The call's own. This policy rejects nothing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops all its attempts.
+    pub async fn call<T, E, F, Fut, C>(&self, call: Call, send: F, classify: C) -> Result<T, E>
+    where
+        F: FnMut(u32) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        C: Fn(&Result<T, E>) -> Class,
+    {
+        let now = self.shared.clock.now();
+        if self.shared.deposits {
+            self.shared.budget.deposit(now);
+        }
+        race::run(&self.shared, call, now, send, classify).await
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn config(&self) -> &Hedge {
+        &self.shared.config
+    }
+
+    /// How long an attempt may take at `now` before another one is sent beside it.
+    #[must_use]
+    pub fn delay(&self, now: Instant) -> Duration {
+        self.shared.delay(now)
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Shared { sent, won, refused, .. } = &*self.shared;
+        Counts { sent: read(sent), won: read(won), refused: read(refused) }
+    }
+}
+
+impl Shared {
+    fn delay(&self, now: Instant) -> Duration {
+        match (self.config.delay, &self.latencies) {
+            (Delay::Quantile { initial, min, max, .. }, Some(latencies)) => {
+                let known = latencies.lock().quantile(SAMPLES_MIN, now);
+                known.unwrap_or(initial).clamp(min, max)
+            }
+            (Delay::Fixed(delay) | Delay::Quantile { initial: delay, .. }, _) => delay,
+        }
+    }
+
+    fn record(&self, latency: Duration, now: Instant) {
+        if let Some(latencies) = &self.latencies {
+            latencies.lock().record(latency, now);
+        }
+    }
+}
+
+impl Hedge {
+    /// When the next hedge is due after an attempt that started at `now`, or `None` when there is none.
+    fn due(&self, sent: u32, call: Call, delay: Duration, now: Instant) -> Option<Instant> {
+        let may = call.replayable && call.attempt_in == 0 && sent < self.max_hedges;
+        let due = now + delay;
+        (may && self.fits(call.deadline, due)).then_some(due)
+    }
+
+    fn fits(&self, deadline: Option<Deadline>, now: Instant) -> bool {
+        deadline.is_none_or(|deadline| self.attempt_min < deadline.remaining(now))
+    }
+}
+
+impl fmt::Debug for Hedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hedger").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Instant = Instant::from_nanos(9_000_000_000);
+
+    proptest! {
+        #[test]
+        fn no_hedge_is_due_that_could_not_end_before_the_deadline(
+            remaining_ms in 0_u64..200, delay_ms in 1_u64..200, sent in 0_u32..4,
+        ) {
+            let hedge = Hedge { max_hedges: 3, ..Hedge::default() };
+            let call = Call::REPLAYABLE.deadline(Deadline::after(NOW, Duration::from_millis(remaining_ms)));
+            let due = hedge.due(sent, call, Duration::from_millis(delay_ms), NOW);
+            prop_assert_eq!(due.is_some(), sent < 3 && delay_ms + 5 < remaining_ms);
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_repeated_is_not_hedged() {
+        let due = |call| Hedge::default().due(0, call, Duration::from_millis(10), NOW);
+        assert_eq!(due(Call::REPLAYABLE), Some(NOW + Duration::from_millis(10)));
+        assert_eq!(due(Call::ONCE), None);
+        assert_eq!(due(Call { attempt_in: 1, ..Call::REPLAYABLE }), None);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let delay = Delay::Quantile {
+            quantile: 0.3,
+            initial: Duration::ZERO,
+            min: Duration::from_secs(2),
+            max: Duration::from_secs(1),
+        };
+        let budget = crate::Budget { ratio: 2.0, ..crate::Budget::default() };
+        let errors = Hedger::new(Hedge { delay, max_hedges: 9, budget, ..Hedge::default() }).unwrap_err();
+        let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
+        let expected = [
+            "hedge.delay.quantile",
+            "hedge.delay.initial",
+            "hedge.delay.min",
+            "hedge.max_hedges",
+            "retry.budget.ratio",
+        ];
+        assert_eq!(paths, expected);
+    }
+}
