@@ -39,8 +39,9 @@ pub(super) struct Wants {
 /// otherwise, and the engine empties it at every turn.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    /// Sagas that an operator has decided about: what the engine has of them in memory is stale.
-    pub(crate) decided: Vec<Arc<str>>,
+    /// Sagas that an operator has decided about, and the version of the row since then: what the engine has of an earlier one in
+    /// memory is stale.
+    pub(crate) decided: Vec<(Arc<str>, i64)>,
     /// Sagas that were taken ahead, from which version, and how they go on.
     pub(super) ahead: Vec<(Arc<str>, i64, Option<Next>)>,
 }
@@ -183,10 +184,14 @@ impl Book {
 
     /// Takes in what happened to sagas elsewhere in this process.
     pub(super) fn open_mail(&mut self, mail: Mail) {
-        for id in mail.decided {
+        for (id, version) in mail.decided {
             match self.busy.get_mut(&id) {
                 Some(meanwhile) => *meanwhile = Meanwhile::Stale,
-                None => self.drop_parked(&id),
+                // What was read since then is not stale.
+                None if self.parked.get(&id).is_some_and(|parked| parked.version < version) => {
+                    self.drop_parked(&id);
+                }
+                None => {}
             }
             self.wants.due = true;
         }
@@ -275,9 +280,11 @@ impl Book {
         }
     }
 
-    /// A drive has come to its end.
+    /// A drive has come to its end. What was written elsewhere meanwhile may have begun another.
     pub(super) fn gone(&mut self, id: &Arc<str>) {
-        self.busy.remove(id);
+        if self.busy.remove(id) == Some(Meanwhile::Stale) {
+            self.turn(id.clone(), Work::Id { in_doubt: false });
+        }
     }
 
     /// The row was changed by somebody else: read it again. What the drive had done since is in doubt.
@@ -303,5 +310,50 @@ impl Book {
         let Wants { fresh, signals, due, .. } = self.wants;
         let looks = fresh || signals || due;
         self.turns.is_empty() && !looks && self.next_due_ms().is_none_or(|due_ms| due_ms > now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(version: i64) -> Parked {
+        Parked { due_ms: i64::MAX, awaits: None, version, saga: "s", turn: Box::new(()) }
+    }
+
+    fn decided(version: i64) -> Mail {
+        Mail { decided: vec![("s-1".into(), version)], ahead: Vec::new() }
+    }
+
+    #[test]
+    fn mail_that_comes_late_drops_nothing_newer_than_itself() {
+        let mut book = Book::new(&Options::default());
+        book.park("s-1".into(), waiting(5));
+        book.open_mail(decided(5));
+        assert_eq!(book.waiting(), 1, "what waits was read after the decision");
+        book.open_mail(Mail { decided: Vec::new(), ahead: vec![("s-1".into(), 4, None)] });
+        assert_eq!(book.waiting(), 1);
+        book.open_mail(decided(6));
+        assert_eq!(book.waiting(), 0);
+        assert!(book.wants.due, "it is found by its row");
+    }
+
+    #[test]
+    fn a_saga_that_was_written_elsewhere_while_it_was_driven_is_read_again() {
+        let mut book = Book::new(&Options::default());
+        let id: Arc<str> = "s-1".into();
+        for ends in [true, false] {
+            book.turn(id.clone(), Work::Id { in_doubt: false });
+            assert!(book.next().is_some());
+            book.open_mail(decided(6));
+            if ends {
+                book.gone(&id)
+            } else {
+                book.park(id.clone(), waiting(5))
+            }
+            assert!(matches!(book.next(), Some((_, Work::Id { in_doubt: false }))));
+            book.gone(&id);
+            assert!(book.next().is_none());
+        }
     }
 }

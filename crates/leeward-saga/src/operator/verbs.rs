@@ -44,11 +44,7 @@ impl Sagas {
     async fn decide(&self, saga_id: &str, event: Event, reason: Option<&str>) -> Result<Status, Error> {
         let (shared, id, reason) = (self.shared.clone(), saga_id.to_owned(), reason.map(str::to_owned));
         let db = self.shared.db.clone();
-        let status = db.write(async move |tx: &mut Tx| write(tx, &shared, &id, &event, reason).await).await?;
-        // An engine of this process drops what it has in memory. One elsewhere finds out when it writes.
-        self.shared.mail.lock().decided.push(saga_id.into());
-        self.shared.pulse.touch();
-        Ok(status)
+        db.write(async move |tx: &mut Tx| write(tx, &shared, &id, &event, reason).await).await
     }
 }
 
@@ -99,6 +95,14 @@ async fn write(
     };
     if !journal::saga::update(tx, &change).await? {
         return Err(Error::MovedOn(id.to_owned()));
+    }
+    // An engine of this process drops what it has in memory. One elsewhere finds out when it writes.
+    if shared.engine.read().strong_count() > 0 {
+        let (shared, id, version) = (shared.clone(), raw.id.clone(), raw.version + 1);
+        tx.on_commit(move || {
+            shared.mail.lock().decided.push((id, version));
+            shared.pulse.touch();
+        });
     }
     tx.wake(DECIDED_TOPIC);
     Ok(status)
