@@ -13,6 +13,7 @@ mod builder;
 mod call;
 mod explain;
 mod held;
+mod options;
 
 use std::fmt;
 use std::future::Future;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use self::builder::PipelineBuilder;
 pub use self::held::{Guard, Held};
+pub use self::options::PipelineOptions;
 
 use crate::breaker::CircuitBreaker;
 use crate::concurrency::ConcurrencyLimit;

@@ -14,10 +14,32 @@ pub use self::layer::{
 };
 
 use crate::deadline::Deadline;
+use crate::mode::Mode;
 use crate::time::Instant;
 
 /// The policy's name in metrics and `explain()`.
 pub const NAME: &str = "timeout";
+
+/// Options of the attempt timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout {
+    /// The longest that one attempt may take, more than 0, at most 1 h. Default 1 s: what answers at all answers within.
+    pub after: Duration,
+    /// Whether it cuts attempts short or only counts those that it would have.
+    pub mode: Mode,
+}
+
+impl Default for Timeout {
+    fn default() -> Self {
+        Self { after: Duration::from_secs(1), mode: Mode::Enforced }
+    }
+}
+
+impl From<Duration> for Timeout {
+    fn from(after: Duration) -> Self {
+        Self { after, mode: Mode::Enforced }
+    }
+}
 
 /// Which bound ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
