@@ -7,7 +7,7 @@ use crate::time::Instant;
 /// Header with the milliseconds that remain to the caller's deadline. A duration, not a time: clocks differ.
 pub const DEADLINE_HEADER: &str = "x-deadline-ms";
 
-/// Header with the number of attempts made before this one over all hops: absent or 0 for a first attempt.
+/// Header with what the caller says about its own attempts, see [`Effort`](crate::Effort): absent for a first attempt.
 pub const ATTEMPT_HEADER: &str = "x-retry-attempt";
 
 /// A deadline on the caller's clock. It travels as the time that remains ([`DEADLINE_HEADER`]), so each hop loses only

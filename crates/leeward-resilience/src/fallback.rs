@@ -78,6 +78,7 @@ impl Cause {
                 return (Err(Error::Rejected(rejected)), Some(Self::Rejected(rejected)));
             }
             Err(error @ Error::Timeout { .. }) => return (Err(error), Some(Self::Timeout)),
+            Err(Error::Injected(fault)) => return (Err(Error::Injected(fault)), Some(Self::Retryable)),
             Err(error @ Error::DeadlineExceeded { .. }) => return (Err(error), Some(Self::DeadlineExceeded)),
         };
         let cause = match classify(&inner) {

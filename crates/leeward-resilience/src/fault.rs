@@ -129,6 +129,16 @@ pub enum Fault {
     LostReply,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Error => "answered by an error",
+            Self::LostReply => "its reply was lost",
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Injected {
     latency: Option<Duration>,

@@ -196,7 +196,7 @@ impl Shared {
 impl Hedge {
     /// When the next hedge is due after an attempt that started at `now`, or `None` when there is none.
     fn due(&self, sent: u32, call: Call, delay: Duration, now: Instant) -> Option<Instant> {
-        let may = call.replayable && call.attempt_in == 0 && sent < self.max_hedges;
+        let may = call.replayable && call.effort.may_repeat() && sent < self.max_hedges;
         let due = now + delay;
         (may && self.fits(call.deadline, due)).then_some(due)
     }
@@ -223,6 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::effort::Effort;
 
     const NOW: Instant = Instant::from_nanos(9_000_000_000);
 
@@ -243,7 +244,7 @@ mod tests {
         let due = |call| Hedge::default().due(0, call, Duration::from_millis(10), NOW);
         assert_eq!(due(Call::REPLAYABLE), Some(NOW + Duration::from_millis(10)));
         assert_eq!(due(Call::ONCE), None);
-        assert_eq!(due(Call { attempt_in: 1, ..Call::REPLAYABLE }), None);
+        assert_eq!(due(Call::REPLAYABLE.effort(Effort { attempt: 1, ..Effort::FIRST })), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::fault::Fault;
 use crate::priority::Priority;
 
 /// What an answer means to the policies. The caller of a pipeline classifies: only it knows what a 404 or a decline means.
@@ -199,6 +200,49 @@ impl fmt::Display for Reason {
 
 impl std::error::Error for Rejected {}
 
+/// Who can mend it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// Whoever made the call: it asks too much, too often, or for too short a time.
+    Caller,
+    /// This process: it has too much to do, or its operator decided so.
+    Ourselves,
+    /// Who was called.
+    Upstream,
+}
+
+/// What to do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// Whose fault it is.
+    pub blame: Blame,
+    /// Whether the same call may end better when it is made again, provided that it may be repeated.
+    pub retry: bool,
+    /// The soonest that it is worth it; `None` when nobody said.
+    pub after: Option<Duration>,
+}
+
+impl Reason {
+    /// Whose fault the refusal is.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::RateExceeded { .. } => Blame::Caller,
+            Self::ForcedOpen
+            | Self::QueueFull { .. }
+            | Self::WaitedTooLong { .. }
+            | Self::StoreUnavailable
+            | Self::Shed { .. } => Blame::Ourselves,
+            Self::Open(_)
+            | Self::Probing { .. }
+            | Self::AdaptiveLimit { .. }
+            | Self::Throttled { .. }
+            | Self::NoEndpoint
+            | Self::EndpointsBusy { .. } => Blame::Upstream,
+        }
+    }
+}
+
 /// How a call ended without an answer, or with an error of its own. Exhaustive on purpose: each case needs another reaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error<E> {
@@ -219,6 +263,9 @@ pub enum Error<E> {
         /// The error of the attempt before the one that the deadline cut short.
         last: Option<E>,
     },
+    /// An experiment made the last attempt fail ([`FaultInjector`](crate::FaultInjector)). After a lost reply it was executed.
+    #[error("{0} by fault injection")]
+    Injected(Fault),
     /// The call's own error, from the last attempt that had one.
     #[error(transparent)]
     Inner(E),
@@ -229,6 +276,28 @@ impl<E> Error<E> {
     #[must_use]
     pub const fn not_sent(&self) -> bool {
         matches!(self, Self::Rejected(_) | Self::DeadlineExceeded { attempts: 0, .. })
+    }
+
+    /// Whose fault it is, and whether and when the same call is worth another try. `class` is the caller's word on its own
+    /// error, as for [`Pipeline::call`](crate::Pipeline::call).
+    pub fn advice(&self, class: impl FnOnce(&E) -> Class) -> Advice {
+        match self {
+            Self::Rejected(rejected) => {
+                let after = rejected.retry_after;
+                Advice { blame: rejected.reason.blame(), retry: after.is_some(), after }
+            }
+            // Another call may be faster; whether it may be repeated at all only its caller knows.
+            Self::Timeout { .. } | Self::Injected(_) => {
+                Advice { blame: Blame::Upstream, retry: true, after: None }
+            }
+            Self::DeadlineExceeded { .. } => Advice { blame: Blame::Caller, retry: false, after: None },
+            Self::Inner(error) => match class(error) {
+                Class::Failure { retryable, retry_after } => {
+                    Advice { blame: Blame::Upstream, retry: retryable, after: retry_after }
+                }
+                Class::Success | Class::Ignored => Advice { blame: Blame::Caller, retry: false, after: None },
+            },
+        }
     }
 
     /// When it is worth trying again, if a policy knows.
@@ -249,6 +318,7 @@ impl<E> Error<Error<E>> {
             Self::Inner(inner) => inner,
             Self::Rejected(rejected) => Error::Rejected(rejected),
             Self::Timeout { after } => Error::Timeout { after },
+            Self::Injected(fault) => Error::Injected(fault),
             Self::DeadlineExceeded { attempts, last } => Error::DeadlineExceeded {
                 attempts,
                 last: last.and_then(|error| match error {
@@ -290,6 +360,28 @@ mod tests {
         assert!(Inner::DeadlineExceeded { attempts: 0, last: None }.not_sent());
         assert!(!Inner::DeadlineExceeded { attempts: 1, last: None }.not_sent());
         assert!(!Inner::Timeout { after: Duration::from_secs(1) }.not_sent());
+    }
+
+    #[test]
+    fn advice_says_whose_fault_it_is_and_whether_and_when_to_come_back() {
+        let advice = |error: Error<Class>| {
+            let Advice { blame, retry, after } = error.advice(|class| *class);
+            (blame, retry, after)
+        };
+        let soon = Some(Duration::from_secs(2));
+        let rejected = |reason, retry_after| Error::Rejected(Rejected { policy: "any", reason, retry_after });
+        assert_eq!(advice(rejected(Reason::RateExceeded { limit: 1 }, soon)), (Blame::Caller, true, soon));
+        assert_eq!(
+            advice(rejected(Reason::QueueFull { limit: 1, queue: 0 }, soon)),
+            (Blame::Ourselves, true, soon)
+        );
+        assert_eq!(advice(rejected(Reason::NoEndpoint, None)), (Blame::Upstream, false, None));
+        assert_eq!(advice(Error::Timeout { after: Duration::ZERO }), (Blame::Upstream, true, None));
+        assert_eq!(advice(Error::DeadlineExceeded { attempts: 1, last: None }), (Blame::Caller, false, None));
+        let busy = Class::Failure { retryable: true, retry_after: soon };
+        assert_eq!(advice(Error::Inner(busy)), (Blame::Upstream, true, soon));
+        assert_eq!(advice(Error::Inner(Class::PERMANENT)), (Blame::Upstream, false, None));
+        assert_eq!(advice(Error::Inner(Class::Ignored)), (Blame::Caller, false, None));
     }
 
     #[test]

@@ -1,54 +1,79 @@
 //! The policies of an outbound call in their one order.
 //!
 //! ```text
-//! deadline > retry (budget) > circuit breaker > concurrency limit > attempt timeout > call
+//! fallback > cache > deadline > retry (budget) > hedge > throttle > circuit breaker > rate limit > adaptive limit >
+//! concurrency limit > attempt timeout > fault injection > call
 //! ```
 //!
-//! Outermost first. The breaker sits inside retry, so that it sees each attempt, and outside the attempt timeout, so that
-//! a timeout is an outcome for it. Choosing an endpoint, and what belongs to it, happens in the call itself. Another
-//! order is possible by stacking the tower layers of the policies; [`Pipeline::explain`] prints this one with the values
-//! in force.
+//! Outermost first, whatever the order in which they were asked for, and each only where it is switched on:
+//! - A fallback stands in for whatever failed below it, and a cache saves all of it.
+//! - The deadline bounds all attempts and the waits between them. Retry sends another attempt after one that failed, hedging
+//!   one beside an attempt that takes long; both draw on one budget.
+//! - The throttle and the breaker see each attempt. The throttle comes first: what it holds back must not be a probe.
+//! - The rate limit comes before the limits on attempts at a time, since only those wait.
+//! - The breaker is outside the attempt timeout, so that a timeout is an outcome for it.
+//! - Injected faults come last: every policy above sees what a real fault would show it.
+//!
+//! Choosing an endpoint, and what belongs to it, happens in the call itself. Priority shedding and limits on who calls belong
+//! to a server and not here. Another order is possible by stacking the tower layers of the policies.
+//!
+//! [`Pipeline::explain`] prints the order with the values in force, [`Pipeline::lint`] what does not fit together.
+//! [`Pipeline::reconfigure`] puts other options into force and keeps what the policies have learnt;
+//! [`Pipeline::try_out`] runs other options beside those in force and says what they would change.
 
+mod attempt;
 mod builder;
 mod call;
+mod counts;
 mod explain;
 mod held;
+mod lint;
 mod options;
+mod parts;
+mod permits;
+mod substitute;
+mod trial;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 pub use self::builder::PipelineBuilder;
+pub use self::counts::Counts;
 pub use self::held::{Guard, Held};
+pub use self::lint::{Facts, Finding, Kind};
 pub use self::options::PipelineOptions;
+pub use self::trial::TrialReport;
 
+use self::counts::Counters;
+use self::parts::{Parts, Surroundings};
+use self::trial::Trial;
 use crate::breaker::CircuitBreaker;
 use crate::concurrency::ConcurrencyLimit;
+use crate::config::ConfigErrors;
 use crate::deadline::Deadline;
-use crate::observe::{Event, Observer};
+use crate::effort::Effort;
+use crate::fault::FaultInjector;
+use crate::observe::Event;
 use crate::outcome::{Class, Error};
-use crate::random::Rng;
-use crate::retry::{Retry, RetryBudget};
+use crate::priority::Priority;
 use crate::time::Clock;
 
 /// The policies in front of one upstream. Clones share all state: budget, breaker, permits.
 #[derive(Clone)]
 pub struct Pipeline {
-    parts: Arc<Parts>,
+    shared: Arc<Shared>,
 }
 
-struct Parts {
-    name: Arc<str>,
-    deadline: Duration,
-    retry: Option<(Retry, RetryBudget)>,
-    breaker: Option<CircuitBreaker>,
-    concurrency: Option<ConcurrencyLimit>,
-    attempt_timeout: Option<Duration>,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
-    observer: Option<Arc<dyn Observer>>,
+struct Shared {
+    around: Surroundings,
+    parts: ArcSwap<Parts>,
+    /// Options that are tried out.
+    trial: ArcSwapOption<Trial>,
+    faults: Option<FaultInjector>,
+    counters: Counters,
 }
 
 /// What the caller says about one call.
@@ -58,15 +83,18 @@ pub struct Call {
     pub deadline: Option<Deadline>,
     /// Whether the call may be sent more than once: it is idempotent and its body can be sent again.
     pub replayable: bool,
-    /// The number of attempts made further out ([`ATTEMPT_HEADER`](crate::ATTEMPT_HEADER)). More than 0: not retried here.
-    pub attempt_in: u32,
+    /// What the hop further out said about its own attempts. One that repeats the call itself: not repeated here.
+    pub effort: Effort,
+    /// How much the call matters: the throttle holds the lowest back first.
+    pub priority: Priority,
 }
 
 impl Call {
     /// A call that may be sent more than once.
-    pub const REPLAYABLE: Self = Self { deadline: None, replayable: true, attempt_in: 0 };
+    pub const REPLAYABLE: Self = Self { replayable: true, ..Self::ONCE };
     /// A call that must be sent at most once.
-    pub const ONCE: Self = Self { deadline: None, replayable: false, attempt_in: 0 };
+    pub const ONCE: Self =
+        Self { deadline: None, replayable: false, effort: Effort::FIRST, priority: Priority::Normal };
 
     /// The call with the caller's deadline.
     #[must_use]
@@ -74,15 +102,31 @@ impl Call {
         self.deadline = Some(deadline);
         self
     }
+
+    /// The call with what the hop further out said.
+    #[must_use]
+    pub const fn effort(mut self, effort: Effort) -> Self {
+        self.effort = effort;
+        self
+    }
+
+    /// The call with its priority.
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
 }
 
 /// What an attempt knows about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// 0 for the first one.
+    /// 0 for the first one of this call; hedges count too.
     pub number: u32,
     /// When this attempt is cut short: what to send as [`DEADLINE_HEADER`](crate::DEADLINE_HEADER).
     pub deadline: Deadline,
+    /// What to send as [`ATTEMPT_HEADER`](crate::ATTEMPT_HEADER), unless it [is the first](Effort::is_first).
+    pub effort: Effort,
 }
 
 impl Pipeline {
@@ -91,7 +135,8 @@ impl Pipeline {
         PipelineBuilder::new(name.into())
     }
 
-    /// Makes a call through all the policies. `send` is called once for each attempt, `classify` once for each answer.
+    /// Makes a call through all the policies but fallback and cache. `send` is called once for each attempt, `classify` once
+    /// for each answer.
     ///
     /// # Errors
     /// The last real error of the call itself ([`Error::Inner`]) or what a policy did instead. An answer that `classify`
@@ -106,13 +151,20 @@ impl Pipeline {
         Fut: Future<Output = Result<T, E>>,
         C: Fn(&Result<T, E>) -> Class,
     {
-        self.call_held(call, send, classify).await.map(Held::finish)
+        let (value, hold) = self.run(call, send, classify).await?;
+        if let Some(hold) = hold {
+            hold.record(Class::Success, self.shared.around.clock.now());
+        }
+        Ok(value)
     }
 
     /// Like [`call`](Self::call), for an answer whose body is still on its way: permits and outcome are held until the
     /// [`Held`] answer is finished.
     ///
     /// # Errors
+    /// As [`call`](Self::call).
+    ///
+    /// # Cancel safety
     /// As [`call`](Self::call).
     pub async fn call_held<T, E, F, Fut, C>(
         &self,
@@ -125,52 +177,99 @@ impl Pipeline {
         Fut: Future<Output = Result<T, E>>,
         C: Fn(&Result<T, E>) -> Class,
     {
-        self.run(call, send, classify).await
-    }
-
-    /// The order and the values in force, one policy a line, outermost first.
-    #[must_use]
-    pub fn explain(&self) -> String {
-        explain::explain(&self.parts)
+        self.run_held(call, send, classify).await
     }
 
     /// The name it was given.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.parts.name
+        &self.shared.around.name
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn options(&self) -> PipelineOptions {
+        self.shared.parts.load().options.clone()
+    }
+
+    /// The order and the values in force, one policy a line, outermost first.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        explain::explain(self.name(), &self.shared.parts.load().options)
+    }
+
+    /// What of the options in force does not fit together, see [`PipelineOptions::lint`].
+    #[must_use]
+    pub fn lint(&self, facts: &Facts) -> Vec<Finding> {
+        self.shared.parts.load().options.lint(facts)
     }
 
     /// Its breaker, if it has one.
     #[must_use]
-    pub fn breaker(&self) -> Option<&CircuitBreaker> {
-        self.parts.breaker.as_ref()
+    pub fn breaker(&self) -> Option<CircuitBreaker> {
+        self.shared.parts.load().breaker.clone()
     }
 
     /// Its concurrency limit, if it has one.
     #[must_use]
-    pub fn concurrency(&self) -> Option<&ConcurrencyLimit> {
-        self.parts.concurrency.as_ref()
+    pub fn concurrency(&self) -> Option<ConcurrencyLimit> {
+        self.shared.parts.load().concurrency.clone()
     }
 
     /// The clock that its deadlines are on.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.parts.clock
+        &self.shared.around.clock
     }
 
+    /// What it did so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.counters.read()
+    }
+
+    /// Tries out other options beside those in force, in place of a trial before it. Nothing changes for the calls; what
+    /// would change is in the [`trial`](Self::trial)'s report.
+    ///
+    /// # Errors
+    /// Every option outside its range; no trial is started, and one that runs goes on.
+    pub fn try_out(&self, options: PipelineOptions) -> Result<(), ConfigErrors> {
+        let quiet = Surroundings { observer: None, budget: None, ..self.shared.around.clone() };
+        let trial = Trial::new(Parts::new(options, &quiet)?);
+        self.shared.trial.store(Some(Arc::new(trial)));
+        Ok(())
+    }
+
+    /// The options that are tried out, and what they would have changed so far.
+    #[must_use]
+    pub fn trial(&self) -> Option<(PipelineOptions, TrialReport)> {
+        self.shared.trial.load().as_ref().map(|trial| (trial.options().clone(), trial.report()))
+    }
+
+    /// Ends the trial, and says what it would have changed.
+    pub fn end_trial(&self) -> Option<(PipelineOptions, TrialReport)> {
+        let trial = self.shared.trial.swap(None);
+        trial.map(|trial| (trial.options().clone(), trial.report()))
+    }
+}
+
+impl Shared {
     fn tell(&self, event: &Event) {
-        if let Some(observer) = &self.parts.observer {
-            observer.observe(&self.parts.name, event);
+        if let Some(observer) = &self.around.observer {
+            observer.observe(&self.around.name, event);
         }
+    }
+
+    fn trial(&self) -> Option<Arc<Trial>> {
+        self.trial.load_full()
     }
 }
 
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = &*self.parts;
         f.debug_struct("Pipeline")
-            .field("name", &parts.name)
-            .field("deadline", &parts.deadline)
+            .field("name", &self.shared.around.name)
+            .field("options", &self.shared.parts.load().options)
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,9 @@
 
 mod layer;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 pub use self::layer::{
@@ -15,7 +17,7 @@ pub use self::layer::{
 
 use crate::deadline::Deadline;
 use crate::mode::Mode;
-use crate::time::Instant;
+use crate::time::Clock;
 
 /// The policy's name in metrics and `explain()`.
 pub const NAME: &str = "timeout";
@@ -50,19 +52,18 @@ pub(crate) enum Expired {
     Deadline,
 }
 
-/// Runs one attempt from `now` under both bounds with a single timer, which is armed only when the attempt does not end
-/// at once.
+/// Runs one attempt under both bounds with a single timer, which is armed only when the attempt does not end at once.
+/// `until` is the earlier of the two.
 pub(crate) async fn bounded<F: Future>(
     attempt: F,
-    now: Instant,
-    attempt_max: Duration,
     deadline: Deadline,
+    until: Deadline,
+    clock: &dyn Clock,
 ) -> Result<F::Output, Expired> {
-    let remaining = deadline.remaining(now);
-    let (bound, expired) = if attempt_max <= remaining {
-        (attempt_max, Expired::Attempt)
-    } else {
-        (remaining, Expired::Deadline)
-    };
-    tokio::time::timeout(bound, attempt).await.map_err(|_| expired)
+    let mut attempt = pin!(attempt);
+    if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx))).await {
+        return Ok(answer);
+    }
+    let expired = if until == deadline { Expired::Deadline } else { Expired::Attempt };
+    tokio::time::timeout(until.remaining(clock.now()), attempt).await.map_err(|_| expired)
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
-use leeward_resilience::{ATTEMPT_HEADER, Deadline};
+use leeward_resilience::{ATTEMPT_HEADER, Deadline, Effort};
 use leeward_telemetry::Correlation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -157,18 +157,17 @@ pub struct Hop {
     pub correlation: Correlation,
     /// When its caller stops waiting.
     pub deadline: Deadline,
-    /// Attempts made further out: more than 0 means that this request is a retry, and is not retried again below.
-    pub attempt: u32,
+    /// What the caller said about its own attempts: what it repeats is not repeated again below.
+    pub effort: Effort,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Hop {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let attempt =
-            header_text(&parts.headers, ATTEMPT_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let effort = header_text(&parts.headers, ATTEMPT_HEADER).map(Effort::from_header).unwrap_or_default();
         let RequestContext { correlation, deadline, .. } = context(parts)?;
-        Ok(Self { correlation: correlation.clone(), deadline: *deadline, attempt })
+        Ok(Self { correlation: correlation.clone(), deadline: *deadline, effort })
     }
 }
 

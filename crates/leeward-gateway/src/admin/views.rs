@@ -116,7 +116,7 @@ pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize>
         let now = shared.clock.now();
         ServiceView {
             name: upstream.name().to_string(),
-            breaker: breaker.map_or("none", |breaker| breaker.state(now).as_str()),
+            breaker: breaker.as_ref().map_or("none", |breaker| breaker.state(now).as_str()),
             retry_after_ms: breaker
                 .and_then(|breaker| breaker.retry_after(now))
                 .map(|after| after.as_millis()),

@@ -56,8 +56,8 @@ pub(super) async fn call(
     let shared = &*core.shared;
     let service = &shared.services[route.service];
     let idempotent = is_idempotent(&forward.method);
-    let call =
-        Call { deadline: Some(deadline), replayable: idempotent && sending.is_replayable(), attempt_in: 0 };
+    let replayable = idempotent && sending.is_replayable();
+    let call = Call { deadline: Some(deadline), replayable, ..Call::ONCE };
     let failed_at: RefCell<Vec<Arc<str>>> = RefCell::default();
 
     let answered = service
@@ -116,7 +116,7 @@ async fn one_attempt(
             host: HeaderValue::try_from(picked.endpoint().authority())
                 .unwrap_or(HeaderValue::from_static("")),
             deadline_ms: attempt.deadline.header_ms(now),
-            number: attempt.number,
+            effort: attempt.effort,
         };
         let sent = core.pool.send(picked.endpoint(), service.keep, &outgoing).await;
         let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
@@ -212,6 +212,10 @@ fn refusal(route: &RouteState, service: &Service, sending: &Sending, error: Erro
             format!("{name} did not answer before the deadline"),
         )
         .hint("limits.deadline, or the route's deadline"),
+        Error::Injected(fault) => {
+            Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name}: {fault}"))
+                .hint("an experiment with faults runs")
+        }
         Error::Inner(Failure::NoEndpoint(error)) => {
             let code = match error {
                 NoEndpoint::Empty { .. } => code::UNAVAILABLE,

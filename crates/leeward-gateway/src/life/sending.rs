@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
-use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER};
+use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Effort};
 
 use super::forward::Forward;
 use super::parse::too_large;
@@ -85,7 +85,7 @@ pub(super) struct Outgoing<'a> {
     pub(super) sending: &'a Sending,
     pub(super) host: HeaderValue,
     pub(super) deadline_ms: u64,
-    pub(super) number: u32,
+    pub(super) effort: Effort,
 }
 
 impl Source for Outgoing<'_> {
@@ -97,8 +97,10 @@ impl Source for Outgoing<'_> {
         *headers = self.forward.headers.clone();
         headers.insert(header::HOST, self.host.clone());
         headers.insert(DEADLINE, HeaderValue::from(self.deadline_ms));
-        if self.number > 0 {
-            headers.insert(ATTEMPT, HeaderValue::from(self.number));
+        if !self.effort.is_first()
+            && let Ok(effort) = HeaderValue::try_from(self.effort.to_string())
+        {
+            headers.insert(ATTEMPT, effort);
         }
         Some(request)
     }

@@ -3,102 +3,145 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Parts, Pipeline};
-use crate::breaker::{Breaker, CircuitBreaker};
-use crate::concurrency::{Concurrency, ConcurrencyLimit};
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::counts::Counters;
+use super::parts::{Parts, Surroundings};
+use super::{Pipeline, PipelineOptions, Shared};
+use crate::adaptive::Adaptive;
+use crate::breaker::Breaker;
+use crate::cache::Cache;
+use crate::concurrency::Concurrency;
 use crate::config::ConfigErrors;
+use crate::fallback::Fallback;
+use crate::fault::FaultInjector;
+use crate::hedge::Hedge;
 use crate::observe::Observer;
 use crate::random::{FastRng, Rng};
+use crate::rate::Rule;
 use crate::retry::{Retry, RetryBudget};
+use crate::throttle::Throttle;
 use crate::time::{Clock, TokioClock};
+use crate::timeout::Timeout;
 
 /// The policies of a [`Pipeline`], in any order of calls: the pipeline's order is always the same.
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct PipelineBuilder {
-    name: Arc<str>,
-    deadline: Duration,
-    retry: Option<Retry>,
-    budget: Option<RetryBudget>,
-    breaker: Option<Breaker>,
-    concurrency: Option<Concurrency>,
-    attempt_timeout: Option<Duration>,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
-    observer: Option<Arc<dyn Observer>>,
+    options: PipelineOptions,
+    around: Surroundings,
+    faults: Option<FaultInjector>,
 }
-
-/// Nothing waits longer unless it says so: about what a person waits before reloading.
-const DEADLINE: Duration = Duration::from_secs(10);
-const DEADLINE_MAX: Duration = Duration::from_secs(3600);
 
 impl PipelineBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            deadline: DEADLINE,
-            retry: None,
-            budget: None,
-            breaker: None,
-            concurrency: None,
-            attempt_timeout: None,
-            clock: Arc::new(TokioClock),
-            rng: Arc::new(FastRng::from_entropy()),
-            observer: None,
-        }
+        let (clock, rng) = (Arc::new(TokioClock), Arc::new(FastRng::from_entropy()));
+        let around = Surroundings { name, clock, rng, observer: None, budget: None };
+        Self { options: PipelineOptions::default(), around, faults: None }
+    }
+
+    /// All the policies at once, in place of those that were asked for so far.
+    pub fn options(mut self, options: PipelineOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Failed calls get a substitute, where the caller has one: [`Pipeline::call_or`].
+    pub fn fallback(mut self, fallback: Fallback) -> Self {
+        self.options.fallback = Some(fallback);
+        self
+    }
+
+    /// Answers are kept, and loaded once for all that ask: [`Pipeline::cache`].
+    pub fn cache(mut self, cache: Cache) -> Self {
+        self.options.cache = Some(cache);
+        self
     }
 
     /// The longest that a call may take with all its attempts, up to 1 h. Default 10 s.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.options.deadline = deadline;
         self
     }
 
     /// Failed attempts are retried.
     pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = Some(retry);
+        self.options.retry = Some(retry);
         self
     }
 
-    /// Retries draw on this budget, which other pipelines may share, in place of one of their own.
+    /// Retries and hedges draw on this budget, which other pipelines may share, in place of one of their own.
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
-        self.budget = Some(budget);
+        self.around.budget = Some(budget);
+        self
+    }
+
+    /// Another attempt is sent beside one that takes long. It draws on the retry budget; without [`retry`](Self::retry) on
+    /// its own.
+    pub fn hedge(mut self, hedge: Hedge) -> Self {
+        self.options.hedge = Some(hedge);
+        self
+    }
+
+    /// Attempts are held back while the upstream refuses many. `abandoned_after` is set as the breaker's.
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.options.throttle = Some(throttle);
         self
     }
 
     /// A breaker watches the attempts. Its `abandoned_after` is set to the attempt timeout, or else the deadline.
     pub fn breaker(mut self, breaker: Breaker) -> Self {
-        self.breaker = Some(breaker);
+        self.options.breaker = Some(breaker);
+        self
+    }
+
+    /// So many attempts a period: what the upstream grants us.
+    pub fn rate_limit(mut self, rule: impl Into<Rule>) -> Self {
+        self.options.rate_limit = Some(rule.into());
+        self
+    }
+
+    /// So many attempts at a time, found by measuring. `abandoned_after` is set as the breaker's.
+    pub fn adaptive(mut self, adaptive: Adaptive) -> Self {
+        self.options.adaptive = Some(adaptive);
         self
     }
 
     /// So many attempts at a time.
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
-        self.concurrency = Some(concurrency);
+        self.options.concurrency = Some(concurrency);
         self
     }
 
     /// The longest that one attempt may take, at most the deadline.
-    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.attempt_timeout = Some(timeout);
+    pub fn attempt_timeout(mut self, timeout: impl Into<Timeout>) -> Self {
+        self.options.attempt_timeout = Some(timeout.into());
         self
     }
 
-    /// The clock of the deadlines and the breaker. Waiting is done in tokio time, so that it should follow it.
+    /// Experiments of this injector touch the attempts: a refused or failed one, or one whose reply is lost, ends as
+    /// [`Error::Injected`](crate::Error::Injected), which is retried like any failure. For faults that look like those of a
+    /// protocol, use the injector in the call itself.
+    pub fn faults(mut self, faults: FaultInjector) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// The clock of the deadlines and the policies. Waiting is done in tokio time, so that it should follow it.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.around.clock = clock;
         self
     }
 
-    /// The randomness of the jitter.
+    /// The randomness of the policies.
     pub fn rng(mut self, rng: Arc<dyn Rng>) -> Self {
-        self.rng = rng;
+        self.around.rng = rng;
         self
     }
 
     /// Is told what the policies do.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
+        self.around.observer = Some(observer);
         self
     }
 
@@ -106,62 +149,10 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// Every option of every policy that is outside its range.
-    pub fn build(mut self) -> Result<Pipeline, ConfigErrors> {
-        if let Some(breaker) = &mut self.breaker {
-            breaker.abandoned_after = self.attempt_timeout.unwrap_or(self.deadline);
-        }
-        self.validate()?;
-        let now = self.clock.now();
-        let retry = match self.retry {
-            Some(retry) => {
-                let budget = self.budget.map_or_else(|| RetryBudget::new(&retry.budget, now), Ok)?;
-                Some((retry, budget))
-            }
-            None => None,
-        };
-        let breaker = match self.breaker {
-            Some(config) => {
-                let (clock, rng) = (Arc::clone(&self.clock), Arc::clone(&self.rng));
-                let name = Arc::clone(&self.name);
-                Some(CircuitBreaker::with(name, config, clock, rng, self.observer.clone())?)
-            }
-            None => None,
-        };
-        let concurrency = match self.concurrency {
-            Some(config) => Some(ConcurrencyLimit::new(config)?),
-            None => None,
-        };
-        let parts = Parts {
-            name: self.name,
-            deadline: self.deadline,
-            retry,
-            breaker,
-            concurrency,
-            attempt_timeout: self.attempt_timeout,
-            clock: self.clock,
-            rng: self.rng,
-            observer: self.observer,
-        };
-        Ok(Pipeline { parts: Arc::new(parts) })
-    }
-
-    fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let deadline_ok = !self.deadline.is_zero() && self.deadline <= DEADLINE_MAX;
-        errors.check(deadline_ok, "deadline", self.deadline, "more than 0, at most 1h");
-        if let Some(timeout) = self.attempt_timeout {
-            let timeout_ok = !timeout.is_zero() && timeout <= self.deadline;
-            errors.check(timeout_ok, "attempt_timeout", timeout, "more than 0, at most the deadline");
-        }
-        if let Some(retry) = &self.retry {
-            errors.merge(retry.validate());
-        }
-        if let Some(breaker) = &self.breaker {
-            errors.merge(breaker.validate());
-        }
-        if let Some(concurrency) = &self.concurrency {
-            errors.merge(concurrency.validate());
-        }
-        errors.finish()
+    pub fn build(self) -> Result<Pipeline, ConfigErrors> {
+        let Self { options, around, faults } = self;
+        let parts = ArcSwap::from_pointee(Parts::new(options, &around)?);
+        let (trial, counters) = (ArcSwapOption::empty(), Counters::default());
+        Ok(Pipeline { shared: Arc::new(Shared { around, parts, trial, faults, counters }) })
     }
 }

@@ -1,16 +1,21 @@
 //! The pipeline in words.
 
-use super::Parts;
-use crate::breaker::CircuitBreaker;
-use crate::concurrency::ConcurrencyLimit;
+use super::PipelineOptions;
 use crate::retry::Jitter;
-use crate::{breaker, concurrency, retry, timeout};
+use crate::{adaptive, breaker, cache, concurrency, fallback, hedge, rate, retry, throttle, timeout};
 
 /// The order and the values in force, outermost first. A policy that is off has no line.
-pub(super) fn explain(parts: &Parts) -> String {
-    let mut lines =
-        vec![("deadline", format!("{:?} for all attempts, or the caller's when earlier", parts.deadline))];
-    if let Some((config, _)) = &parts.retry {
+pub(super) fn explain(name: &str, options: &PipelineOptions) -> String {
+    let mut lines = Vec::new();
+    if let Some(config) = &options.fallback {
+        lines.push((fallback::NAME, format!("within {:?}", config.within)));
+    }
+    if let Some(config) = &options.cache {
+        lines.push((cache::NAME, format!("fresh for {:?}, stale for {:?}", config.ttl, config.stale_max)));
+    }
+    lines
+        .push(("deadline", format!("{:?} for all attempts, or the caller's when earlier", options.deadline)));
+    if let Some(config) = &options.retry {
         let budget = &config.budget;
         lines.push((
             retry::NAME,
@@ -28,7 +33,13 @@ pub(super) fn explain(parts: &Parts) -> String {
             ),
         ));
     }
-    if let Some(config) = parts.breaker.as_ref().map(CircuitBreaker::config) {
+    if let Some(config) = &options.hedge {
+        lines.push((hedge::NAME, format!("{} after {:?}", config.max_hedges, config.delay)));
+    }
+    if let Some(config) = &options.throttle {
+        lines.push((throttle::NAME, format!("over {:?}", config.window)));
+    }
+    if let Some(config) = &options.breaker {
         let in_a_row = config
             .consecutive_failures
             .map(|count| format!(", or {count} failures in a row"))
@@ -53,15 +64,21 @@ pub(super) fn explain(parts: &Parts) -> String {
             ),
         ));
     }
-    if let Some(config) = parts.concurrency.as_ref().map(ConcurrencyLimit::config) {
+    if let Some(rule) = &options.rate_limit {
+        lines.push((rate::NAME, format!("{rule:?}")));
+    }
+    if let Some(config) = &options.adaptive {
+        lines.push((adaptive::NAME, format!("{} to {}", config.limit_min, config.limit_max)));
+    }
+    if let Some(config) = &options.concurrency {
         lines.push((
             concurrency::NAME,
             format!("{} at a time, {} wait for up to {:?}", config.limit, config.queue, config.max_wait),
         ));
     }
-    if let Some(after) = parts.attempt_timeout {
+    if let Some(after) = options.attempt_timeout.map(|timeout| timeout.after) {
         lines.push((timeout::NAME, format!("{after:?} for each attempt")));
     }
-    lines.push(("call", parts.name.to_string()));
+    lines.push(("call", name.to_owned()));
     lines.iter().map(|(policy, values)| format!("{policy:<12} {values}\n")).collect()
 }

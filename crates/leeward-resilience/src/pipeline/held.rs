@@ -2,26 +2,39 @@
 
 use std::sync::Arc;
 
-use crate::breaker;
-use crate::concurrency;
+use super::permits::Permits;
+use super::trial::Watch;
 use crate::outcome::Class;
-use crate::time::Clock;
+use crate::time::{Clock, Instant};
+
+/// What an attempt holds until its end is known. Dropping it means that the attempt was cancelled.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) permits: Permits,
+    pub(super) watch: Option<Watch>,
+}
+
+impl Hold {
+    pub(super) fn record(self, class: Class, now: Instant) {
+        if let Some(watch) = self.watch {
+            watch.record(class, now);
+        }
+        self.permits.record(class, now);
+    }
+}
 
 /// The permits of a call whose answer is still coming in. Dropping it means that the call was cancelled.
 #[derive(Debug)]
 #[must_use = "dropping a guard records the call as cancelled"]
 pub struct Guard {
-    pub(super) breaker: Option<breaker::Permit>,
-    pub(super) _concurrency: Option<concurrency::Permit>,
+    pub(super) hold: Hold,
     pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Guard {
     /// Ends the call: its body came to the end, or broke off.
     pub fn record(self, class: Class) {
-        if let Some(permit) = self.breaker {
-            permit.record(class, self.clock.now());
-        }
+        self.hold.record(class, self.clock.now());
     }
 }
 

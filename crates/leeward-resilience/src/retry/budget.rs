@@ -64,18 +64,32 @@ impl RetryBudget {
         Ok(Self { shared: Arc::new(Shared { ratio: config.ratio, floor: config.floor, window }) })
     }
 
-    /// Counts a call.
-    pub fn deposit(&self, now: Instant) {
-        self.shared.window.lock().hit(now);
+    /// Counts a call, and says how much of the budget is spent, in percent, at most 100.
+    pub fn deposit(&self, now: Instant) -> u8 {
+        let counts = self.shared.window.lock().hit(now);
+        self.spent_percent(counts)
+    }
+
+    fn spent_percent(&self, counts: Counts) -> u8 {
+        if counts.misses == 0 {
+            return 0;
+        }
+        let spent = f64::from(counts.misses) / self.allowed(counts).max(1.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 100")]
+        let percent = (spent.min(1.0) * 100.0) as u8;
+        percent
+    }
+
+    fn allowed(&self, counts: Counts) -> f64 {
+        (self.shared.ratio * f64::from(counts.hits)).max(f64::from(self.shared.floor))
     }
 
     /// Takes one retry; `false` when the budget is spent.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
         let mut window = self.shared.window.lock();
-        let Counts { hits: calls, misses: retries, .. } = window.counts(now);
-        let allowed = (self.shared.ratio * f64::from(calls)).max(f64::from(self.shared.floor));
-        let granted = f64::from(retries) + 1.0 <= allowed;
+        let counts = window.counts(now);
+        let granted = f64::from(counts.misses) + 1.0 <= self.allowed(counts);
         if granted {
             window.miss(now);
         }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use leeward_resilience::breaker::State;
 use leeward_resilience::hedge::{Counts, Delay, HedgeLayer};
 use leeward_resilience::{
-    Breaker, Budget, Call, CircuitBreaker, Class, Clock, Deadline, Hedge, Hedger, RetryBudget, TokioClock,
+    Breaker, Budget, Call, CircuitBreaker, Class, Clock, Deadline, Effort, Hedge, Hedger, RetryBudget,
+    TokioClock,
 };
 use tower::{Layer, Service, ServiceExt};
 
@@ -102,7 +103,7 @@ async fn so_many_hedges_and_no_more_each_a_delay_after_the_one_before() {
 #[tokio::test(start_paused = true)]
 async fn what_may_not_be_repeated_is_sent_once() {
     let hedger = Hedger::new(fixed(50)).unwrap();
-    for once in [Call::ONCE, Call { attempt_in: 1, ..Call::REPLAYABLE }] {
+    for once in [Call::ONCE, Call::REPLAYABLE.effort(Effort { attempt: 1, ..Effort::FIRST })] {
         assert_eq!(call(&hedger, once, &[(1000, true)]).await, (Ok(0), 1000));
     }
     assert_eq!(hedger.counts(), Counts::default());

@@ -15,6 +15,7 @@ mod layers;
 mod limits;
 mod no_allocation;
 mod pipeline;
+mod pipeline_policies;
 mod poll_ready;
 mod rates;
 mod shed;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use leeward_resilience::breaker::State;
 use leeward_resilience::{
-    Attempt, Breaker, Budget, Call, Class, Clock, Concurrency, Deadline, Error, Event, FastRng, ManualClock,
-    Observer, Pipeline, Reason, Retry, TokioClock,
+    Attempt, Breaker, Budget, Call, Class, Clock, Concurrency, Deadline, Effort, Error, Event, FastRng,
+    ManualClock, Observer, Pipeline, Reason, Retry, TokioClock,
 };
 use tokio::time::{Instant, sleep};
 
@@ -69,7 +69,7 @@ async fn what_may_be_retried_is_and_the_rest_is_not() {
     assert_eq!(call(&pipeline, again, &[Err("broken")]).await, (Err(Error::Inner("broken")), 1));
     assert_eq!(call(&pipeline, again, &[Err("mine")]).await, (Err(Error::Inner("mine")), 1));
     assert_eq!(call(&pipeline, Call::ONCE, &[Err("reset")]).await, (Err(Error::Inner("reset")), 1));
-    let inner_layer = Call { attempt_in: 1, ..again };
+    let inner_layer = again.effort(Effort { attempt: 1, ..Effort::FIRST });
     assert_eq!(call(&pipeline, inner_layer, &[Err("reset")]).await, (Err(Error::Inner("reset")), 1));
 }
 

@@ -136,9 +136,10 @@ impl Target {
         attempt: Attempt,
     ) -> Result<(), crate::identity::KeyError> {
         headers.insert(DEADLINE, HeaderValue::from(attempt.deadline.header_ms(self.clock.now())));
-        let number = shared.prepared.attempt_in.saturating_add(attempt.number);
-        if number > 0 {
-            headers.insert(ATTEMPT, HeaderValue::from(number));
+        if !attempt.effort.is_first()
+            && let Ok(effort) = HeaderValue::try_from(attempt.effort.to_string())
+        {
+            headers.insert(ATTEMPT, effort);
         }
         shared.correlation.write_headers(headers);
         headers.insert(SERVICE_NAME, self.own_name.clone());
@@ -181,6 +182,7 @@ impl Target {
             Error::DeadlineExceeded { attempts, .. } => {
                 format!("deadline exceeded after {attempts} attempts").into()
             }
+            Error::Injected(fault) => fault.to_string().into(),
             Error::Inner(Failed::NoEndpoint(rejected)) => rejected.to_string().into(),
             Error::Inner(Failed::NotSent(reason) | Failed::Unknown(reason)) => reason.as_str().into(),
         };

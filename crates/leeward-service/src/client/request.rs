@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use leeward_resilience::Deadline;
+use leeward_resilience::{Call, Deadline, Effort};
 use leeward_telemetry::Correlation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,7 +36,7 @@ pub struct Outgoing<'a> {
     correlation: Option<Correlation>,
     deadline: Option<Deadline>,
     replayable: bool,
-    attempt_in: u32,
+    effort: Effort,
     keep: Option<Duration>,
     mistake: Option<String>,
 }
@@ -48,7 +48,6 @@ pub(super) struct Prepared {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) principal: Principal,
-    pub(super) attempt_in: u32,
 }
 
 /// A whole answer that was not decoded.
@@ -83,7 +82,7 @@ impl<'a> Outgoing<'a> {
             correlation: None,
             deadline: None,
             replayable: false,
-            attempt_in: 0,
+            effort: Effort::FIRST,
             keep: None,
             mistake: None,
         }
@@ -142,9 +141,9 @@ impl<'a> Outgoing<'a> {
         self
     }
 
-    /// The call is caused by the present request: its work, its deadline, its attempt.
+    /// The call is caused by the present request: its work, its deadline, its effort.
     pub fn within(self, hop: &Hop) -> Self {
-        self.correlation(&hop.correlation).deadline(hop.deadline).attempt(hop.attempt)
+        self.correlation(&hop.correlation).deadline(hop.deadline).effort(hop.effort)
     }
 
     /// The call may be repeated: doing it twice is doing it once.
@@ -153,9 +152,9 @@ impl<'a> Outgoing<'a> {
         self
     }
 
-    /// The call already is a retry, made further out: it is not retried here as well.
-    pub fn attempt(mut self, number: u32) -> Self {
-        self.attempt_in = number;
+    /// What the caller further out said about its own attempts: what it repeats is not repeated here as well.
+    pub fn effort(mut self, effort: Effort) -> Self {
+        self.effort = effort;
         self
     }
 
@@ -232,16 +231,15 @@ impl<'a> Outgoing<'a> {
         let path = PathAndQuery::try_from(std::mem::take(&mut self.path))
             .map_err(|error| build(error.to_string()))?;
         let replayable = self.replayable && self.body.len() <= REPLAYED_BYTES_MAX;
-        let (correlation, deadline, attempt_in) = (self.correlation.take(), self.deadline, self.attempt_in);
+        let correlation = self.correlation.take();
         let prepared = Prepared {
             method: self.method,
             path,
             headers: self.headers,
             body: self.body,
             principal: self.principal,
-            attempt_in,
         };
-        let call = leeward_resilience::Call { deadline, replayable, attempt_in };
+        let call = Call { deadline: self.deadline, replayable, effort: self.effort, ..Call::ONCE };
         let answer = target.outbound(prepared, call, correlation).await?;
         if answer.status.as_u16() < 400 {
             return Ok(Raw { status: answer.status, headers: answer.headers, body: answer.body });

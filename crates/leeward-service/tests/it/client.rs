@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use http::HeaderMap;
 use leeward_discovery::Endpoint;
-use leeward_resilience::{Clock, Deadline, TokioClock};
+use leeward_resilience::{Clock, Deadline, Effort, TokioClock};
 use leeward_service::{
     Access, Api, CallError, Caller, Cause, Client, ClientOptions, Effect, Fault, FaultSet, Hop, Json, Kit,
     Path, Problem, Service, User, routes,
@@ -158,7 +158,14 @@ async fn what_may_be_repeated_is_and_nothing_else() {
     assert_eq!(pair.client().post("/count").key("k-1").send::<u32>().await.unwrap(), 4);
     // A call that already is a retry of somebody further out is not retried again here.
     pair.provider.failing.store(6, Ordering::SeqCst);
-    assert!(pair.client().get("/count").attempt(1).send::<u32>().await.is_err());
+    assert!(
+        pair.client()
+            .get("/count")
+            .effort(Effort { attempt: 1, spent_percent: 0 })
+            .send::<u32>()
+            .await
+            .is_err()
+    );
     assert_eq!(pair.calls(), 6);
     pair.world.stop().await;
 }
