@@ -122,7 +122,7 @@ impl Shared {
             }),
             revocations: Arc::new(Revocations::new()),
             minter,
-            stale: StaleStore::new(config.stale.bytes, config.stale.entry_bytes),
+            stale: StaleStore::new(config.stale.bytes, config.stale.entry_bytes)?,
             metrics,
             directory,
             clock,

@@ -4,15 +4,14 @@
 //! passes no identity upstream on such a route, and a request that goes upstream with a token or a cookie of its own gets
 //! no copy and leaves none. Bounded in bytes; what was used least recently goes first.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{HeaderName, StatusCode};
-use leeward_resilience::Instant;
-use parking_lot::Mutex;
+use leeward_resilience::cache::{Entry, Memory, MemoryStore};
+use leeward_resilience::{ConfigErrors, Instant};
 
 /// A copy younger than this is not written again: under load one write a second is enough.
 const REWRITE_AFTER: Duration = Duration::from_secs(1);
@@ -38,34 +37,21 @@ pub(crate) struct Copy {
     pub(crate) stored_at: Instant,
 }
 
-#[derive(Debug)]
-struct Entry {
-    copy: Copy,
-    bytes: usize,
-    tick: u64,
-}
-
-#[derive(Default, Debug)]
-struct State {
-    entries: HashMap<Arc<str>, Entry>,
-    /// Least recently used first.
-    order: BTreeMap<u64, Arc<str>>,
-    bytes: usize,
-    tick: u64,
-}
-
-/// The store, shared by all cores. Its lock is taken when an answer is stored, about once a second and path, and when
-/// a service fails.
+/// The store, shared by all cores. Its short lock is taken for every answer that may be kept, and when a service fails.
 #[derive(Debug)]
 pub(crate) struct StaleStore {
-    state: Mutex<State>,
-    bytes_max: usize,
+    copies: MemoryStore<Box<str>, Arc<Copy>>,
     entry_bytes_max: usize,
 }
 
 impl StaleStore {
-    pub(crate) fn new(bytes_max: usize, entry_bytes_max: usize) -> Self {
-        Self { state: Mutex::new(State::default()), bytes_max, entry_bytes_max }
+    /// # Errors
+    /// A bound outside its range.
+    pub(crate) fn new(bytes_max: usize, entry_bytes_max: usize) -> Result<Self, ConfigErrors> {
+        // The bytes are the bound: an entry without a body is one of its overhead.
+        let bounds = Memory { bytes_max, entries_max: (bytes_max / ENTRY_OVERHEAD_BYTES).max(1) };
+        let weigh = |key: &Box<str>, copy: &Arc<Copy>| key.len() + copy.body.len() + ENTRY_OVERHEAD_BYTES;
+        Ok(Self { copies: MemoryStore::new(bounds, weigh)?, entry_bytes_max })
     }
 
     pub(crate) const fn entry_bytes_max(&self) -> usize {
@@ -74,16 +60,12 @@ impl StaleStore {
 
     /// Whether an answer for this key is worth copying at `now`.
     pub(crate) fn wants(&self, key: &str, now: Instant) -> bool {
-        let state = self.state.lock();
-        state
-            .entries
-            .get(key)
-            .is_none_or(|entry| now.saturating_duration_since(entry.copy.stored_at) >= REWRITE_AFTER)
+        self.copies.find(key, now).is_none_or(|found| found.expired_for.is_some())
     }
 
-    pub(crate) fn put(&self, key: &str, headers: &HeaderMap, body: Bytes, now: Instant) {
-        let bytes = body.len() + key.len() + ENTRY_OVERHEAD_BYTES;
-        if body.len() > self.entry_bytes_max || bytes > self.bytes_max {
+    /// Keeps a copy for `age_max`.
+    pub(crate) fn put(&self, key: &str, headers: &HeaderMap, body: Bytes, age_max: Duration, now: Instant) {
+        if body.len() > self.entry_bytes_max {
             return;
         }
         let mut kept = HeaderMap::with_capacity(KEPT.len());
@@ -92,58 +74,19 @@ impl StaleStore {
                 kept.insert(name, value.clone());
             }
         }
-        let copy = Copy { headers: kept, body, stored_at: now };
-        let mut state = self.state.lock();
-        state.remove(key);
-        while state.bytes + bytes > self.bytes_max {
-            let Some(oldest) = state.order.first_key_value().map(|(_, key)| Arc::clone(key)) else { break };
-            state.remove(&oldest);
-        }
-        state.insert(key.into(), copy, bytes);
+        let value = Arc::new(Copy { headers: kept, body, stored_at: now });
+        let entry = Entry { value, fresh_for: REWRITE_AFTER, keep_for: age_max };
+        self.copies.keep(key.into(), entry, now);
     }
 
-    /// The copy, if it is not older than `age_max`.
-    pub(crate) fn get(&self, key: &str, age_max: Duration, now: Instant) -> Option<Copy> {
-        let mut state = self.state.lock();
-        let copy = state.entries.get(key)?.copy.clone();
-        if now.saturating_duration_since(copy.stored_at) > age_max {
-            return None;
-        }
-        state.touch(key);
-        Some(copy)
+    /// The copy, if there is one that is not too old.
+    pub(crate) fn get(&self, key: &str, now: Instant) -> Option<Arc<Copy>> {
+        self.copies.find(key, now).map(|found| found.value)
     }
 
     /// Entries and bytes held.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let state = self.state.lock();
-        (state.entries.len(), state.bytes)
-    }
-}
-
-impl State {
-    fn insert(&mut self, key: Arc<str>, copy: Copy, bytes: usize) {
-        self.tick += 1;
-        self.order.insert(self.tick, Arc::clone(&key));
-        self.entries.insert(key, Entry { copy, bytes, tick: self.tick });
-        self.bytes += bytes;
-    }
-
-    fn remove(&mut self, key: &str) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.order.remove(&entry.tick);
-            self.bytes -= entry.bytes;
-        }
-    }
-
-    fn touch(&mut self, key: &str) {
-        self.tick += 1;
-        let tick = self.tick;
-        if let Some(entry) = self.entries.get_mut(key)
-            && let Some(key) = self.order.remove(&entry.tick)
-        {
-            entry.tick = tick;
-            self.order.insert(tick, key);
-        }
+        self.copies.size()
     }
 }
 
@@ -183,27 +126,29 @@ mod tests {
 
     #[test]
     fn it_never_holds_more_bytes_than_it_may_and_drops_the_least_used() {
-        let store = StaleStore::new(10_000, 4_000);
+        let store = StaleStore::new(10_000, 4_000).unwrap();
+        let put = |key, bytes| store.put(key, &HeaderMap::new(), body(bytes), Duration::from_secs(9), NOW);
         for key in ["a", "b", "c"] {
-            store.put(key, &HeaderMap::new(), body(2_000), NOW);
+            put(key, 2_000);
         }
-        assert!(store.get("a", Duration::from_secs(9), NOW).is_some());
-        store.put("d", &HeaderMap::new(), body(2_000), NOW);
+        assert!(store.get("a", NOW).is_some());
+        put("d", 2_000);
         assert!(store.size().1 <= 10_000);
-        assert!(store.get("b", Duration::from_secs(9), NOW).is_none(), "least recently used");
-        assert!(store.get("a", Duration::from_secs(9), NOW).is_some());
-        store.put("big", &HeaderMap::new(), body(4_001), NOW);
-        assert!(store.get("big", Duration::from_secs(9), NOW).is_none());
+        assert!(store.get("b", NOW).is_none(), "least recently used");
+        assert!(store.get("a", NOW).is_some());
+        put("big", 4_001);
+        assert!(store.get("big", NOW).is_none());
     }
 
     #[test]
     fn a_copy_ends_and_is_not_rewritten_all_the_time() {
-        let store = StaleStore::new(10_000, 4_000);
+        let store = StaleStore::new(10_000, 4_000).unwrap();
         assert!(store.wants("a", NOW));
-        store.put("a", &HeaderMap::new(), body(1), NOW);
+        store.put("a", &HeaderMap::new(), body(1), Duration::from_secs(5), NOW);
         assert!(!store.wants("a", NOW + Duration::from_millis(999)));
         assert!(store.wants("a", NOW + Duration::from_secs(1)));
-        assert!(store.get("a", Duration::from_secs(5), NOW + Duration::from_secs(6)).is_none());
+        assert!(store.get("a", NOW + Duration::from_millis(4_999)).is_some());
+        assert!(store.get("a", NOW + Duration::from_secs(5)).is_none());
     }
 
     #[test]

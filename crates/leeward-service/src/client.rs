@@ -105,7 +105,7 @@ impl Client {
             rng: Arc::clone(&caller.rng),
             metrics: caller.metrics.clone(),
             answer_bytes_max: options.answer_bytes_max,
-            stale: Stale::default(),
+            stale: Stale::new()?,
         };
         Ok(Self(Arc::new(target)))
     }

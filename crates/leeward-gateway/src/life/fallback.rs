@@ -25,7 +25,7 @@ pub(super) fn tee(
 ) -> Option<Tee> {
     let key = forward.copy_key.as_ref()?;
     let shared = &core.shared;
-    route.config.stale_if_error?;
+    let age_max = route.config.stale_if_error?;
     let now = shared.clock.now();
     if !stale::may_keep(head.status, &head.headers) || !shared.stale.wants(key, now) {
         return None;
@@ -34,7 +34,7 @@ pub(super) fn tee(
     Some(Tee {
         copy: BytesMut::new(),
         bytes_max: shared.stale.entry_bytes_max(),
-        done: Box::new(move |body| shared.stale.put(&key, &headers, body, now)),
+        done: Box::new(move |body| shared.stale.put(&key, &headers, body, age_max, now)),
     })
 }
 
@@ -45,12 +45,13 @@ pub(super) fn last_good_copy(
     forward: &Forward,
 ) -> Option<Response<Download>> {
     let now = shared.clock.now();
-    let Copy { headers, body, stored_at } =
-        shared.stale.get(forward.copy_key.as_ref()?, route.config.stale_if_error?, now)?;
+    route.config.stale_if_error?;
+    let copy = shared.stale.get(forward.copy_key.as_ref()?, now)?;
+    let Copy { headers, body, stored_at } = &*copy;
     shared.metrics.stale.with([&*route.config.service]).inc();
-    let mut response = Response::new(Download::Own(Some(body)));
-    *response.headers_mut() = headers;
-    let age = now.saturating_duration_since(stored_at).as_secs();
+    let mut response = Response::new(Download::Own(Some(body.clone())));
+    *response.headers_mut() = headers.clone();
+    let age = now.saturating_duration_since(*stored_at).as_secs();
     let headers = response.headers_mut();
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(WARNING, HeaderValue::from_static("110 - \"Response is Stale\""));

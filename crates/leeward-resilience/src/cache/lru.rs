@@ -1,5 +1,6 @@
 //! Which entries are kept: those used last, within bounds of number and bytes.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -44,7 +45,11 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
     }
 
     /// The entry, unless it is older than it may be; that one is forgotten.
-    pub(super) fn get(&mut self, key: &K, now: Instant) -> Option<&Item<V>> {
+    pub(super) fn get<Q>(&mut self, key: &Q, now: Instant) -> Option<&Item<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let place = *self.places.get(key)?;
         if now >= self.slots[place].item.keep_until {
             self.remove(key);
@@ -71,7 +76,11 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         self.link(self.slots.len() - 1);
     }
 
-    pub(super) fn remove(&mut self, key: &K) {
+    pub(super) fn remove<Q>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         if let Some(&place) = self.places.get(key) {
             self.remove_at(place);
         }

@@ -1,5 +1,6 @@
 //! Where answers are kept.
 
+use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, ready};
@@ -116,6 +117,41 @@ impl<K: Hash + Eq + Clone, V> MemoryStore<K, V> {
         Ok(Self { shared: Arc::new(Shared { lru, weigh }) })
     }
 
+    /// The entry of a key, unless it is older than its `keep_for`.
+    #[must_use]
+    pub fn find<Q>(&self, key: &Q, now: Instant) -> Option<Found<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        V: Clone,
+    {
+        let mut lru = self.shared.lru.lock();
+        let item = lru.get(key, now)?;
+        let expired_for = now.saturating_duration_since(item.fresh_until);
+        Some(Found {
+            value: item.value.clone(),
+            expired_for: (now >= item.fresh_until).then_some(expired_for),
+        })
+    }
+
+    /// Keeps an entry in place of the one before; what was used longest ago makes room. One that is larger than all the room is
+    /// not kept.
+    pub fn keep(&self, key: K, entry: Entry<V>, now: Instant) {
+        let bytes = (self.shared.weigh)(&key, &entry.value).saturating_add(OVERHEAD_BYTES);
+        let (fresh_until, keep_until) = (now + entry.fresh_for, now + entry.keep_for);
+        let item = Item { value: entry.value, bytes, fresh_until, keep_until };
+        self.shared.lru.lock().put(key, item);
+    }
+
+    /// Forgets an entry.
+    pub fn forget<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.shared.lru.lock().remove(key);
+    }
+
     /// Entries that are kept, and their bytes.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
@@ -148,12 +184,7 @@ where
         key: &K,
         now: Instant,
     ) -> impl Future<Output = Result<Option<Found<V>>, Infallible>> + Send {
-        let mut lru = self.shared.lru.lock();
-        let found = lru.get(key, now).map(|item| {
-            let expired_for = now.saturating_duration_since(item.fresh_until);
-            Found { value: item.value.clone(), expired_for: (now >= item.fresh_until).then_some(expired_for) }
-        });
-        ready(Ok(found))
+        ready(Ok(self.find(key, now)))
     }
 
     fn put(
@@ -162,15 +193,12 @@ where
         entry: Entry<V>,
         now: Instant,
     ) -> impl Future<Output = Result<(), Infallible>> + Send {
-        let bytes = (self.shared.weigh)(key, &entry.value).saturating_add(OVERHEAD_BYTES);
-        let (fresh_until, keep_until) = (now + entry.fresh_for, now + entry.keep_for);
-        let item = Item { value: entry.value, bytes, fresh_until, keep_until };
-        self.shared.lru.lock().put(key.clone(), item);
+        self.keep(key.clone(), entry, now);
         ready(Ok(()))
     }
 
     fn remove(&self, key: &K) -> impl Future<Output = Result<(), Infallible>> + Send {
-        self.shared.lru.lock().remove(key);
+        self.forget(key);
         ready(Ok(()))
     }
 }

@@ -183,29 +183,25 @@ impl<'a> Outgoing<'a> {
     /// # Cancel safety
     /// As [`Outgoing::send`].
     pub async fn fetch<T: DeserializeOwned>(self) -> Result<Fetched<T>, CallError> {
-        let (target, keep) = (self.target, self.keep);
-        let slot = keep.map(|_| target.stale.slot(&self.principal, &self.path));
-        let (error, kept) = match (self.raw().await, slot) {
-            (Ok(raw), None) => return decode(target, &raw.body).map(Fetched::fresh),
-            (Ok(raw), Some(slot)) => {
-                let value = decode(target, &raw.body)?;
-                target.stale.keep(slot, &raw.body, target.clock.now());
-                return Ok(Fetched::fresh(value));
-            }
-            (Err(error), None) => return Err(error),
-            (Err(error), Some(slot)) => (error, target.stale.find(&slot)),
+        let target = self.target;
+        let Some(age_max) = self.keep else {
+            return decode(target, &self.raw().await?.body).map(Fetched::fresh);
         };
-        let now = target.clock.now();
-        match kept {
-            Some(Kept { body, at }) if error.is_transient() => {
-                let age = now.saturating_duration_since(at);
-                if keep.is_none_or(|age_max| age > age_max) {
-                    return Err(error);
-                }
-                tracing::debug!(target = %target.name, %error, "answered from an old copy");
-                decode(target, &body).map(|value| Fetched { value, stale: Some(age) })
+        let slot = target.stale.slot(&self.principal, &self.path);
+        match self.raw().await {
+            Ok(raw) => {
+                let value = decode(target, &raw.body)?;
+                target.stale.keep(slot, &raw.body, age_max, target.clock.now());
+                Ok(Fetched::fresh(value))
             }
-            _ => Err(error),
+            Err(error) if error.is_transient() => match target.stale.find(&slot, target.clock.now()) {
+                Some(Kept { body, age }) if age <= age_max => {
+                    tracing::debug!(target = %target.name, %error, "answered from an old copy");
+                    decode(target, &body).map(|value| Fetched { value, stale: Some(age) })
+                }
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
         }
     }
 

@@ -1,11 +1,10 @@
 //! The last good copies of answers, for when the target cannot be asked.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use leeward_resilience::Instant;
-use parking_lot::Mutex;
+use leeward_resilience::cache::{Entry, Found, Memory, MemoryStore};
+use leeward_resilience::{ConfigErrors, Instant};
 
 use crate::identity::Principal;
 
@@ -21,85 +20,46 @@ const COPY_BYTES_EXTRA: usize = 512;
 /// Whose copy of what: one principal never sees what was made for another.
 pub(super) type Slot = (Principal, Box<str>);
 
-#[derive(Debug, Clone)]
+/// The copies of one target.
+#[derive(Debug)]
+pub(super) struct Stale {
+    copies: MemoryStore<Slot, Bytes>,
+}
+
+/// A copy, and its age.
 pub(super) struct Kept {
     pub(super) body: Bytes,
-    pub(super) at: Instant,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Stale {
-    copies: Mutex<Copies>,
-}
-
-#[derive(Debug, Default)]
-struct Copies {
-    by_slot: HashMap<Arc<Slot>, Copy>,
-    /// By when they were last used, the oldest first.
-    by_turn: BTreeMap<u64, Arc<Slot>>,
-    /// Counts uses.
-    turn: u64,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Copy {
-    kept: Kept,
-    turn: u64,
+    pub(super) age: Duration,
 }
 
 impl Stale {
+    pub(super) fn new() -> Result<Self, ConfigErrors> {
+        let bounds = Memory { bytes_max: TOTAL_BYTES_MAX, entries_max: TOTAL_BYTES_MAX / COPY_BYTES_EXTRA };
+        Ok(Self { copies: MemoryStore::new(bounds, cost)? })
+    }
+
     pub(super) fn slot(&self, principal: &Principal, path: &str) -> Slot {
         (principal.clone(), path.into())
     }
 
-    /// Keeps a copy; those that were not used for longest make room for it.
-    pub(super) fn keep(&self, slot: Slot, body: &[u8], at: Instant) {
+    /// Keeps a copy for `age_max`; those that were not used for longest make room for it.
+    pub(super) fn keep(&self, slot: Slot, body: &[u8], age_max: Duration, now: Instant) {
         if body.len() > COPY_BYTES_MAX {
             return;
         }
-        let mut copies = self.copies.lock();
-        copies.remove(&slot);
         // An answer's body can be a part of the buffer that it was read into, all of which it would keep.
-        let kept = Kept { body: Bytes::copy_from_slice(body), at };
-        copies.bytes += cost(&slot, &kept.body);
-        let (slot, turn) = (Arc::new(slot), copies.next_turn());
-        copies.by_turn.insert(turn, Arc::clone(&slot));
-        copies.by_slot.insert(slot, Copy { kept, turn });
-        while copies.bytes > TOTAL_BYTES_MAX {
-            let Some(oldest) = copies.by_turn.values().next().cloned() else { break };
-            copies.remove(&oldest);
-        }
+        let value = Bytes::copy_from_slice(body);
+        self.copies.keep(slot, Entry { value, fresh_for: Duration::ZERO, keep_for: age_max }, now);
     }
 
-    pub(super) fn find(&self, slot: &Slot) -> Option<Kept> {
-        let mut copies = self.copies.lock();
-        let turn = copies.next_turn();
-        let Copies { by_slot, by_turn, .. } = &mut *copies;
-        let copy = by_slot.get_mut(slot)?;
-        if let Some(slot) = by_turn.remove(&copy.turn) {
-            by_turn.insert(turn, slot);
-        }
-        copy.turn = turn;
-        Some(copy.kept.clone())
+    pub(super) fn find(&self, slot: &Slot, now: Instant) -> Option<Kept> {
+        let Found { value, expired_for } = self.copies.find(slot, now)?;
+        Some(Kept { body: value, age: expired_for.unwrap_or_default() })
     }
 }
 
-impl Copies {
-    fn next_turn(&mut self) -> u64 {
-        self.turn += 1;
-        self.turn
-    }
-
-    fn remove(&mut self, slot: &Slot) {
-        if let Some(Copy { kept, turn }) = self.by_slot.remove(slot) {
-            self.by_turn.remove(&turn);
-            self.bytes -= cost(slot, &kept.body);
-        }
-    }
-}
-
-fn cost((principal, path): &Slot, body: &Bytes) -> usize {
+fn cost(slot: &Slot, body: &Bytes) -> usize {
+    let (principal, path) = slot;
     let principal = match principal {
         Principal::User(user) => {
             let texts = user.roles.iter().chain(&user.permissions);
@@ -121,58 +81,59 @@ mod tests {
         (Principal::Service, path.into())
     }
 
-    impl Stale {
-        /// The sum that is kept, after a look that it is the true one.
-        fn bytes(&self) -> usize {
-            let copies = self.copies.lock();
-            let counted: usize = copies.by_slot.iter().map(|(slot, copy)| cost(slot, &copy.kept.body)).sum();
-            assert_eq!((copies.bytes, copies.by_turn.len()), (counted, copies.by_slot.len()));
-            counted
-        }
+    const AGE_MAX: Duration = Duration::from_secs(60);
+
+    fn keep(stale: &Stale, path: &str, body: &[u8]) {
+        stale.keep(slot(path), body, AGE_MAX, Instant::ZERO);
+    }
+
+    fn found(stale: &Stale, path: &str) -> Option<Bytes> {
+        stale.find(&slot(path), Instant::ZERO).map(|kept| kept.body)
     }
 
     #[test]
     fn the_sum_of_all_copies_is_bounded_and_what_is_used_stays() {
-        let (stale, body) = (Stale::default(), vec![0; COPY_BYTES_MAX]);
+        let (stale, body) = (Stale::new().unwrap(), vec![0; COPY_BYTES_MAX]);
         let fit = TOTAL_BYTES_MAX / (COPY_BYTES_MAX + COPY_BYTES_EXTRA);
         for number in 0..fit * 2 {
-            stale.keep(slot(&format!("/{number}")), &body, Instant::ZERO);
-            assert!(stale.find(&slot("/0")).is_some(), "used a moment ago, {number}");
-            assert!(stale.bytes() <= TOTAL_BYTES_MAX, "{number}");
+            keep(&stale, &format!("/{number}"), &body);
+            assert!(found(&stale, "/0").is_some(), "used a moment ago, {number}");
+            assert!(stale.copies.size().1 <= TOTAL_BYTES_MAX, "{number}");
         }
-        assert!(stale.bytes() > TOTAL_BYTES_MAX / 2, "no more goes than has to");
-        assert!(stale.find(&slot("/1")).is_none(), "used longest ago");
-        assert!(stale.find(&slot(&format!("/{}", fit * 2 - 1))).is_some());
+        assert!(stale.copies.size().1 > TOTAL_BYTES_MAX / 2, "no more goes than has to");
+        assert!(found(&stale, "/1").is_none(), "used longest ago");
+        assert!(found(&stale, &format!("/{}", fit * 2 - 1)).is_some());
     }
 
     #[test]
     fn many_small_copies_are_bounded_too() {
-        let stale = Stale::default();
+        let stale = Stale::new().unwrap();
         for number in 0..TOTAL_BYTES_MAX / COPY_BYTES_EXTRA + 10 {
-            stale.keep(slot(&number.to_string()), b"", Instant::ZERO);
+            keep(&stale, &number.to_string(), b"");
         }
-        assert!(stale.bytes() <= TOTAL_BYTES_MAX);
-        assert!(stale.find(&slot("0")).is_none());
+        assert!(stale.copies.size().1 <= TOTAL_BYTES_MAX);
+        assert!(found(&stale, "0").is_none());
     }
 
     #[test]
-    fn a_newer_copy_takes_the_place_of_the_older() {
-        let stale = Stale::default();
-        stale.keep(slot("/"), b"older", Instant::ZERO);
+    fn a_newer_copy_takes_the_place_of_the_older_and_ends_with_its_time() {
+        let stale = Stale::new().unwrap();
+        keep(&stale, "/", b"older");
         let newer = Instant::from_nanos(5);
-        stale.keep(slot("/"), b"new", newer);
-        let kept = stale.find(&slot("/")).unwrap();
-        assert_eq!((&*kept.body, kept.at), (&b"new"[..], newer));
-        assert_eq!(stale.bytes(), cost(&slot("/"), &kept.body));
-        stale.keep(slot("/"), &vec![0; COPY_BYTES_MAX + 1], newer);
-        assert_eq!(&*stale.find(&slot("/")).unwrap().body, b"new", "what is too large is not kept");
+        stale.keep(slot("/"), b"new", AGE_MAX, newer);
+        let kept = stale.find(&slot("/"), newer + Duration::from_secs(59)).unwrap();
+        assert_eq!((&*kept.body, kept.age), (&b"new"[..], Duration::from_secs(59)));
+        stale.keep(slot("/"), &vec![0; COPY_BYTES_MAX + 1], AGE_MAX, newer);
+        assert_eq!(&*found(&stale, "/").unwrap(), b"new", "what is too large is not kept");
+        assert!(stale.find(&slot("/"), newer + AGE_MAX).is_none());
     }
 
     #[test]
     fn principals_are_apart() {
-        let stale = Stale::default();
-        stale.keep(slot("/1"), b"1", Instant::ZERO);
-        assert!(stale.find(&stale.slot(&Principal::Service, "/1")).is_some());
-        assert!(stale.find(&stale.slot(&Principal::User(User::new("u-1")), "/1")).is_none());
+        let stale = Stale::new().unwrap();
+        keep(&stale, "/1", b"1");
+        assert!(found(&stale, "/1").is_some());
+        let other = stale.slot(&Principal::User(User::new("u-1")), "/1");
+        assert!(stale.find(&other, Instant::ZERO).is_none());
     }
 }
