@@ -35,7 +35,6 @@ pub mod env;
 pub mod panics;
 pub mod signals;
 pub mod tasks;
-pub mod units;
 
 pub use datadir::DataDir;
 pub use env::Env;
