@@ -4,8 +4,8 @@
 use leeward_resilience::cache::Memory;
 use leeward_resilience::config::reference::{Row, rows, table};
 use leeward_resilience::{
-    Adaptive, Breaker, Cache, Concurrency, Fallback, Faults, Hedge, PipelineOptions, RateLimit, Retry, Shed,
-    SharedRate, SlidingWindow, Throttle, Timeout,
+    Adaptive, Breaker, Cache, Concurrency, Fallback, Faults, Hedge, PipelineOptions, RateLimit, Retry,
+    SharedRate, Shed, SlidingWindow, Throttle, Timeout,
 };
 
 /// The whole reference.

@@ -55,7 +55,7 @@ mod visitor;
 mod write;
 
 pub use self::check::check;
-pub use self::field::{Datum, Field, Form, Group, Kind, Range, Refused};
+pub use self::field::{Datum, Field, Form, Group, Kind, Other, Range, Refused};
 pub use self::fields::{At, Fields};
 pub use self::mistake::{ConfigErrors, Mistake};
 pub use self::options::{OneOf, Options};

@@ -38,5 +38,7 @@ pub mod tasks;
 
 pub use datadir::DataDir;
 pub use env::Env;
+/// Numbers with units: the grammar of the policies' own options.
+pub use leeward_resilience::config::units;
 pub use panics::unpanicked;
 pub use tasks::{Failure, Hold, Stage, Stop, StopReport, Stopper, TaskEnd, Tasks};

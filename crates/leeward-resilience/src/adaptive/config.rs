@@ -127,12 +127,21 @@ impl Options for Adaptive {
         let what = "The limit never falls below.";
         let at = fields.at("limit_min", what, "Some calls must pass for it to learn that all is well.");
         at.at_most("limit_max", max).count(&mut self.limit_min, 1..=COUNT_MAX);
-        let at = fields.at("limit_max", "The limit never grows beyond.", "A mistake of the algorithm is bounded too.");
+        let at = fields.at(
+            "limit_max",
+            "The limit never grows beyond.",
+            "A mistake of the algorithm is bounded too.",
+        );
         at.count(&mut self.limit_max, 1..=COUNT_MAX);
-        let at = fields.at("limit_initial", "Where it starts.", "Growing costs less than having been too much.");
+        let at =
+            fields.at("limit_initial", "Where it starts.", "Growing costs less than having been too much.");
         let at = at.at_least("limit_min", min).at_most("limit_max", max);
         at.count(&mut self.limit_initial, 1..=COUNT_MAX);
-        let at = fields.at("algorithm", "How it finds its value.", "It reads failures alone, which nobody has to tune.");
+        let at = fields.at(
+            "algorithm",
+            "How it finds its value.",
+            "It reads failures alone, which nobody has to tune.",
+        );
         at.one_of(&mut self.algorithm);
         let what = "A permit dropped after so long is overload, one dropped earlier is neutral.";
         let at = fields.at("abandoned_after", what, "Best set to the attempt timeout.");
@@ -169,7 +178,8 @@ impl Aimd {
     fn visit(&mut self, fields: &mut Fields<'_>) {
         let why = "Half, as in TCP, gives away too much where overload is told apart from bad luck.";
         fields.at("backoff", BACKOFF, why).number(&mut self.backoff, 0.5..=0.99);
-        let at = fields.at("latency_max", "A slower success counts as overload.", "No bound is right for all.");
+        let at =
+            fields.at("latency_max", "A slower success counts as overload.", "No bound is right for all.");
         at.duration(&mut self.latency_max, above(Duration::ZERO, HOUR));
     }
 }
@@ -182,11 +192,16 @@ impl Gradient2 {
         let what = "Fewer successes do not make a step: the window goes on.";
         let at = fields.at("samples_min", what, "The mean of fewer is chance.");
         at.count(&mut self.samples_min, 1..=10_000);
-        let at = fields.at("baseline_steps", "Steps that the long average looks back.", "Two minutes of traffic.");
+        let at =
+            fields.at("baseline_steps", "Steps that the long average looks back.", "Two minutes of traffic.");
         at.count(&mut self.baseline_steps, 10..=100_000);
         let what = "Slower than the long average by so much is still normal.";
         fields.at("tolerance", what, "Latencies vary.").number(&mut self.tolerance, 1.0..=3.0);
-        let at = fields.at("smoothing", "The share of each step that is taken.", "One odd window moves the limit little.");
+        let at = fields.at(
+            "smoothing",
+            "The share of each step that is taken.",
+            "One odd window moves the limit little.",
+        );
         at.share(&mut self.smoothing, above(0.0, 1.0));
         let what = "What a step without slowness adds, before the smoothing.";
         let at = fields.at("headroom", what, "About the queue that one likes to see at the upstream.");

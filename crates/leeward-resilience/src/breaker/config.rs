@@ -131,7 +131,8 @@ impl Breaker {
         fields.at("window_calls", what, why).count(&mut self.window_calls, 1..=WINDOW_CALLS_MAX);
         let what = "Fewer calls than that in the window do not make a rate.";
         let at = fields.at("minimum_calls", what, "Then 50 % is rarely chance.");
-        at.at_most("window_calls", self.window_calls.map(count)).count(&mut self.minimum_calls, 1..=COUNT_MAX);
+        at.at_most("window_calls", self.window_calls.map(count))
+            .count(&mut self.minimum_calls, 1..=COUNT_MAX);
         let what = "A call that takes so long or longer is slow, whatever its outcome.";
         let at = fields.at("slow_after", what, "What is slow only the caller knows.");
         at.duration(&mut self.slow_after, above(Duration::ZERO, HOUR));
@@ -142,7 +143,11 @@ impl Breaker {
         );
         at.share(&mut self.slow_rate, above(0.0, 1.0));
         let what = "So many failures in a row open it, also below `minimum_calls`.";
-        let at = fields.at("consecutive_failures", what, "A dead upstream with little traffic must be noticed too.");
+        let at = fields.at(
+            "consecutive_failures",
+            what,
+            "A dead upstream with little traffic must be noticed too.",
+        );
         at.count(&mut self.consecutive_failures, 1..=COUNT_MAX);
     }
 }

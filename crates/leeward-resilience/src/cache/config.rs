@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{
-    self, COUNT_MAX, ConfigErrors, DAY, Fields, HOUR, MILLI, Options, SECOND, above,
-};
+use crate::config::{self, COUNT_MAX, ConfigErrors, DAY, Fields, HOUR, MILLI, Options, SECOND, above};
 use crate::fallback::Fallback;
 
 /// Options of an [`AnswerCache`](super::AnswerCache).
@@ -67,7 +65,11 @@ impl Options for Cache {
     }
 
     fn visit(&mut self, fields: &mut Fields<'_>) {
-        let at = fields.at("ttl", "So long an answer is fresh.", "Short enough that nobody has to be told to forget.");
+        let at = fields.at(
+            "ttl",
+            "So long an answer is fresh.",
+            "Short enough that nobody has to be told to forget.",
+        );
         at.duration(&mut self.ttl, MILLI..=DAY);
         let what = "Up to this share is taken off each TTL.";
         let at = fields.at("ttl_jitter", what, "What was loaded together must not expire together.");
@@ -80,7 +82,8 @@ impl Options for Cache {
         let what = "So long an error that does not pass by itself is remembered for its key.";
         let at = fields.at("negative_ttl", what, "An error that is kept outlives its cause.");
         at.duration(&mut self.negative_ttl, above(Duration::ZERO, HOUR));
-        let at = fields.at("negative_entries_max", "Errors that are remembered at most.", "Errors are few kinds.");
+        let at =
+            fields.at("negative_entries_max", "Errors that are remembered at most.", "Errors are few kinds.");
         at.count(&mut self.negative_entries_max, 1..=COUNT_MAX);
         let what = "Callers that may wait for the same load; beyond, a call is rejected.";
         let at = fields.at("waiters_max", what, "More callers than that of one key are a stampede.");
@@ -88,7 +91,11 @@ impl Options for Cache {
         let what = "The longest wait for the load of another caller.";
         let at = fields.at("wait_max", what, "The deadline of a pipeline.");
         at.duration(&mut self.wait_max, above(Duration::ZERO, HOUR));
-        let at = fields.at("store_timeout", "The longest that the store may take.", "A slow cache is worse than none.");
+        let at = fields.at(
+            "store_timeout",
+            "The longest that the store may take.",
+            "A slow cache is worse than none.",
+        );
         at.duration(&mut self.store_timeout, above(Duration::ZERO, 10 * SECOND));
     }
 }

@@ -18,9 +18,14 @@ impl Options for Concurrency {
         let what = "Places in the queue; 0 rejects at once.";
         let at = fields.at("queue", what, "About one more service time of waiting at full load.");
         at.count(&mut self.queue, 0..=COUNT_MAX);
-        let at = fields.at("max_wait", "The longest wait.", "An answer after a longer one mostly comes too late.");
+        let at =
+            fields.at("max_wait", "The longest wait.", "An answer after a longer one mostly comes too late.");
         at.duration(&mut self.max_wait, Duration::ZERO..=MINUTE);
-        let at = fields.at("order", "Who gets the next permit.", "Who waits longest: fair, and nobody is forgotten.");
+        let at = fields.at(
+            "order",
+            "Who gets the next permit.",
+            "Who waits longest: fair, and nobody is forgotten.",
+        );
         at.one_of(&mut self.order);
     }
 }

@@ -130,10 +130,19 @@ pub struct Range {
     pub above: bool,
     /// The greatest value; `None` where there is none.
     pub most: Option<Datum>,
-    /// Another option that it may not be less than, with the value that this has.
-    pub floor: Option<(&'static str, Datum)>,
-    /// Another option that it may not be greater than, with the value that this has.
-    pub ceiling: Option<(&'static str, Datum)>,
+    /// Another option that it may not be less than.
+    pub floor: Option<Other>,
+    /// Another option that it may not be greater than.
+    pub ceiling: Option<Other>,
+}
+
+/// Another option of the same policy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Other {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value; `None` while it is off, and bounds nothing.
+    pub value: Option<Datum>,
 }
 
 impl Range {
@@ -162,8 +171,9 @@ impl Range {
     /// Other options that are so far out that they leave nothing do not count: the mistake is theirs.
     #[must_use]
     pub fn contains(&self, value: Datum) -> bool {
-        let floor = self.floor.map(|(_, floor)| floor).filter(|floor| self.most.is_none_or(|most| *floor <= most));
-        let ceiling = self.ceiling.map(|(_, ceiling)| ceiling).filter(|ceiling| self.is_enough(*ceiling));
+        let value_of = |other: Option<Other>| other.and_then(|other| other.value);
+        let floor = value_of(self.floor).filter(|floor| self.most.is_none_or(|most| *floor <= most));
+        let ceiling = value_of(self.ceiling).filter(|ceiling| self.is_enough(*ceiling));
         let crossed = floor.zip(ceiling).is_some_and(|(floor, ceiling)| floor > ceiling);
         let fits = floor.is_none_or(|floor| value >= floor) && ceiling.is_none_or(|ceiling| value <= ceiling);
         self.admits(value) && (crossed || fits)
@@ -176,13 +186,19 @@ impl Range {
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let floor = self.floor.map_or_else(|| self.least.to_string(), |(name, _)| name.to_owned());
-        let most = self.ceiling.map(|(name, _)| name.to_owned()).or(self.most.map(|most| most.to_string()));
-        match (self.above, most) {
-            (true, Some(most)) => write!(f, "more than {floor}, at most {most}"),
-            (true, None) => write!(f, "more than {floor}"),
-            (false, Some(most)) => write!(f, "{floor} to {most}"),
-            (false, None) => write!(f, "at least {floor}"),
+        let on = |other: Option<Other>| other.filter(|other| other.value.is_some());
+        let (floor, ceiling) = (on(self.floor), on(self.ceiling));
+        let least = floor.map_or_else(|| self.least.to_string(), |other| other.name.to_owned());
+        let most = ceiling.map(|other| other.name.to_owned()).or(self.most.map(|most| most.to_string()));
+        match (self.above && floor.is_none(), most) {
+            (true, Some(most)) => write!(f, "more than {least}, at most {most}")?,
+            (true, None) => write!(f, "more than {least}")?,
+            (false, Some(most)) => write!(f, "{least} to {most}")?,
+            (false, None) => write!(f, "at least {least}")?,
+        }
+        match self.ceiling {
+            Some(Other { name, value: None }) => write!(f, ", at most {name}"),
+            _ => Ok(()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeBounds;
 use std::time::Duration;
 
 use super::defaults::Defaults;
-use super::field::{Datum, Field, Form, Group, Kind, Range};
+use super::field::{Datum, Field, Form, Group, Kind, Other, Range};
 use super::options::{OneOf, Options};
 use super::scalar::Scalar;
 use super::visitor::{Enter, Visitor};
@@ -70,8 +70,8 @@ pub struct At<'f, 'v> {
     name: &'static str,
     what: &'static str,
     why: &'static str,
-    floor: Option<(&'static str, Datum)>,
-    ceiling: Option<(&'static str, Datum)>,
+    floor: Option<Other>,
+    ceiling: Option<Other>,
     default: Source,
 }
 
@@ -96,17 +96,17 @@ impl At<'_, '_> {
         self
     }
 
-    /// It may not be less than another option, if that is on.
+    /// It may not be less than another option, unless that is off.
     #[must_use]
     pub fn at_least(mut self, name: &'static str, value: impl Into<Option<Datum>>) -> Self {
-        self.floor = value.into().map(|value| (name, value));
+        self.floor = Some(Other { name, value: value.into() });
         self
     }
 
-    /// It may not be more than another option, if that is on.
+    /// It may not be more than another option, unless that is off.
     #[must_use]
     pub fn at_most(mut self, name: &'static str, value: impl Into<Option<Datum>>) -> Self {
-        self.ceiling = value.into().map(|value| (name, value));
+        self.ceiling = Some(Other { name, value: value.into() });
         self
     }
 

@@ -27,7 +27,8 @@ pub fn read_into<T: Options>(options: &mut T, value: &Value) -> Result<(), Confi
     let read = match value.text().and_then(|text| T::from_short(&text)) {
         Some(short) => short,
         None => {
-            let allowed = ["a map of its options"].into_iter().chain(T::SHORT).collect::<Vec<_>>().join(", or ");
+            let allowed =
+                ["a map of its options"].into_iter().chain(T::SHORT).collect::<Vec<_>>().join(", or ");
             let map = reader.map(T::NAME, value, &allowed);
             reader.scopes.push(Scope::new(T::NAME, map));
             let mut read = options.clone();
@@ -66,7 +67,8 @@ impl<'v> Scope<'v> {
         let twice = self.map.iter().enumerate().filter(|(at, (key, _))| {
             self.known.contains(&key.as_str()) && self.map[..*at].iter().any(|(before, _)| before == key)
         });
-        let path = |key: &str| if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let path =
+            |key: &str| if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
         let unknown = unknown.map(|(key, _)| Mistake {
             suggestion: nearest(key, &self.known).map(str::to_owned),
             ..Mistake::new(path(key), "an unknown option", self.known.join(", "))
@@ -157,9 +159,7 @@ impl Visitor for Reader<'_> {
     fn enter(&mut self, group: &Group, short: &mut dyn FnMut(&str) -> bool) -> Enter {
         let value = self.value(group.name);
         let is_form = |text: &str| matches!(group.form, Form::OneOf { names, .. } if names.contains(&text));
-        if group.short.is_some()
-            && value.text().is_some_and(|text| !is_form(&text) && short(&text))
-        {
+        if group.short.is_some() && value.text().is_some_and(|text| !is_form(&text) && short(&text)) {
             return Enter::Skip;
         }
         // The options of a form are shown also when there is no word of them: one may be required.
@@ -168,7 +168,9 @@ impl Visitor for Reader<'_> {
         }
         let entered = match group.form {
             Form::Plain | Form::Taken => Enter::Inside,
-            Form::Optional { .. } | Form::OneOf { optional: true, .. } if is_switch(value, false) => return Enter::Off,
+            Form::Optional { .. } | Form::OneOf { optional: true, .. } if is_switch(value, false) => {
+                return Enter::Off;
+            }
             Form::Optional { .. } => Enter::On,
             Form::OneOf { names, .. } => match self.form(group, names, value) {
                 Some(form) => Enter::Take(form),

@@ -256,8 +256,16 @@ mod tests {
 
     #[test]
     fn shares() {
-        let table = [("20%", Some(0.2)), ("0.2", Some(0.2)), ("150%", Some(1.5)), ("1", Some(1.0)), ("-5%", Some(-0.05))];
-        for (text, expected) in table.into_iter().chain(["", "%", "NaN", "inf%", "1e1", "a"].map(|text| (text, None))) {
+        let table = [
+            ("20%", Some(0.2)),
+            ("0.2", Some(0.2)),
+            ("150%", Some(1.5)),
+            ("1", Some(1.0)),
+            ("-5%", Some(-0.05)),
+        ];
+        for (text, expected) in
+            table.into_iter().chain(["", "%", "NaN", "inf%", "1e1", "a"].map(|text| (text, None)))
+        {
             assert_eq!(share(text), expected, "{text}");
         }
         for value in [0.0, 0.005, 0.2, 0.999, 1.0 / 3.0, 0.1 + 0.2, 1.5, -0.05] {

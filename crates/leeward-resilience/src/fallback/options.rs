@@ -19,10 +19,16 @@ impl Options for Fallback {
         at.flag(&mut self.on_timeout);
         let why = "A value at hand is better than none.";
         fields.at("on_deadline", "It stands in when the deadline passed.", why).flag(&mut self.on_deadline);
-        let at = fields.at("on_retryable", "It stands in for a failure that passes.", "Soon the real answer is back.");
+        let at = fields.at(
+            "on_retryable",
+            "It stands in for a failure that passes.",
+            "Soon the real answer is back.",
+        );
         at.flag(&mut self.on_retryable);
         let why = "That is a bug, and a fallback would hide it.";
-        fields.at("on_permanent", "It stands in for a failure that does not pass.", why).flag(&mut self.on_permanent);
+        fields
+            .at("on_permanent", "It stands in for a failure that does not pass.", why)
+            .flag(&mut self.on_permanent);
         let chosen =
             [self.on_rejected, self.on_timeout, self.on_deadline, self.on_retryable, self.on_permanent];
         fields.rule("", chosen.contains(&true), "for no cause", "at least one cause");

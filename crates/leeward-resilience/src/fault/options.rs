@@ -19,7 +19,9 @@ impl Options for Faults {
         let why = "Enough to be seen, too little for a timeout.";
         let at = fields.at("latency_min", "The shortest such wait.", why);
         at.duration(&mut self.latency_min, Duration::ZERO..=MINUTE);
-        let at = fields.at("latency_max", "The longest such wait.", why).at_least("latency_min", Datum::Time(self.latency_min));
+        let at = fields
+            .at("latency_max", "The longest such wait.", why)
+            .at_least("latency_min", Datum::Time(self.latency_min));
         at.duration(&mut self.latency_max, Duration::ZERO..=MINUTE);
         let at = fields.at("refused_share", "Share of calls that are refused.", asked);
         at.share(&mut self.refused_share, 0.0..=1.0);

@@ -95,7 +95,8 @@ impl Options for Hedge {
         let what = "A hedge that would have less than that until the deadline is not sent.";
         let at = fields.at("attempt_min", what, "Nothing answers sooner over a network.");
         at.duration(&mut self.attempt_min, Duration::ZERO..=MINUTE);
-        let what = "What all the calls together may spend on hedges, unless the budget of another policy is shared.";
+        let what =
+            "What all the calls together may spend on hedges, unless the budget of another policy is shared.";
         fields.at("budget", what, "").group(&mut self.budget);
     }
 }
@@ -124,15 +125,24 @@ impl OneOf for Delay {
             }
             Self::Quantile { quantile, initial, min, max } => {
                 let what = "When the attempt before it takes longer than this share of the last calls do.";
-                let at = fields.at("quantile", what, "One call in twenty is hedged, which adds 5 % to the load.");
+                let at =
+                    fields.at("quantile", what, "One call in twenty is hedged, which adds 5 % to the load.");
                 at.share(quantile, 0.5..=0.999);
                 let what = "The delay while fewer than 50 calls are known.";
                 let at = fields.at("initial", what, "Rather late than a second call for each.");
                 let at = at.at_least("min", Datum::Time(*min)).at_most("max", Datum::Time(*max));
                 at.duration(initial, above(Duration::ZERO, MINUTE));
-                let at = fields.at("min", "Never sooner than that.", "Below, the second attempt costs more than it saves.");
+                let at = fields.at(
+                    "min",
+                    "Never sooner than that.",
+                    "Below, the second attempt costs more than it saves.",
+                );
                 at.at_most("max", Datum::Time(*max)).duration(min, above(Duration::ZERO, MINUTE));
-                let at = fields.at("max", "Never later than that.", "Later, an attempt timeout is the better help.");
+                let at = fields.at(
+                    "max",
+                    "Never later than that.",
+                    "Later, an attempt timeout is the better help.",
+                );
                 at.duration(max, above(Duration::ZERO, MINUTE));
             }
         }

@@ -82,7 +82,8 @@ impl Options for PipelineOptions {
     }
 
     fn visit(&mut self, fields: &mut Fields<'_>) {
-        let at = fields.at("fallback", "What stands in for a failed call.", "Only the caller has a substitute.");
+        let at =
+            fields.at("fallback", "What stands in for a failed call.", "Only the caller has a substitute.");
         at.optional(&mut self.fallback);
         let what = "Answers that are kept, and loaded once for all that ask.";
         fields.at("cache", what, "Not every answer may be kept.").optional(&mut self.cache);
@@ -92,7 +93,9 @@ impl Options for PipelineOptions {
         let why = "Only the caller knows whether a call may be repeated.";
         fields.at("retry", "Failed attempts are repeated.", why).optional(&mut self.retry);
         let what = "Another attempt beside one that takes long.";
-        fields.at("hedge", what, "It costs load, and not every call may be made twice.").optional(&mut self.hedge);
+        fields
+            .at("hedge", what, "It costs load, and not every call may be made twice.")
+            .optional(&mut self.hedge);
         let what = "Attempts are held back while the upstream refuses many.";
         fields.at("throttle", what, "A breaker is enough for most.").optional(&mut self.throttle);
         let what = "No attempts for a while after too many failures.";
@@ -101,7 +104,11 @@ impl Options for PipelineOptions {
         fields.at("rate_limit", what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
         let what = "So many attempts at a time, found by measuring.";
         fields.at("adaptive", what, "A fixed limit is easier to foresee.").optional(&mut self.adaptive);
-        let at = fields.at("concurrency", "So many attempts at a time.", "Only its owner knows what an upstream bears.");
+        let at = fields.at(
+            "concurrency",
+            "So many attempts at a time.",
+            "Only its owner knows what an upstream bears.",
+        );
         at.optional(&mut self.concurrency);
         let what = "The longest that one attempt may take.";
         let at = fields.at("attempt_timeout", what, "The deadline bounds a single attempt as well.");

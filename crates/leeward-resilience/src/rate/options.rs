@@ -4,9 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::units::{self, Rate};
-use crate::config::{
-    self, COUNT_MAX, ConfigErrors, DAY, Fields, MILLI, OneOf, Options, SECOND, count,
-};
+use crate::config::{self, COUNT_MAX, ConfigErrors, DAY, Fields, MILLI, OneOf, Options, SECOND, count};
 
 /// Options of a limit by GCRA: so many calls a period, with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

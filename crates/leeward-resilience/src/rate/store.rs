@@ -84,12 +84,20 @@ impl Options for SharedRate {
         let why = "Some fifty times what a store nearby takes, and too short for a caller to notice.";
         fields.at("wait_max", what, why).duration(&mut self.wait_max, MILLI..=5 * SECOND);
         let what = "What happens when the store fails or is late.";
-        let at = fields.at("on_failure", what, "An outage of the store must not become one of everything behind it.");
-        at.choice(&mut self.on_failure, &[("open", OnStoreFailure::Open), ("closed", OnStoreFailure::Closed)]);
+        let at = fields.at(
+            "on_failure",
+            what,
+            "An outage of the store must not become one of everything behind it.",
+        );
+        at.choice(
+            &mut self.on_failure,
+            &[("open", OnStoreFailure::Open), ("closed", OnStoreFailure::Closed)],
+        );
         let what = "Failures in a row after which the store is left alone for `pause`.";
         let at = fields.at("failures_max", what, "Fewer are chance.");
         at.count(&mut self.failures_max, 1..=1000);
-        let at = fields.at("pause", "How long it is left alone.", "So long a dead store costs nobody `wait_max`.");
+        let at =
+            fields.at("pause", "How long it is left alone.", "So long a dead store costs nobody `wait_max`.");
         at.duration(&mut self.pause, MILLI..=MINUTE);
     }
 }

@@ -16,7 +16,11 @@ impl Options for Retry {
         let what = "Attempts after the first.";
         let at = fields.at("max_retries", what, "The third hardly ever helps where two did not.");
         at.count(&mut self.max_retries, 0..=10);
-        let at = fields.at("jitter", "How the waits are spread.", "Full jitter is the least work for the upstream.");
+        let at = fields.at(
+            "jitter",
+            "How the waits are spread.",
+            "Full jitter is the least work for the upstream.",
+        );
         at.choice(&mut self.jitter, &[("full", Jitter::Full), ("decorrelated", Jitter::Decorrelated)]);
         let what = "Ceiling of the first wait, doubled for each one more; with decorrelated jitter the shortest wait.";
         let at = fields.at("backoff_base", what, "Some round trips in one data centre.");

@@ -18,6 +18,8 @@ impl Options for Shed {
         let at = fields.at("interval", what, "Longer than a burst, shorter than a caller's patience.");
         let at = at.at_least("target", Datum::Time(self.target));
         at.duration(&mut self.interval, 10 * MILLI..=10 * SECOND);
-        fields.at("concurrency", "The calls at a time, and the queue before them.", "").group(&mut self.concurrency);
+        fields
+            .at("concurrency", "The calls at a time, and the queue before them.", "")
+            .group(&mut self.concurrency);
     }
 }

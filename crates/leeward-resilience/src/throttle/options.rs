@@ -23,7 +23,11 @@ impl Options for Throttle {
         let at = fields.at("requests_min", what, "The first failures are chance.");
         at.count(&mut self.requests_min, 0..=COUNT_MAX);
         let what = "The most that is rejected.";
-        let at = fields.at("rejection_max", what, "A tenth always goes through to see whether the upstream is back.");
+        let at = fields.at(
+            "rejection_max",
+            what,
+            "A tenth always goes through to see whether the upstream is back.",
+        );
         at.share(&mut self.rejection_max, above(0.0, 1.0));
         let what = "A permit dropped after so long was not accepted, one dropped earlier does not count.";
         let at = fields.at("abandoned_after", what, "Best set to the attempt timeout.");

@@ -14,6 +14,7 @@ mod hedge;
 mod layers;
 mod limits;
 mod no_allocation;
+mod options;
 mod pipeline;
 mod poll_ready;
 mod rates;

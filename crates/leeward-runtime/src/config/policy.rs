@@ -9,32 +9,34 @@ use super::node::Node;
 impl Node<'_> {
     /// Reads the options of a policy over those that are there: what is not given stays as it is.
     pub fn policy<T: Options>(&self, options: &mut T) {
-        if !self.is_given() {
-            return;
+        if self.is_given() {
+            self.read_policy(options, "");
         }
-        match (self.shown(), T::SHORT) {
-            (Some(text), Some(short)) => match T::from_short(&text) {
-                Some(read) => *options = read,
-                None => self.reject("is not understood", format_args!("{short}, or a map of its options")),
-            },
-            _ => visit(options, &mut Reader { open: vec![self.clone()] }),
+    }
+
+    /// As [`Node::policy`] for one that may be off. Given at all, and not `off`, it is on.
+    pub fn optional_policy<T: Options>(&self, options: &mut Option<T>) {
+        match self.shown().as_deref() {
+            _ if !self.is_given() => {}
+            Some("off") => *options = None,
+            Some("on") => *options = Some(options.take().unwrap_or_else(T::base)),
+            _ => self.read_policy(options.get_or_insert_with(T::base), ", or on, or off"),
+        }
+    }
+
+    fn read_policy<T: Options>(&self, options: &mut T, or: &str) {
+        let short = self.shown().and_then(|text| T::from_short(&text));
+        match short {
+            Some(short) => *options = short,
+            None if self.keys().is_some() => visit(options, &mut Reader { open: vec![self.clone()] }),
+            None => {
+                let short = T::SHORT.map(|short| format!(", or {short}")).unwrap_or_default();
+                self.reject("is not understood", format_args!("a map of its options{short}{or}"));
+            }
         }
         if let Err(errors) = check(options) {
             let prefix = T::NAME.len() + usize::from(!T::NAME.is_empty());
             self.reject_each(&errors, |path| path.get(prefix..).unwrap_or_default());
-        }
-    }
-
-    /// As [`Node::policy`] for one that may be `off`. Given at all, and not `off`, it is on.
-    pub fn optional_policy<T: Options>(&self, options: &mut Option<T>) {
-        if !self.is_given() {
-            return;
-        }
-        match self.shown().as_deref() {
-            Some("off") => *options = None,
-            Some("on") => *options = Some(options.take().unwrap_or_else(T::base)),
-            Some(_) if T::SHORT.is_none() => self.reject("is not a map", "a map of its options, on, or off"),
-            _ => self.policy(options.get_or_insert_with(T::base)),
         }
     }
 
@@ -48,7 +50,12 @@ impl Node<'_> {
         for Mistake { path, given, allowed, suggestion } in &errors.mistakes {
             let place = self.place_of(below(path));
             let given = place.shown().unwrap_or_else(|| given.clone());
-            place.record(Some(given), "is out of range".to_owned(), Some(allowed.clone()), suggestion.clone());
+            place.record(
+                Some(given),
+                "is out of range".to_owned(),
+                Some(allowed.clone()),
+                suggestion.clone(),
+            );
         }
     }
 
