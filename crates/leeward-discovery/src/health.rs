@@ -107,8 +107,7 @@ mod tests {
     fn mistakes_are_reported_together() {
         let wrong = Health { path: "ready".into(), timeout: Duration::from_secs(9), ..Health::default() };
         let errors = wrong.validate().unwrap_err();
-        let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
-        assert_eq!(paths, ["health.path", "health.timeout"]);
+        assert_eq!(errors.paths(), ["health.path", "health.timeout"]);
         assert_eq!(Health::default().validate(), Ok(()));
     }
 }

@@ -66,7 +66,7 @@ impl Outlier {
 }
 
 pub(crate) fn mistake(path: &'static str, given: &dyn std::fmt::Debug, allowed: &'static str) -> Mistake {
-    Mistake { path, given: format!("{given:?}"), allowed }
+    Mistake::new(path, format_args!("{given:?}"), allowed)
 }
 
 /// What one endpoint's calls did lately.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leeward_discovery::Health;
+use leeward_resilience::Concurrency;
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::config::Secret;
 
@@ -66,8 +67,8 @@ pub struct Config {
     pub revocation: Option<Revocation>,
     /// Rate limits.
     pub rate_limits: RateLimits,
-    /// The gateway's own limit of requests at a time.
-    pub concurrency: Shed,
+    /// The gateway's own limit of requests at a time. Default: 2,048, at most 256 waiting, for up to 100 ms.
+    pub concurrency: Concurrency,
     /// How endpoints are watched; `None`: only by what becomes of the requests sent to them.
     pub health: Option<Health>,
     /// The store of last good copies.
@@ -92,7 +93,7 @@ impl Default for Config {
             jwt: None,
             revocation: None,
             rate_limits: RateLimits::default(),
-            concurrency: Shed::default(),
+            concurrency: concurrency(),
             health: None,
             stale: Stale::default(),
             services: BTreeMap::new(),
@@ -232,23 +233,10 @@ impl Default for RateLimits {
     }
 }
 
-/// The gateway's own limit of requests at a time.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Shed {
-    /// Requests at a time. Default 2,048.
-    pub limit: NonZeroU32,
-    /// Requests that may wait. Default 256.
-    pub queue: u32,
-    /// How long they may. Default 100 ms.
-    pub wait: Duration,
-}
-
-const SHED_LIMIT: NonZeroU32 = NonZeroU32::new(2_048).expect("not zero");
-
-impl Default for Shed {
-    fn default() -> Self {
-        Self { limit: SHED_LIMIT, queue: 256, wait: Duration::from_millis(100) }
-    }
+/// The default of `concurrency`: 2,048 requests at a time, at most 256 waiting, for up to 100 ms.
+fn concurrency() -> Concurrency {
+    const LIMIT: NonZeroU32 = NonZeroU32::new(2_048).expect("not zero");
+    Concurrency { limit: LIMIT, queue: 256, max_wait: Duration::from_millis(100), ..Concurrency::default() }
 }
 
 /// The store of last good copies.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use leeward_discovery::{Directory, Upstream};
-use leeward_resilience::{Clock, Concurrency, ConcurrencyLimit, ConfigErrors, Observer, Pipeline, Rng};
+use leeward_resilience::{Clock, ConcurrencyLimit, ConfigErrors, Observer, Pipeline, Rng};
 use leeward_service::identity::Minter;
 
 use crate::config::{Config, Route};
@@ -98,7 +98,6 @@ impl Shared {
         let by_address = by_address.map(|limit| Limiter::new("address", limit, keys_max)).transpose()?;
         let routes: Result<Vec<RouteState>, ConfigErrors> =
             config.routes.iter().map(|route| route_state(&config, route, &names, keys_max)).collect();
-        let shed = &config.concurrency;
         Ok(Self {
             router: Router::new(config.routes.iter().map(|route| (&route.pattern, route.methods))),
             routes: routes?,
@@ -106,11 +105,7 @@ impl Shared {
             cors: config.cors.as_ref().map(cors::Compiled::new),
             by_address,
             by_principal: by(&config.rate_limits.principal)?,
-            shed: ConcurrencyLimit::new(Concurrency {
-                limit: shed.limit,
-                queue: shed.queue,
-                max_wait: shed.wait,
-            })?,
+            shed: ConcurrencyLimit::new(config.concurrency.clone())?,
             authentication: config.jwt.as_ref().map(|jwt| Authentication {
                 keys: Arc::new(KeyStore::new(jwt.refresh, jwt.stale_if_error, Arc::clone(&clock))),
                 rules: Rules::new(

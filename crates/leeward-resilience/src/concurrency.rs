@@ -15,6 +15,7 @@
 
 mod gate;
 mod layer;
+mod options;
 mod queue;
 
 use std::fmt;
@@ -27,7 +28,7 @@ pub use self::queue::Order;
 
 pub(crate) use self::gate::{Entered, Gate};
 
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors};
 use crate::outcome::{Reason, Rejected};
 use crate::time::{Clock, Instant, TokioClock};
 
@@ -37,18 +38,20 @@ pub const NAME: &str = "concurrency";
 /// Options of a [`ConcurrencyLimit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Concurrency {
-    /// Calls at a time, up to 1,000,000. Default 256.
+    /// Calls at a time, 1 ..= 1,000,000. Default 256: what a pool of connections usually has.
     pub limit: NonZeroU32,
-    /// Places in the queue; 0 rejects at once. Default 256: about one more service time of waiting at full load.
+    /// Places in the queue, at most 1,000,000; 0 rejects at once. Default 256: about one more service time of waiting at full load.
     pub queue: u32,
-    /// The longest wait. Default 500 ms.
+    /// The longest wait, at most 60 s. Default 500 ms: an answer after a longer one mostly comes too late.
     pub max_wait: Duration,
+    /// Who gets the next permit. Default [`Order::Fifo`].
+    pub order: Order,
 }
 
 impl Default for Concurrency {
     fn default() -> Self {
         let limit = const { NonZeroU32::new(256).expect("the default is not zero") };
-        Self { limit, queue: 256, max_wait: Duration::from_millis(500) }
+        Self { limit, queue: 256, max_wait: Duration::from_millis(500), order: Order::default() }
     }
 }
 
@@ -58,12 +61,7 @@ impl Concurrency {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        errors.check(self.limit.get() <= 1_000_000, "concurrency.limit", self.limit, "1 to 1000000");
-        errors.check(self.queue <= 1_000_000, "concurrency.queue", self.queue, "0 to 1000000");
-        let wait_ok = self.max_wait <= Duration::from_secs(60);
-        errors.check(wait_ok, "concurrency.max_wait", self.max_wait, "at most 60s");
-        errors.finish()
+        config::check(self)
     }
 }
 
@@ -90,7 +88,6 @@ pub struct ConcurrencyLimit {
 
 struct Shared {
     config: Concurrency,
-    order: Order,
     gate: Gate,
 }
 
@@ -100,28 +97,22 @@ fn now() -> Instant {
 }
 
 impl ConcurrencyLimit {
-    /// A limit with all its permits free and a fair queue.
+    /// A limit with all its permits free.
     ///
     /// # Errors
     /// Every option outside its range.
     pub fn new(config: Concurrency) -> Result<Self, ConfigErrors> {
-        Self::with(config, Order::default())
+        config.validate()?;
+        let gate = Gate::new(config.limit.get(), config.queue, config.order);
+        Ok(Self { shared: Arc::new(Shared { config, gate }) })
     }
 
-    /// A limit with all its permits free, and its own order of the queue.
+    /// A limit with all its permits free, and another order of the queue.
     ///
     /// # Errors
     /// Every option outside its range.
     pub fn with(config: Concurrency, order: Order) -> Result<Self, ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        errors.merge(config.validate());
-        if let Order::LifoUnderOverload { after } = order {
-            let after_ok = (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&after);
-            errors.check(after_ok, "concurrency.lifo_after", after, "1ms to 60s");
-        }
-        errors.finish()?;
-        let gate = Gate::new(config.limit.get(), config.queue, order);
-        Ok(Self { shared: Arc::new(Shared { config, order, gate }) })
+        Self::new(Concurrency { order, ..config })
     }
 
     /// The options in force.
@@ -133,7 +124,7 @@ impl ConcurrencyLimit {
     /// The order of its queue.
     #[must_use]
     pub fn order(&self) -> Order {
-        self.shared.order
+        self.shared.config.order
     }
 
     /// Takes a permit if one is free and nobody waits.

@@ -15,6 +15,7 @@
 //! one that shares its fate, makes the outage worse; prefer a value.
 
 mod layer;
+mod options;
 
 use std::fmt;
 use std::future::Future;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 pub use self::layer::{FallbackFuture, FallbackLayer, FallbackService};
 
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors};
 use crate::observe::{Event, Observer};
 use crate::outcome::{Class, Error, Rejected};
 
@@ -126,13 +127,7 @@ impl Fallback {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let chosen =
-            [self.on_rejected, self.on_timeout, self.on_deadline, self.on_retryable, self.on_permanent];
-        errors.check(chosen.contains(&true), "fallback", "for no cause", "at least one cause");
-        let within_ok = !self.within.is_zero() && self.within <= Duration::from_secs(60);
-        errors.check(within_ok, "fallback.within", self.within, "more than 0, at most 60s");
-        errors.finish()
+        config::check(self)
     }
 
     /// Whether this cause falls back.

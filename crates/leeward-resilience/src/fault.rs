@@ -15,6 +15,7 @@
 //! Trade-off: an injected error was never sent, so that it says nothing about the upstream's own error paths.
 
 mod layer;
+mod options;
 
 use std::fmt;
 use std::future::Future;
@@ -26,7 +27,7 @@ use parking_lot::Mutex;
 
 pub use self::layer::{FaultLayer, FaultService};
 
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors};
 use crate::random::{FastRng, Rng};
 use crate::time::{Clock, Instant, TokioClock};
 
@@ -44,9 +45,9 @@ pub mod metrics {
 pub struct Faults {
     /// Share of calls that wait first, 0 ..= 1. Default 0.
     pub latency_share: f64,
-    /// The shortest such wait. Default 100 ms.
+    /// The shortest such wait, at most 60 s. Default 100 ms: enough to be seen, too little for a timeout.
     pub latency_min: Duration,
-    /// The longest such wait, at most 60 s. Default 100 ms.
+    /// The longest such wait, `latency_min` ..= 60 s. Default 100 ms.
     pub latency_max: Duration,
     /// Share of calls that are refused, 0 ..= 1. Default 0. The three shares of faults together are at most 1.
     pub refused_share: f64,
@@ -81,26 +82,7 @@ impl Faults {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let shares = [
-            ("fault.latency_share", self.latency_share),
-            ("fault.refused_share", self.refused_share),
-            ("fault.error_share", self.error_share),
-            ("fault.lost_reply_share", self.lost_reply_share),
-        ];
-        for (path, share) in shares {
-            errors.check((0.0..=1.0).contains(&share), path, share, "0% to 100%");
-        }
-        let sum = self.refused_share + self.error_share + self.lost_reply_share;
-        // Three tenths and seven tenths need not make one in binary.
-        errors.check(sum <= 1.0 + 1e-9, "fault", sum, "refused, error and lost reply at most 100% together");
-        let latency_ok = self.latency_min <= self.latency_max && self.latency_max <= Duration::from_secs(60);
-        let latency = self.latency_min..=self.latency_max;
-        errors.check(latency_ok, "fault.latency_max", latency, "latency_min to 60s");
-        errors.check(self.faults_max >= 1, "fault.faults_max", self.faults_max, "at least 1");
-        let lasts_ok = !self.lasts.is_zero() && self.lasts <= Duration::from_secs(86_400);
-        errors.check(lasts_ok, "fault.lasts", self.lasts, "more than 0, at most 24h");
-        errors.finish()
+        config::check(self)
     }
 
     /// The faults of one call, by three random numbers in `0.0 .. 1.0`.
@@ -365,9 +347,8 @@ mod tests {
             ..Faults::default()
         };
         let errors = wrong.validate().unwrap_err();
-        let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
         let expected =
-            ["fault.latency_share", "fault", "fault.latency_max", "fault.faults_max", "fault.lasts"];
-        assert_eq!(paths, expected);
+            ["faults.latency_share", "faults.latency_max", "faults", "faults.faults_max", "faults.lasts"];
+        assert_eq!(errors.paths(), expected);
     }
 }

@@ -101,16 +101,10 @@ impl Hedger {
     /// # Errors
     /// Every option outside its range.
     pub fn new(config: Hedge) -> Result<Self, ConfigErrors> {
+        config.validate()?;
         let clock = Arc::new(TokioClock);
-        let mut errors = ConfigErrors::default();
-        errors.merge(config.validate());
-        match RetryBudget::new(&config.budget, clock.now()) {
-            Ok(budget) => errors.finish().map(|()| Self::make(config, budget, true, clock)),
-            Err(part) => {
-                errors.merge(Err(part));
-                Err(errors)
-            }
-        }
+        let budget = RetryBudget::new(&config.budget, clock.now())?;
+        Ok(Self::make(config, budget, true, clock))
     }
 
     /// A hedger that draws on the budget of a policy further out, which counts the calls.
@@ -257,13 +251,13 @@ mod tests {
         };
         let budget = crate::Budget { ratio: 2.0, ..crate::Budget::default() };
         let errors = Hedger::new(Hedge { delay, max_hedges: 9, budget, ..Hedge::default() }).unwrap_err();
-        let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
+        let paths = errors.paths();
         let expected = [
-            "hedge.delay.quantile",
-            "hedge.delay.initial",
-            "hedge.delay.min",
+            "hedge.delay.quantile.quantile",
+            "hedge.delay.quantile.initial",
+            "hedge.delay.quantile.min",
             "hedge.max_hedges",
-            "retry.budget.ratio",
+            "hedge.budget.ratio",
         ];
         assert_eq!(paths, expected);
     }

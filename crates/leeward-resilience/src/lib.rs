@@ -70,7 +70,7 @@ pub use adaptive::{Adaptive, AdaptiveLimit, Aimd, Algorithm, Gradient2};
 pub use breaker::{Breaker, CircuitBreaker};
 pub use cache::{AnswerCache, Cache, MemoryStore};
 pub use concurrency::{Concurrency, ConcurrencyLimit, Order};
-pub use config::{ConfigErrors, Mistake};
+pub use config::{ConfigErrors, Mistake, Options};
 pub use deadline::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline};
 pub use effort::Effort;
 pub use fallback::{Fallback, FallbackPolicy};

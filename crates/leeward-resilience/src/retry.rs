@@ -14,13 +14,14 @@
 
 mod budget;
 mod layer;
+mod options;
 
 use std::time::Duration;
 
 pub use self::budget::{Budget, RetryBudget};
 pub use self::layer::{RetryLayer, RetryService};
 
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors};
 use crate::deadline::Deadline;
 use crate::outcome::Class;
 use crate::random::Rng;
@@ -50,13 +51,14 @@ pub struct Retry {
     /// How the waits are spread. Default [`Jitter::Full`].
     pub jitter: Jitter,
     /// With full jitter the ceiling of the wait before the first retry, doubled for each one more; with decorrelated jitter the
-    /// shortest wait. Default 25 ms: some round trips in one data centre.
+    /// shortest wait; more than 0, at most `backoff_max`. Default 25 ms: some round trips in one data centre.
     pub backoff_base: Duration,
-    /// Ceiling of any wait. Default 250 ms: longer waits belong to the caller, who knows whether it still wants the answer.
+    /// Ceiling of any wait, 1 ms ..= 60 s. Default 250 ms: longer waits belong to the caller, who knows whether it still wants the answer.
     pub backoff_max: Duration,
-    /// An upstream that asks for more patience than that is not retried. Default 5 s.
+    /// An upstream that asks for more patience than that is not retried, at most 1 h. Default 5 s: few callers wait for longer.
     pub retry_after_max: Duration,
-    /// An attempt that would have less than that until the deadline is not started. Default 5 ms.
+    /// An attempt that would have less than that until the deadline is not started, at most 60 s. Default 5 ms: nothing answers
+    /// sooner over a network.
     pub attempt_min: Duration,
     /// What all the calls together may spend on retries. On by default.
     pub budget: Budget,
@@ -85,14 +87,7 @@ impl Retry {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        errors.check(self.max_retries <= 10, "retry.max_retries", self.max_retries, "0 to 10");
-        let base_ok = !self.backoff_base.is_zero() && self.backoff_base <= self.backoff_max;
-        errors.check(base_ok, "retry.backoff_base", self.backoff_base, "more than 0, at most backoff_max");
-        let max_ok = self.backoff_max <= Duration::from_secs(60);
-        errors.check(max_ok, "retry.backoff_max", self.backoff_max, "at most 60s");
-        errors.merge(self.budget.validate());
-        errors.finish()
+        config::check(self)
     }
 
     /// The wait before retry `number` (from 1), for one draw of a random number in `0.0 .. 1.0`; `previous` is the wait before the one

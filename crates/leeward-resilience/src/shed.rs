@@ -22,6 +22,7 @@
 
 mod core;
 mod layer;
+mod options;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub use self::layer::{ShedLayer, ShedService};
 
 use self::core::Core;
 use crate::concurrency::{Concurrency, ConcurrencyLimit, Permit};
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors};
 use crate::observe::{Event, Observer};
 use crate::outcome::{Reason, Rejected};
 use crate::priority::Priority;
@@ -49,7 +50,7 @@ pub struct Shed {
     /// A smallest delay beyond it is a standing queue, 1 ms ..= 1 s. Default 5 ms: CoDel's, and what Facebook's servers
     /// use.
     pub target: Duration,
-    /// Over what time the smallest delay is taken, 10 ms ..= 10 s, more than `target`. Default 100 ms: longer than a
+    /// Over what time the smallest delay is taken, 10 ms ..= 10 s and at least `target`. Default 100 ms: longer than a
     /// burst, shorter than a caller's patience.
     pub interval: Duration,
     /// The calls at a time, and the queue before them.
@@ -72,18 +73,7 @@ impl Shed {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let target_ok = (Duration::from_millis(1)..=Duration::from_secs(1)).contains(&self.target);
-        errors.check(target_ok, "shed.target", self.target, "1ms to 1s");
-        let interval_ok = (Duration::from_millis(10)..=Duration::from_secs(10)).contains(&self.interval);
-        errors.check(
-            interval_ok && self.interval > self.target,
-            "shed.interval",
-            self.interval,
-            "10ms to 10s, more than target",
-        );
-        errors.merge(self.concurrency.validate());
-        errors.finish()
+        config::check(self)
     }
 }
 

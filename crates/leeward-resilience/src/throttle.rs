@@ -29,6 +29,7 @@
 
 mod core;
 mod layer;
+mod options;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use parking_lot::Mutex;
 pub use self::layer::{ThrottleFuture, ThrottleLayer, ThrottleService};
 
 use self::core::{Core, Ended};
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors};
 use crate::outcome::{Class, Rejected};
 use crate::priority::Priority;
 use crate::random::{FastRng, Rng};
@@ -62,7 +63,7 @@ pub struct Throttle {
     /// The most that is rejected, 0 (exclusive) ..= 1. Default 0.9: a tenth always goes through to see whether the upstream
     /// is back. With 1, an upstream that accepted nothing for a window sees about one call a window.
     pub rejection_max: f64,
-    /// A permit dropped after so long was not accepted, one dropped earlier does not count; more than 0. Default 10 s;
+    /// A permit dropped after so long was not accepted, one dropped earlier does not count; more than 0, at most 1 h. Default 10 s;
     /// best set to the attempt timeout.
     pub abandoned_after: Duration,
 }
@@ -85,17 +86,7 @@ impl Throttle {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        errors.check((1.1..=10.0).contains(&self.k), "throttle.k", self.k, "1.1 to 10");
-        let window_ok = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.window);
-        errors.check(window_ok, "throttle.window", self.window, "1s to 1h");
-        let requests_ok = self.requests_min <= 1_000_000;
-        errors.check(requests_ok, "throttle.requests_min", self.requests_min, "0 to 1000000");
-        let max_ok = self.rejection_max > 0.0 && self.rejection_max <= 1.0;
-        errors.check(max_ok, "throttle.rejection_max", self.rejection_max, "more than 0%, up to 100%");
-        let abandoned = self.abandoned_after;
-        errors.check(!abandoned.is_zero(), "throttle.abandoned_after", abandoned, "more than 0");
-        errors.finish()
+        config::check(self)
     }
 }
 

@@ -15,6 +15,7 @@ pub use self::layer::{
     DeadlineFuture, DeadlineLayer, DeadlineService, TimeoutFuture, TimeoutLayer, TimeoutService,
 };
 
+use crate::config::{self, ConfigErrors, Fields, HOUR, Options, above, units};
 use crate::deadline::Deadline;
 use crate::mode::Mode;
 use crate::time::Clock;
@@ -40,6 +41,36 @@ impl Default for Timeout {
 impl From<Duration> for Timeout {
     fn from(after: Duration) -> Self {
         Self { after, mode: Mode::Enforced }
+    }
+}
+
+impl Timeout {
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// All the options outside their range.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        config::check(self)
+    }
+}
+
+impl Options for Timeout {
+    const NAME: &'static str = "attempt_timeout";
+    const SHORT: Option<&'static str> = Some("a duration as 500ms");
+
+    fn base() -> Self {
+        Self::default()
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let what = "The longest that one attempt may take.";
+        let at = fields.at("after", what, "What answers at all answers within.");
+        at.duration(&mut self.after, above(Duration::ZERO, HOUR));
+        fields.mode(&mut self.mode);
+    }
+
+    fn from_short(text: &str) -> Option<Self> {
+        units::duration(text).map(Self::from)
     }
 }
 

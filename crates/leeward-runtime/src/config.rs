@@ -31,6 +31,7 @@ mod document;
 mod getters;
 mod node;
 mod notes;
+mod policy;
 mod problem;
 mod secret;
 mod suggest;

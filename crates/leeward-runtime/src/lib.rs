@@ -35,9 +35,10 @@ pub mod env;
 pub mod panics;
 pub mod signals;
 pub mod tasks;
-pub mod units;
 
 pub use datadir::DataDir;
 pub use env::Env;
+/// Numbers with units: the grammar of the policies' own options.
+pub use leeward_resilience::config::units;
 pub use panics::unpanicked;
 pub use tasks::{Failure, Hold, Stage, Stop, StopReport, Stopper, TaskEnd, Tasks};

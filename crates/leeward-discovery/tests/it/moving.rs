@@ -92,7 +92,6 @@ fn mistakes_are_reported_together() {
     let wrong = Balance { decay: Duration::ZERO, outstanding_max: 0, outlier, ..Balance::default() };
     let rng = std::sync::Arc::new(FastRng::seeded(1));
     let errors = Directory::with(wrong, std::sync::Arc::new(TokioClock), rng).unwrap_err();
-    let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
-    assert_eq!(paths, ["balance.decay", "balance.outstanding_max", "outlier.ejected_share_max"]);
+    assert_eq!(errors.paths(), ["balance.decay", "balance.outstanding_max", "outlier.ejected_share_max"]);
     assert!(TokioClock.now() > leeward_resilience::Instant::ZERO);
 }

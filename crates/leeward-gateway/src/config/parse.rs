@@ -1,17 +1,15 @@
 //! Reading the configuration: every getter records its mistake and goes on, so that one run reports them all.
 
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leeward_discovery::Health;
-use leeward_resilience::rate::RateLimit;
 use leeward_runtime::config::{Document, Node, Origin, Problems};
 use leeward_runtime::{Env, units};
 
 use super::routes::routes;
-use super::{Admin, Config, Jwt, Limits, RateLimits, Revocation, Shed, Stale, Token, services};
+use super::{Admin, Config, Jwt, Limits, RateLimits, Revocation, Stale, Token, services};
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
 use crate::path::EncodedSlash;
@@ -57,7 +55,7 @@ impl Config {
         config.admin = admin(&root.get("admin"));
         config.cors = cors(&root.get("cors"));
         config.rate_limits = rate_limits(&root.get("rate_limits"));
-        config.concurrency = shed(&root.get("concurrency_limit"));
+        root.get("concurrency").policy(&mut config.concurrency);
         config.health = health(&root.get("health"));
         config.stale = stale(&root.get("stale"));
         config.services = services::services(&root.get("services"));
@@ -214,40 +212,10 @@ fn revocation(node: &Node<'_>, has_jwt: bool) -> Option<Revocation> {
 
 fn rate_limits(node: &Node<'_>) -> RateLimits {
     let mut limits = RateLimits::default();
-    set(&mut limits.address, rate_limit(&node.get("address")));
-    set(&mut limits.principal, rate_limit(&node.get("principal")));
+    node.get("address").optional_policy(&mut limits.address);
+    node.get("principal").optional_policy(&mut limits.principal);
     set(&mut limits.keys, node.get("keys").int(16..=10_000_000));
     limits
-}
-
-/// `100/s`, `100/s burst 200`, or `off`. The outer `None` is "not given".
-pub(super) fn rate_limit(node: &Node<'_>) -> Option<Option<RateLimit>> {
-    node.parse_with(
-        "a rate limit",
-        "off, or a rate as `100/s`, if need be with `burst 200` behind it",
-        |text| {
-            if text == "off" {
-                return Some(None);
-            }
-            let (rate, burst) = match text.split_once(" burst ") {
-                Some((rate, burst)) => (rate, Some(burst.trim().parse::<NonZeroU32>().ok()?)),
-                None => (text, None),
-            };
-            let rate = units::rate(rate.trim())?;
-            let limit = NonZeroU32::new(u32::try_from(rate.count).ok()?)?;
-            let limit = RateLimit { limit, period: rate.per, burst: burst.unwrap_or(limit) };
-            limit.validate().ok()?;
-            Some(Some(limit))
-        },
-    )
-}
-
-fn shed(node: &Node<'_>) -> Shed {
-    let mut shed = Shed::default();
-    set(&mut shed.limit, node.get("limit").int(1..=1_000_000_u32).and_then(NonZeroU32::new));
-    set(&mut shed.queue, node.get("queue").int(0..=1_000_000));
-    set(&mut shed.wait, node.get("wait").duration(Duration::ZERO..=Duration::from_secs(10)));
-    shed
 }
 
 fn health(node: &Node<'_>) -> Option<Health> {

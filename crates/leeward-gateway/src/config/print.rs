@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use leeward_resilience::config::{Options, Value, write};
 use leeward_resilience::rate::RateLimit;
-use leeward_runtime::units::{Rate, show_duration, show_percentage, show_size};
+use leeward_runtime::units::{Rate, show_duration, show_size};
 
 use super::{Config, Route, ServicePolicy};
 use crate::cors::{Cors, Origins};
@@ -35,10 +36,7 @@ impl Config {
         out.line(1, "address", show_rate(self.rate_limits.address.as_ref()));
         out.line(1, "principal", show_rate(self.rate_limits.principal.as_ref()));
         out.line(1, "keys", self.rate_limits.keys);
-        out.open(0, "concurrency_limit");
-        out.line(1, "limit", self.concurrency.limit);
-        out.line(1, "queue", self.concurrency.queue);
-        out.line(1, "wait", show_duration(self.concurrency.wait));
+        out.policy(0, "concurrency", &self.concurrency);
         if let Some(health) = &self.health {
             out.open(0, "health");
             out.quoted(1, "path", &health.path);
@@ -155,27 +153,9 @@ fn print_service(out: &mut Yaml, name: &str, policy: &ServicePolicy) {
     out.line(2, "connect_timeout", show_duration(policy.connect_timeout));
     out.line(2, "idle_timeout", show_duration(policy.idle_timeout));
     out.line(2, "idle_connections", policy.idle_connections);
-    out.open(2, "concurrency_limit");
-    out.line(3, "limit", policy.concurrency.limit);
-    out.line(3, "queue", policy.concurrency.queue);
-    out.line(3, "wait", show_duration(policy.concurrency.max_wait));
-    out.open(2, "retry");
-    out.line(3, "retries", policy.retry.max_retries);
-    out.line(3, "budget", show_percentage(policy.retry.budget.ratio));
-    out.line(3, "budget_floor", policy.retry.budget.floor);
-    out.line(3, "backoff", show_duration(policy.retry.backoff_base));
-    out.line(3, "backoff_max", show_duration(policy.retry.backoff_max));
-    let breaker = &policy.breaker;
-    out.open(2, "circuit_breaker");
-    out.line(3, "failure_rate", show_percentage(breaker.failure_rate));
-    out.line(3, "window", show_duration(breaker.window));
-    out.line(3, "minimum_calls", breaker.minimum_calls);
-    if let Some(count) = breaker.consecutive_failures {
-        out.line(3, "consecutive_failures", count);
-    }
-    out.line(3, "break_initial", show_duration(breaker.break_initial));
-    out.line(3, "break_max", show_duration(breaker.break_max));
-    out.line(3, "probes", breaker.probes);
+    out.policy(2, "concurrency", &policy.concurrency);
+    out.policy(2, "retry", &policy.retry);
+    out.policy(2, "breaker", &policy.breaker);
 }
 
 fn show_rate(limit: Option<&RateLimit>) -> String {
@@ -206,6 +186,25 @@ impl Yaml {
 
     fn open(&mut self, depth: usize, key: &str) {
         let _ok = writeln!(self.text, "{:depth$}{key}:", "", depth = depth * 2);
+    }
+
+    /// Every option of a policy, under the names that it is read by.
+    fn policy<T: Options>(&mut self, depth: usize, key: &str, options: &T) {
+        self.value(depth, key, &write(options));
+    }
+
+    fn value(&mut self, depth: usize, key: &str, value: &Value) {
+        match value {
+            Value::Map(entries) if entries.is_empty() => self.line(depth, key, "{}"),
+            Value::Map(entries) => {
+                self.open(depth, key);
+                for (key, value) in entries {
+                    self.value(depth + 1, key, value);
+                }
+            }
+            // What options write is a number or a plain word, except for lists, which none has.
+            scalar => self.line(depth, key, scalar.text().unwrap_or_default()),
+        }
     }
 
     fn list(&mut self, depth: usize, key: &str, values: impl Iterator<Item = String>) {

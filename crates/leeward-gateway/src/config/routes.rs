@@ -7,7 +7,7 @@ use std::time::Duration;
 use leeward_runtime::config::Node;
 use leeward_runtime::units;
 
-use super::parse::{HOUR, MOMENT, line, rate_limit, set};
+use super::parse::{HOUR, MOMENT, line, set};
 use super::services::url;
 use super::{Route, Rule, ServicePolicy};
 use crate::router::{Methods, Pattern};
@@ -65,11 +65,12 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
         access: rule,
         deadline: node.get("deadline").duration(MOMENT..=HOUR),
         body_bytes: node.get("body").size(0..=units::size("64GiB").unwrap_or(u64::MAX)),
-        rate_limit: rate_limit(&node.get("rate_limit")).flatten(),
+        rate_limit: None,
         stale_if_error: stale,
         forward_token: false,
         origin: line(&node.origin()),
     };
+    node.get("rate_limit").optional_policy(&mut route.rate_limit);
     let forward_token = node.get("forward_token");
     set(&mut route.forward_token, forward_token.bool());
     if let Some(prefix) = &route.strip_prefix

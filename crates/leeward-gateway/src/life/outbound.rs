@@ -240,10 +240,10 @@ fn rejection(name: &str, rejected: &Rejected) -> Refusal {
         (
             code::BREAKER_OPEN,
             Stage::Breaker,
-            "the service failed too often: see its health, and circuit_breaker",
+            "the service failed too often: see its health, and breaker in the configuration",
         )
     } else {
-        (code::OVERLOADED, Stage::Shed, "the service's concurrency_limit")
+        (code::OVERLOADED, Stage::Shed, "the service's concurrency")
     };
     Refusal::unavailable(code, stage, format!("{name}: {}", rejected.reason))
         .retry_after(rejected.retry_after)

@@ -149,11 +149,11 @@ impl Trip {
         let permit = match shared.shed.try_acquire() {
             Some(permit) => permit,
             None => {
-                let longest = deadline.remaining(self.started).min(shared.config.concurrency.wait);
+                let longest = deadline.remaining(self.started).min(shared.config.concurrency.max_wait);
                 shared.shed.acquire_within(longest).await.map_err(|rejected| {
                     Refusal::unavailable(code::OVERLOADED, Stage::Shed, "the gateway is at its limit")
                         .retry_after(rejected.retry_after)
-                        .hint("concurrency_limit in the configuration")
+                        .hint("concurrency in the configuration")
                 })?
             }
         };

@@ -34,7 +34,7 @@ async fn an_endpoint_that_refused_is_not_asked_again_for_the_same_request() {
     let urls = [nobody().await, nobody().await, upstream.url()];
     // A gateway without a history each time, so that nothing is ejected yet.
     for _ in 0..12 {
-        let rig = Rig::start(&yaml(&urls, "    retry: {retries: 0}", "")).await;
+        let rig = Rig::start(&yaml(&urls, "    retry: {max_retries: 0}", "")).await;
         assert_eq!(rig.send(rig.request("POST", "/a"), "order").await.status, 200);
     }
     assert_eq!(upstream.hits(), 12);
@@ -43,7 +43,9 @@ async fn an_endpoint_that_refused_is_not_asked_again_for_the_same_request() {
 #[tokio::test]
 async fn a_retry_avoids_the_endpoint_that_failed() {
     let (one, two) = (Upstream::start().await, Upstream::start().await);
-    let rig = Rig::start(&yaml(&[one.url(), two.url()], "    retry: {retries: 1, backoff: 1ms}", "")).await;
+    let rig =
+        Rig::start(&yaml(&[one.url(), two.url()], "    retry: {max_retries: 1, backoff_base: 1ms}", ""))
+            .await;
     // One of them is found slow, the other quick: balancing alone would ask the quick one again even when it fails.
     let slow = rig.get("/a?sleep=300").await.seen("host");
     let (quick, slow) = if slow == one.addr.to_string() { (two, one) } else { (one, two) };
@@ -57,7 +59,7 @@ async fn a_retry_avoids_the_endpoint_that_failed() {
 
 #[tokio::test]
 async fn a_service_that_is_down_is_said_to_be() {
-    let rig = Rig::start(&yaml(&[nobody().await], "    retry: {retries: 0}", "")).await;
+    let rig = Rig::start(&yaml(&[nobody().await], "    retry: {max_retries: 0}", "")).await;
     let answer = rig.send(rig.request("POST", "/a"), "order").await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "upstream_unavailable"));
     assert!(!answer.header("retry-after").is_empty());
@@ -67,7 +69,7 @@ async fn a_service_that_is_down_is_said_to_be() {
 #[tokio::test]
 async fn the_breaker_opens_says_when_to_come_back_and_closes_again() {
     let upstream = Upstream::start().await;
-    let breaker = "    retry: {retries: 0}\n    circuit_breaker: {consecutive_failures: 3, break_initial: 1s, break_max: 1s, probes: 1}";
+    let breaker = "    retry: {max_retries: 0}\n    breaker: {consecutive_failures: 3, break_initial: 1s, break_max: 1s, probes: 1}";
     let rig = Rig::start(&yaml(&[upstream.url()], breaker, "")).await;
     upstream.fail(true);
     for _ in 0..3 {
@@ -88,8 +90,7 @@ async fn the_breaker_opens_says_when_to_come_back_and_closes_again() {
 #[tokio::test]
 async fn business_refusals_do_not_open_it() {
     let upstream = Upstream::start().await;
-    let rig =
-        Rig::start(&yaml(&[upstream.url()], "    circuit_breaker: {consecutive_failures: 2}", "")).await;
+    let rig = Rig::start(&yaml(&[upstream.url()], "    breaker: {consecutive_failures: 2}", "")).await;
     for status in [400, 401, 404, 409, 422, 429, 429, 429] {
         assert_eq!(rig.get(&format!("/a?status={status}")).await.status, status);
     }
@@ -99,7 +100,7 @@ async fn business_refusals_do_not_open_it() {
 #[tokio::test]
 async fn only_what_may_be_repeated_is() {
     let upstream = Upstream::start().await;
-    let policies = "    retry: {retries: 2, backoff: 1ms}\n    circuit_breaker: {consecutive_failures: 100}";
+    let policies = "    retry: {max_retries: 2, backoff_base: 1ms}\n    breaker: {consecutive_failures: 100}";
     let rig = Rig::start(&yaml(&[upstream.url()], policies, "")).await;
     upstream.fail(true);
     rig.get("/a").await;
@@ -111,7 +112,8 @@ async fn only_what_may_be_repeated_is() {
 #[tokio::test]
 async fn a_post_is_sent_once() {
     let upstream = Upstream::start().await;
-    let rig = Rig::start(&yaml(&[upstream.url()], "    retry: {retries: 2, backoff: 1ms}", "")).await;
+    let rig =
+        Rig::start(&yaml(&[upstream.url()], "    retry: {max_retries: 2, backoff_base: 1ms}", "")).await;
     upstream.fail(true);
     assert_eq!(rig.send(rig.request("POST", "/a"), "small").await.status, 503);
     assert_eq!(upstream.hits(), 1);
@@ -129,7 +131,8 @@ async fn time_is_limited() {
     assert!((1..=150).contains(&left), "{left}");
 
     let rig =
-        Rig::start(&yaml(&[upstream.url()], "    attempt_timeout: 100ms\n    retry: {retries: 0}", "")).await;
+        Rig::start(&yaml(&[upstream.url()], "    attempt_timeout: 100ms\n    retry: {max_retries: 0}", ""))
+            .await;
     let answer = rig.send(rig.request("POST", "/a?sleep=5000"), "x").await;
     assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"));
 }
@@ -161,7 +164,7 @@ async fn what_is_no_answer_is_not_passed_on() {
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 700 What\r\nContent-Length: 0\r\n\r\n",
     ] {
-        let rig = Rig::start(&yaml(&[rude(bytes).await], "    retry: {retries: 0}", "")).await;
+        let rig = Rig::start(&yaml(&[rude(bytes).await], "    retry: {max_retries: 0}", "")).await;
         let answer = rig.get("/a").await;
         let shown = String::from_utf8_lossy(bytes);
         assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_invalid"), "{shown:?}");
@@ -182,7 +185,7 @@ async fn a_body_that_is_cut_looks_cut() {
 async fn a_connection_that_closed_while_idle_is_not_the_clients_problem() {
     // Answers one request a connection, and closes it without saying so.
     let url = rude(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    let rig = Rig::start(&yaml(&[url], "    retry: {retries: 0}", "")).await;
+    let rig = Rig::start(&yaml(&[url], "    retry: {max_retries: 0}", "")).await;
     for _ in 0..50 {
         assert_eq!(rig.get("/a").await.status, 200);
     }
@@ -221,7 +224,7 @@ async fn fickle() -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
 #[tokio::test]
 async fn a_connection_that_closes_under_a_request_costs_a_safe_one_nothing() {
     let (url, requests) = fickle().await;
-    let rig = Rig::start(&format!("cores: 1\n{}", yaml(&[url], "    retry: {retries: 0}", ""))).await;
+    let rig = Rig::start(&format!("cores: 1\n{}", yaml(&[url], "    retry: {max_retries: 0}", ""))).await;
     let seen = || requests.load(std::sync::atomic::Ordering::SeqCst);
     assert_eq!(rig.get("/a").await.status, 200);
     assert_eq!(rig.get("/a").await.status, 200, "repeated once, on a new connection");
@@ -265,7 +268,8 @@ async fn connections_are_used_again() {
 
 #[tokio::test]
 async fn a_trusted_caller_is_told_why() {
-    let yaml = format!("explain_to: [127.0.0.1]\n{}", yaml(&[nobody().await], "    retry: {retries: 0}", ""));
+    let yaml =
+        format!("explain_to: [127.0.0.1]\n{}", yaml(&[nobody().await], "    retry: {max_retries: 0}", ""));
     let answer = Rig::start(&yaml).await.get("/a").await.json();
     assert_eq!(answer["config"], "leeward.yaml:7");
     assert!(answer["hint"].as_str().unwrap().contains("URL"));

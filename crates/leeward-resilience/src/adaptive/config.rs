@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::ConfigErrors;
+use crate::config::{
+    self, COUNT_MAX, ConfigErrors, Fields, HOUR, MILLI, MINUTE, OneOf, Options, above, count,
+};
 
 /// Options of an [`AdaptiveLimit`](super::AdaptiveLimit).
 #[derive(Clone, Debug, PartialEq)]
@@ -14,9 +16,9 @@ pub struct Adaptive {
     pub limit_max: NonZeroU32,
     /// Where it starts, `limit_min` ..= `limit_max`. Default 20: growing costs less than having been too much.
     pub limit_initial: NonZeroU32,
-    /// How it finds its value. Default [`Aimd`].
+    /// How it finds its value. Default [`Aimd`]: it reads failures alone, which nobody has to tune.
     pub algorithm: Algorithm,
-    /// A permit dropped after so long is overload, one dropped earlier is neutral; more than 0. Default 10 s; best set
+    /// A permit dropped after so long is overload, one dropped earlier is neutral; more than 0, at most 1 h. Default 10 s; best set
     /// to the attempt timeout.
     pub abandoned_after: Duration,
 }
@@ -36,16 +38,17 @@ pub struct Aimd {
     /// Overload multiplies the limit by it, 0.5 ..= 0.99. Default 0.9: half, as in TCP, gives away too much where overload
     /// is told apart from bad luck.
     pub backoff: f64,
-    /// A slower success counts as overload; `None` is off, else more than 0. Default off: no bound is right for all.
+    /// A slower success counts as overload; `None` is off, else more than 0, at most 1 h. Default off: no bound is right for all.
     pub latency_max: Option<Duration>,
 }
 
 /// Options of the latency gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gradient2 {
-    /// The time whose mean latency is one step, 10 ms ..= 60 s. Default 200 ms.
+    /// The time whose mean latency is one step, 10 ms ..= 60 s. Default 200 ms: some calls of a busy upstream, and five
+    /// steps a second.
     pub window: Duration,
-    /// Fewer successes do not make a step: the window goes on, 1 ..= 10,000. Default 10.
+    /// Fewer successes do not make a step: the window goes on, 1 ..= 10,000. Default 10: the mean of fewer is chance.
     pub samples_min: u32,
     /// Steps that the long average looks back, 10 ..= 100,000. Default 600: two minutes of traffic.
     pub baseline_steps: u32,
@@ -56,20 +59,20 @@ pub struct Gradient2 {
     /// What a step without slowness adds, before the smoothing, 1 ..= 100. Default 4, about the queue that one likes to
     /// see at the upstream.
     pub headroom: u32,
-    /// Overload multiplies the limit by it, 0.5 ..= 0.99. Default 0.9.
+    /// Overload multiplies the limit by it, 0.5 ..= 0.99. Default 0.9, as of the other algorithm.
     pub backoff: f64,
 }
 
-const fn count(number: u32) -> NonZeroU32 {
+const fn whole(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).expect("the default is not zero")
 }
 
 impl Default for Adaptive {
     fn default() -> Self {
         Self {
-            limit_min: const { count(5) },
-            limit_max: const { count(500) },
-            limit_initial: const { count(20) },
+            limit_min: const { whole(5) },
+            limit_max: const { whole(500) },
+            limit_initial: const { whole(20) },
             algorithm: Algorithm::default(),
             abandoned_after: Duration::from_secs(10),
         }
@@ -108,46 +111,102 @@ impl Adaptive {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let Self { limit_min: min, limit_max: max, limit_initial: initial, .. } = *self;
-        errors.check(min <= max, "adaptive.limit_min", min, "1 to limit_max");
-        errors.check(max.get() <= 1_000_000, "adaptive.limit_max", max, "1 to 1000000");
-        let initial_ok = (min..=max).contains(&initial);
-        errors.check(initial_ok, "adaptive.limit_initial", initial, "limit_min to limit_max");
-        match &self.algorithm {
-            Algorithm::Aimd(aimd) => aimd.check(&mut errors),
-            Algorithm::Gradient2(gradient) => gradient.check(&mut errors),
-        }
-        let abandoned = self.abandoned_after;
-        errors.check(!abandoned.is_zero(), "adaptive.abandoned_after", abandoned, "more than 0");
-        errors.finish()
+        config::check(self)
     }
 }
 
+impl Options for Adaptive {
+    const NAME: &'static str = "adaptive";
+
+    fn base() -> Self {
+        Self::default()
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let (min, max) = (count(self.limit_min), count(self.limit_max));
+        let what = "The limit never falls below.";
+        let at = fields.at("limit_min", what, "Some calls must pass for it to learn that all is well.");
+        at.at_most("limit_max", max).count(&mut self.limit_min, 1..=COUNT_MAX);
+        let at = fields.at(
+            "limit_max",
+            "The limit never grows beyond.",
+            "A mistake of the algorithm is bounded too.",
+        );
+        at.count(&mut self.limit_max, 1..=COUNT_MAX);
+        let at =
+            fields.at("limit_initial", "Where it starts.", "Growing costs less than having been too much.");
+        let at = at.at_least("limit_min", min).at_most("limit_max", max);
+        at.count(&mut self.limit_initial, 1..=COUNT_MAX);
+        let at = fields.at(
+            "algorithm",
+            "How it finds its value.",
+            "It reads failures alone, which nobody has to tune.",
+        );
+        at.one_of(&mut self.algorithm);
+        let what = "A permit dropped after so long is overload, one dropped earlier is neutral.";
+        let at = fields.at("abandoned_after", what, "Best set to the attempt timeout.");
+        at.duration(&mut self.abandoned_after, above(Duration::ZERO, HOUR));
+    }
+}
+
+impl OneOf for Algorithm {
+    const NAMES: &'static [&'static str] = &["aimd", "gradient2"];
+
+    fn form(&self) -> usize {
+        match self {
+            Self::Aimd(_) => 0,
+            Self::Gradient2(_) => 1,
+        }
+    }
+
+    fn base(form: usize) -> Self {
+        if form == 1 { Self::Gradient2(Gradient2::default()) } else { Self::default() }
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        match self {
+            Self::Aimd(aimd) => aimd.visit(fields),
+            Self::Gradient2(gradient) => gradient.visit(fields),
+        }
+    }
+}
+
+/// What both algorithms do at once when there is overload.
+const BACKOFF: &str = "Overload multiplies the limit by it.";
+
 impl Aimd {
-    fn check(&self, errors: &mut ConfigErrors) {
-        let backoff_ok = (0.5..=0.99).contains(&self.backoff);
-        errors.check(backoff_ok, "adaptive.aimd.backoff", self.backoff, "0.5 to 0.99");
-        let latency_ok = self.latency_max.is_none_or(|max| !max.is_zero());
-        errors.check(latency_ok, "adaptive.aimd.latency_max", self.latency_max, "more than 0");
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let why = "Half, as in TCP, gives away too much where overload is told apart from bad luck.";
+        fields.at("backoff", BACKOFF, why).number(&mut self.backoff, 0.5..=0.99);
+        let at =
+            fields.at("latency_max", "A slower success counts as overload.", "No bound is right for all.");
+        at.duration(&mut self.latency_max, above(Duration::ZERO, HOUR));
     }
 }
 
 impl Gradient2 {
-    fn check(&self, errors: &mut ConfigErrors) {
-        let window_ok = (Duration::from_millis(10)..=Duration::from_secs(60)).contains(&self.window);
-        errors.check(window_ok, "adaptive.gradient2.window", self.window, "10ms to 60s");
-        let samples_ok = (1..=10_000).contains(&self.samples_min);
-        errors.check(samples_ok, "adaptive.gradient2.samples_min", self.samples_min, "1 to 10000");
-        let steps_ok = (10..=100_000).contains(&self.baseline_steps);
-        errors.check(steps_ok, "adaptive.gradient2.baseline_steps", self.baseline_steps, "10 to 100000");
-        let tolerance_ok = (1.0..=3.0).contains(&self.tolerance);
-        errors.check(tolerance_ok, "adaptive.gradient2.tolerance", self.tolerance, "1 to 3");
-        let smoothing_ok = self.smoothing > 0.0 && self.smoothing <= 1.0;
-        errors.check(smoothing_ok, "adaptive.gradient2.smoothing", self.smoothing, "more than 0, up to 1");
-        let headroom_ok = (1..=100).contains(&self.headroom);
-        errors.check(headroom_ok, "adaptive.gradient2.headroom", self.headroom, "1 to 100");
-        let backoff_ok = (0.5..=0.99).contains(&self.backoff);
-        errors.check(backoff_ok, "adaptive.gradient2.backoff", self.backoff, "0.5 to 0.99");
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let what = "The time whose mean latency is one step.";
+        let at = fields.at("window", what, "Some calls of a busy upstream, and five steps a second.");
+        at.duration(&mut self.window, 10 * MILLI..=MINUTE);
+        let what = "Fewer successes do not make a step: the window goes on.";
+        let at = fields.at("samples_min", what, "The mean of fewer is chance.");
+        at.count(&mut self.samples_min, 1..=10_000);
+        let at =
+            fields.at("baseline_steps", "Steps that the long average looks back.", "Two minutes of traffic.");
+        at.count(&mut self.baseline_steps, 10..=100_000);
+        let what = "Slower than the long average by so much is still normal.";
+        fields.at("tolerance", what, "Latencies vary.").number(&mut self.tolerance, 1.0..=3.0);
+        let at = fields.at(
+            "smoothing",
+            "The share of each step that is taken.",
+            "One odd window moves the limit little.",
+        );
+        at.share(&mut self.smoothing, above(0.0, 1.0));
+        let what = "What a step without slowness adds, before the smoothing.";
+        let at = fields.at("headroom", what, "About the queue that one likes to see at the upstream.");
+        at.count(&mut self.headroom, 1..=100);
+        let at = fields.at("backoff", BACKOFF, "As of the other algorithm.");
+        at.number(&mut self.backoff, 0.5..=0.99);
     }
 }

@@ -264,12 +264,13 @@ fn a_rejection_names_the_limit_and_all_mistakes_come_together() {
     let one = NonZeroU32::MIN;
     let gradient = Gradient2 { samples_min: 0, smoothing: 0.0, tolerance: f64::NAN, ..Gradient2::default() };
     let config = Adaptive { limit_initial: one, ..adaptive(Algorithm::Gradient2(gradient)) };
-    let paths: Vec<_> = config.validate().unwrap_err().mistakes.iter().map(|it| it.path).collect();
+    let errors = config.validate().unwrap_err();
+    let paths = errors.paths();
     let expected = [
         "adaptive.limit_initial",
-        "adaptive.gradient2.samples_min",
-        "adaptive.gradient2.tolerance",
-        "adaptive.gradient2.smoothing",
+        "adaptive.algorithm.gradient2.samples_min",
+        "adaptive.algorithm.gradient2.tolerance",
+        "adaptive.algorithm.gradient2.smoothing",
     ];
     assert_eq!(paths, expected);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::ConfigErrors;
+use crate::config::{self, COUNT_MAX, ConfigErrors, DAY, Fields, HOUR, MILLI, Options, SECOND, above};
 use crate::fallback::Fallback;
 
 /// Options of an [`AnswerCache`](super::AnswerCache).
@@ -47,32 +47,55 @@ impl Default for Cache {
     }
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
-
 impl Cache {
     /// Checks every option.
     ///
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let ttl_ok = (Duration::from_millis(1)..=DAY).contains(&self.ttl);
-        errors.check(ttl_ok, "cache.ttl", self.ttl, "1ms to 24h");
-        let jitter_ok = (0.0..=0.5).contains(&self.ttl_jitter);
-        errors.check(jitter_ok, "cache.ttl_jitter", self.ttl_jitter, "0% to 50%");
-        errors.check(self.stale_max <= DAY, "cache.stale_max", self.stale_max, "at most 24h");
-        errors.merge(self.stale_on.validate());
-        let negative_ok = self.negative_ttl.is_none_or(|ttl| !ttl.is_zero() && ttl <= HOUR);
-        errors.check(negative_ok, "cache.negative_ttl", self.negative_ttl, "more than 0, at most 1h");
-        let entries = self.negative_entries_max;
-        let entries_ok = (1..=1_000_000).contains(&entries);
-        errors.check(entries_ok, "cache.negative_entries_max", entries, "1 to 1000000");
-        errors.check(self.waiters_max <= 1_000_000, "cache.waiters_max", self.waiters_max, "0 to 1000000");
-        let wait_ok = !self.wait_max.is_zero() && self.wait_max <= HOUR;
-        errors.check(wait_ok, "cache.wait_max", self.wait_max, "more than 0, at most 1h");
-        let timeout_ok = !self.store_timeout.is_zero() && self.store_timeout <= Duration::from_secs(10);
-        errors.check(timeout_ok, "cache.store_timeout", self.store_timeout, "more than 0, at most 10s");
-        errors.finish()
+        config::check(self)
+    }
+}
+
+impl Options for Cache {
+    const NAME: &'static str = "cache";
+
+    fn base() -> Self {
+        Self::default()
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let at = fields.at(
+            "ttl",
+            "So long an answer is fresh.",
+            "Short enough that nobody has to be told to forget.",
+        );
+        at.duration(&mut self.ttl, MILLI..=DAY);
+        let what = "Up to this share is taken off each TTL.";
+        let at = fields.at("ttl_jitter", what, "What was loaded together must not expire together.");
+        at.share(&mut self.ttl_jitter, 0.0..=0.5);
+        let what = "So long after its TTL an answer may still stand in for an error.";
+        let at = fields.at("stale_max", what, "A deployment or a failover takes about that.");
+        at.duration(&mut self.stale_max, Duration::ZERO..=DAY);
+        let what = "Which causes a stale answer stands in for; `within` plays no part.";
+        fields.at("stale_on", what, "").group(&mut self.stale_on);
+        let what = "So long an error that does not pass by itself is remembered for its key.";
+        let at = fields.at("negative_ttl", what, "An error that is kept outlives its cause.");
+        at.duration(&mut self.negative_ttl, above(Duration::ZERO, HOUR));
+        let at =
+            fields.at("negative_entries_max", "Errors that are remembered at most.", "Errors are few kinds.");
+        at.count(&mut self.negative_entries_max, 1..=COUNT_MAX);
+        let what = "Callers that may wait for the same load; beyond, a call is rejected.";
+        let at = fields.at("waiters_max", what, "More callers than that of one key are a stampede.");
+        at.count(&mut self.waiters_max, 0..=COUNT_MAX);
+        let what = "The longest wait for the load of another caller.";
+        let at = fields.at("wait_max", what, "The deadline of a pipeline.");
+        at.duration(&mut self.wait_max, above(Duration::ZERO, HOUR));
+        let at = fields.at(
+            "store_timeout",
+            "The longest that the store may take.",
+            "A slow cache is worse than none.",
+        );
+        at.duration(&mut self.store_timeout, above(Duration::ZERO, 10 * SECOND));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::lru::{Item, Lru};
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors, Fields, Options};
 use crate::time::Instant;
 
 /// An answer to be kept.
@@ -85,12 +85,23 @@ impl Memory {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let entries_ok = (1..=10_000_000).contains(&self.entries_max);
-        errors.check(entries_ok, "cache.memory.entries_max", self.entries_max, "1 to 10000000");
-        let bytes_ok = (1 << 10..=1 << 40).contains(&self.bytes_max);
-        errors.check(bytes_ok, "cache.memory.bytes_max", self.bytes_max, "1KiB to 1TiB");
-        errors.finish()
+        config::check(self)
+    }
+}
+
+impl Options for Memory {
+    const NAME: &'static str = "cache.memory";
+
+    fn base() -> Self {
+        Self::default()
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let at = fields.at("entries_max", "Entries at most.", "The keys in use at a time are rarely more.");
+        at.count(&mut self.entries_max, 1..=10_000_000);
+        let what = "Bytes at most, as the store weighs them and 128 for each entry.";
+        let at = fields.at("bytes_max", what, "Little beside what a service takes.");
+        at.size(&mut self.bytes_max, 1 << 10..=1 << 40);
     }
 }
 

@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors, Datum, Fields, MILLI, MINUTE, OneOf, Options, above, units};
 use crate::retry::Budget;
 
 /// When a hedge is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Delay {
-    /// So long after the attempt before it, more than 0, at most 60 s. For an upstream whose latencies are known.
+    /// So long after the attempt before it, more than 0, at most 60 s. For an upstream whose latencies are known. In a
+    /// document `fixed: {after: 30ms}`, or `30ms` alone; `fixed` alone is 100 ms: most upstreams' slowest calls begin about
+    /// there.
     Fixed(Duration),
     /// When the attempt before it takes longer than this share of the calls of the last 10 to 20 seconds do.
     Quantile {
         /// The share, 0.5 ..= 0.999. Default 0.95: one call in twenty is hedged, which adds 5 % to the load.
         quantile: f64,
-        /// The delay while fewer than 50 calls are known. Default 250 ms.
+        /// The delay while fewer than 50 calls are known, `min` ..= `max`. Default 250 ms: rather late than a second call
+        /// for each.
         initial: Duration,
         /// Never sooner than that, more than 0. Default 5 ms: below, the second attempt costs more than it saves.
         min: Duration,
-        /// Never later than that, at most 60 s. Default 1 s.
+        /// Never later than that, more than 0, at most 60 s. Default 1 s: later, an attempt timeout is the better help.
         max: Duration,
     },
 }
@@ -49,7 +52,8 @@ pub struct Hedge {
     pub delay: Delay,
     /// Attempts beside the first, 1 ..= 4. Default 1: nearly all that hedging gains, the second attempt gains.
     pub max_hedges: u32,
-    /// A hedge that would have less than that until the deadline is not sent. Default 5 ms.
+    /// A hedge that would have less than that until the deadline is not sent, at most 60 s. Default 5 ms: nothing answers
+    /// sooner over a network.
     pub attempt_min: Duration,
     /// What all the calls together may spend on hedges, unless the budget of another policy is shared.
     pub budget: Budget,
@@ -62,35 +66,89 @@ impl Default for Hedge {
     }
 }
 
-const DELAY_MAX: Duration = Duration::from_secs(60);
-
 impl Hedge {
-    /// Checks every option but those of the budget, which a [`RetryBudget`](crate::RetryBudget) checks itself.
+    /// Checks every option.
     ///
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        match self.delay {
-            Delay::Fixed(delay) => {
-                let ok = !delay.is_zero() && delay <= DELAY_MAX;
-                errors.check(ok, "hedge.delay", delay, "more than 0, at most 60s");
+        config::check(self)
+    }
+}
+
+impl Options for Hedge {
+    const NAME: &'static str = "hedge";
+
+    fn base() -> Self {
+        Self::default()
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let at = fields.at("delay", "When a hedge is sent.", "A quantile follows the upstream by itself.");
+        at.one_of(&mut self.delay);
+        let at = fields.at(
+            "max_hedges",
+            "Attempts beside the first.",
+            "Nearly all that hedging gains, the second attempt gains.",
+        );
+        at.count(&mut self.max_hedges, 1..=4);
+        let what = "A hedge that would have less than that until the deadline is not sent.";
+        let at = fields.at("attempt_min", what, "Nothing answers sooner over a network.");
+        at.duration(&mut self.attempt_min, Duration::ZERO..=MINUTE);
+        let what =
+            "What all the calls together may spend on hedges, unless the budget of another policy is shared.";
+        fields.at("budget", what, "").group(&mut self.budget);
+    }
+}
+
+impl OneOf for Delay {
+    const NAMES: &'static [&'static str] = &["quantile", "fixed"];
+    const SHORT: Option<&'static str> = Some("a fixed delay as 30ms");
+
+    fn form(&self) -> usize {
+        match self {
+            Self::Quantile { .. } => 0,
+            Self::Fixed(_) => 1,
+        }
+    }
+
+    fn base(form: usize) -> Self {
+        if form == 1 { Self::Fixed(100 * MILLI) } else { Self::default() }
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        match self {
+            Self::Fixed(after) => {
+                let what = "So long after the attempt before it.";
+                let at = fields.at("after", what, "Most upstreams' slowest calls begin about there.");
+                at.duration(after, above(Duration::ZERO, MINUTE));
             }
-            Delay::Quantile { quantile, initial, min, max } => {
-                let quantile_ok = (0.5..=0.999).contains(&quantile);
-                errors.check(quantile_ok, "hedge.delay.quantile", quantile, "0.5 to 0.999");
-                let initial_ok = (min..=max).contains(&initial);
-                errors.check(initial_ok, "hedge.delay.initial", initial, "min to max");
-                errors.check(
-                    !min.is_zero() && min <= max,
-                    "hedge.delay.min",
-                    min,
-                    "more than 0, at most max",
+            Self::Quantile { quantile, initial, min, max } => {
+                let what = "When the attempt before it takes longer than this share of the last calls do.";
+                let at =
+                    fields.at("quantile", what, "One call in twenty is hedged, which adds 5 % to the load.");
+                at.share(quantile, 0.5..=0.999);
+                let what = "The delay while fewer than 50 calls are known.";
+                let at = fields.at("initial", what, "Rather late than a second call for each.");
+                let at = at.at_least("min", Datum::Time(*min)).at_most("max", Datum::Time(*max));
+                at.duration(initial, above(Duration::ZERO, MINUTE));
+                let at = fields.at(
+                    "min",
+                    "Never sooner than that.",
+                    "Below, the second attempt costs more than it saves.",
                 );
-                errors.check(max <= DELAY_MAX, "hedge.delay.max", max, "at most 60s");
+                at.at_most("max", Datum::Time(*max)).duration(min, above(Duration::ZERO, MINUTE));
+                let at = fields.at(
+                    "max",
+                    "Never later than that.",
+                    "Later, an attempt timeout is the better help.",
+                );
+                at.duration(max, above(Duration::ZERO, MINUTE));
             }
         }
-        errors.check((1..=4).contains(&self.max_hedges), "hedge.max_hedges", self.max_hedges, "1 to 4");
-        errors.finish()
+    }
+
+    fn from_short(text: &str) -> Option<Self> {
+        units::duration(text).map(Self::Fixed)
     }
 }

@@ -1,84 +1,40 @@
 //! The pipeline in words.
 
 use super::PipelineOptions;
-use crate::retry::Jitter;
+use crate::config::{self, Options};
+use crate::rate::Rule;
 use crate::{adaptive, breaker, cache, concurrency, fallback, hedge, rate, retry, throttle, timeout};
 
-/// The order and the values in force, outermost first. A policy that is off has no line.
+/// The order and the values in force, outermost first, with the defaults marked. A policy that is off has no line.
 pub(super) fn explain(name: &str, options: &PipelineOptions) -> String {
-    let mut lines = Vec::new();
-    if let Some(config) = &options.fallback {
-        lines.push((fallback::NAME, format!("within {:?}", config.within)));
+    let mut lines = Lines(Vec::new());
+    lines.policy(fallback::NAME, options.fallback.as_ref());
+    lines.policy(cache::NAME, options.cache.as_ref());
+    let mark = if options.deadline == PipelineOptions::default().deadline { " (default)" } else { "" };
+    let deadline = config::units::show_duration(options.deadline);
+    lines.0.push(("deadline", format!("{deadline}{mark} for all attempts, or the caller's when earlier")));
+    lines.policy(retry::NAME, options.retry.as_ref());
+    lines.policy(hedge::NAME, options.hedge.as_ref());
+    lines.policy(throttle::NAME, options.throttle.as_ref());
+    lines.policy(breaker::NAME, options.breaker.as_ref());
+    match &options.rate_limit {
+        Some(Rule::Gcra(limit)) => lines.policy(rate::NAME, Some(limit)),
+        Some(Rule::SlidingWindow(window)) => lines.policy(rate::NAME, Some(window)),
+        None => {}
     }
-    if let Some(config) = &options.cache {
-        lines.push((cache::NAME, format!("fresh for {:?}, stale for {:?}", config.ttl, config.stale_max)));
+    lines.policy(adaptive::NAME, options.adaptive.as_ref());
+    lines.policy(concurrency::NAME, options.concurrency.as_ref());
+    lines.policy(timeout::NAME, options.attempt_timeout.as_ref());
+    lines.0.push(("call", name.to_owned()));
+    lines.0.iter().map(|(policy, values)| format!("{policy:<20} {values}\n")).collect()
+}
+
+struct Lines(Vec<(&'static str, String)>);
+
+impl Lines {
+    fn policy<T: Options>(&mut self, policy: &'static str, options: Option<&T>) {
+        if let Some(options) = options {
+            self.0.push((policy, config::line(options)));
+        }
     }
-    lines
-        .push(("deadline", format!("{:?} for all attempts, or the caller's when earlier", options.deadline)));
-    if let Some(config) = &options.retry {
-        let budget = &config.budget;
-        lines.push((
-            retry::NAME,
-            format!(
-                "at most {}, {} to {:?}, budget {:.0} % of the calls of {:?} and at least {}",
-                config.max_retries,
-                match config.jitter {
-                    Jitter::Full => format!("full jitter up to {:?} doubling", config.backoff_base),
-                    Jitter::Decorrelated => format!("decorrelated jitter from {:?}", config.backoff_base),
-                },
-                config.backoff_max,
-                budget.ratio * 100.0,
-                budget.window,
-                budget.floor,
-            ),
-        ));
-    }
-    if let Some(config) = &options.hedge {
-        lines.push((hedge::NAME, format!("{} after {:?}", config.max_hedges, config.delay)));
-    }
-    if let Some(config) = &options.throttle {
-        lines.push((throttle::NAME, format!("over {:?}", config.window)));
-    }
-    if let Some(config) = &options.breaker {
-        let in_a_row = config
-            .consecutive_failures
-            .map(|count| format!(", or {count} failures in a row"))
-            .unwrap_or_default();
-        let slow = config
-            .slow_after
-            .map(|after| format!(", or {:.0} % taking {after:?} or longer", config.slow_rate * 100.0))
-            .unwrap_or_default();
-        let window = match config.window_calls {
-            Some(calls) => format!("of the last {calls}"),
-            None => format!("in {:?}", config.window),
-        };
-        lines.push((
-            breaker::NAME,
-            format!(
-                "opens at {:.0} % failures of at least {} calls {window}{slow}{in_a_row}; break {:?} to {:?}; {} probes",
-                config.failure_rate * 100.0,
-                config.minimum_calls,
-                config.break_initial,
-                config.break_max,
-                config.probes,
-            ),
-        ));
-    }
-    if let Some(rule) = &options.rate_limit {
-        lines.push((rate::NAME, format!("{rule:?}")));
-    }
-    if let Some(config) = &options.adaptive {
-        lines.push((adaptive::NAME, format!("{} to {}", config.limit_min, config.limit_max)));
-    }
-    if let Some(config) = &options.concurrency {
-        lines.push((
-            concurrency::NAME,
-            format!("{} at a time, {} wait for up to {:?}", config.limit, config.queue, config.max_wait),
-        ));
-    }
-    if let Some(after) = options.attempt_timeout.map(|timeout| timeout.after) {
-        lines.push((timeout::NAME, format!("{after:?} for each attempt")));
-    }
-    lines.push(("call", name.to_owned()));
-    lines.iter().map(|(policy, values)| format!("{policy:<12} {values}\n")).collect()
 }

@@ -6,7 +6,7 @@ use crate::adaptive::Adaptive;
 use crate::breaker::Breaker;
 use crate::cache::Cache;
 use crate::concurrency::Concurrency;
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors, Datum, Fields, HOUR, Options, above};
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::mode::Mode;
@@ -64,36 +64,13 @@ impl Default for PipelineOptions {
     }
 }
 
-const DEADLINE_MAX: Duration = Duration::from_secs(3600);
-
 impl PipelineOptions {
     /// Checks every option of every policy.
     ///
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let deadline_ok = !self.deadline.is_zero() && self.deadline <= DEADLINE_MAX;
-        errors.check(deadline_ok, "deadline", self.deadline, "more than 0, at most 1h");
-        if let Some(Timeout { after, .. }) = self.attempt_timeout {
-            let timeout_ok = !after.is_zero() && after <= self.deadline;
-            errors.check(timeout_ok, "attempt_timeout", after, "more than 0, at most the deadline");
-        }
-        let parts = [
-            self.fallback.as_ref().map(Fallback::validate),
-            self.cache.as_ref().map(Cache::validate),
-            self.retry.as_ref().map(Retry::validate),
-            self.hedge.as_ref().map(Hedge::validate),
-            self.throttle.as_ref().map(Throttle::validate),
-            self.breaker.as_ref().map(Breaker::validate),
-            self.rate_limit.as_ref().map(Rule::validate),
-            self.adaptive.as_ref().map(Adaptive::validate),
-            self.concurrency.as_ref().map(Concurrency::validate),
-        ];
-        for part in parts.into_iter().flatten() {
-            errors.merge(part);
-        }
-        errors.finish()
+        config::check(self)
     }
 
     /// The same, with what follows from other options: a permit that is dropped counts as a failure from the attempt timeout
@@ -119,5 +96,50 @@ impl PipelineOptions {
             Some(Timeout { after, mode: Mode::Enforced }) => after.min(self.deadline),
             _ => self.deadline,
         }
+    }
+}
+
+impl Options for PipelineOptions {
+    const NAME: &'static str = "";
+
+    fn base() -> Self {
+        Self::default()
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let at =
+            fields.at("fallback", "What stands in for a failed call.", "Only the caller has a substitute.");
+        at.optional(&mut self.fallback);
+        let what = "Answers that are kept, and loaded once for all that ask.";
+        fields.at("cache", what, "Not every answer may be kept.").optional(&mut self.cache);
+        let what = "The longest that a call may take with all its attempts.";
+        let at = fields.at("deadline", what, "About what a person waits before reloading.");
+        at.duration(&mut self.deadline, above(Duration::ZERO, HOUR));
+        let why = "Only the caller knows whether a call may be repeated.";
+        fields.at("retry", "Failed attempts are repeated.", why).optional(&mut self.retry);
+        let what = "Another attempt beside one that takes long.";
+        fields
+            .at("hedge", what, "It costs load, and not every call may be made twice.")
+            .optional(&mut self.hedge);
+        let what = "Attempts are held back while the upstream refuses many.";
+        fields.at("throttle", what, "A breaker is enough for most.").optional(&mut self.throttle);
+        let what = "No attempts for a while after too many failures.";
+        fields.at("breaker", what, "What is a failure has to be said first.").optional(&mut self.breaker);
+        let what = "So many attempts a period, at most.";
+        fields.at("rate_limit", what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
+        let what = "So many attempts at a time, found by measuring.";
+        fields.at("adaptive", what, "A fixed limit is easier to foresee.").optional(&mut self.adaptive);
+        let at = fields.at(
+            "concurrency",
+            "So many attempts at a time.",
+            "Only its owner knows what an upstream bears.",
+        );
+        at.optional(&mut self.concurrency);
+        let what = "The longest that one attempt may take.";
+        let at = fields.at("attempt_timeout", what, "The deadline bounds a single attempt as well.");
+        at.optional(&mut self.attempt_timeout);
+        let after = self.attempt_timeout.map_or(self.deadline, |timeout| timeout.after);
+        let ok = after <= self.deadline || self.deadline.is_zero();
+        fields.rule("attempt_timeout.after", ok, Datum::Time(after), "at most the deadline");
     }
 }

@@ -50,7 +50,7 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
         let rule = (*rule).into();
         let mut errors = ConfigErrors::default();
         errors.merge(rule.validate());
-        errors.check((1..=10_000_000).contains(&keys_max), "rate-limit.keys_max", keys_max, "1 to 10000000");
+        errors.check((1..=10_000_000).contains(&keys_max), "rate_limit.keys_max", keys_max, "1 to 10000000");
         errors.finish()?;
         let keys = match rule {
             Rule::Gcra(config) => Keys::Gcra(Gcra::new(&config), shards()),

@@ -3,16 +3,18 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::config::ConfigErrors;
+use crate::config::units::{self, Rate};
+use crate::config::{self, COUNT_MAX, ConfigErrors, DAY, Fields, MILLI, OneOf, Options, SECOND, count};
 
 /// Options of a limit by GCRA: so many calls a period, with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Calls a period.
+    /// Calls a period, 1 ..= 1,000,000. Required in a document.
     pub limit: NonZeroU32,
-    /// The period, 1 ms ..= 24 h.
+    /// The period, 1 ms ..= 24 h. In a document 1 s where nothing is said.
     pub period: Duration,
-    /// Calls that may come at once after a pause, at least 1. Usually the limit.
+    /// Calls that may come at once after a pause, 1 ..= 1,000,000. Usually the limit, and in a document so where nothing
+    /// is said.
     pub burst: NonZeroU32,
 }
 
@@ -34,26 +36,54 @@ impl RateLimit {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = check(self.limit, self.period);
-        errors.check(self.burst.get() <= 1_000_000, "rate-limit.burst", self.burst, "1 to 1000000");
-        errors.finish()
+        config::check(self)
     }
 }
 
-fn check(limit: NonZeroU32, period: Duration) -> ConfigErrors {
-    let mut errors = ConfigErrors::default();
-    let period_ok = (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&period);
-    errors.check(period_ok, "rate-limit.period", period, "1ms to 24h");
-    errors.check(limit.get() <= 1_000_000, "rate-limit.limit", limit, "1 to 1000000");
-    errors
+impl Options for RateLimit {
+    const NAME: &'static str = "rate_limit";
+    const SHORT: Option<&'static str> = Some("a rate as 100/s, or as 100/s burst 200");
+
+    fn base() -> Self {
+        Self::per_second(NonZeroU32::MIN)
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let follows = self.burst == self.limit;
+        visit(&mut self.limit, &mut self.period, fields);
+        if follows {
+            self.burst = self.limit;
+        }
+        let what = "Calls that may come at once after a pause.";
+        let at = fields.at("burst", what, "Callers that were quiet have saved so much.");
+        at.follows("limit", count(self.limit)).count(&mut self.burst, 1..=COUNT_MAX);
+    }
+
+    fn from_short(text: &str) -> Option<Self> {
+        let (rate, burst) = match text.split_once(" burst ") {
+            Some((rate, burst)) => (rate, Some(burst.trim().parse::<NonZeroU32>().ok()?)),
+            None => (text, None),
+        };
+        let Rate { count, per: period } = units::rate(rate.trim())?;
+        let limit = NonZeroU32::new(u32::try_from(count).ok()?)?;
+        Some(Self { limit, period, burst: burst.unwrap_or(limit) })
+    }
+}
+
+/// What both rules have.
+fn visit(limit: &mut NonZeroU32, period: &mut Duration, fields: &mut Fields<'_>) {
+    let at = fields.at("limit", "Calls a period.", "Only its owner knows.");
+    at.required().count(limit, 1..=COUNT_MAX);
+    let at = fields.at("period", "The period.", "Rates are thought of by the second.");
+    at.duration(period, MILLI..=DAY);
 }
 
 /// Options of a limit by sliding window: never more than so many calls in a period, wherever it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingWindow {
-    /// Calls in a period, 1 ..= 1,000,000. All of them may come at once.
+    /// Calls in a period, 1 ..= 1,000,000. All of them may come at once. Required in a document.
     pub limit: NonZeroU32,
-    /// The period, 1 ms ..= 24 h.
+    /// The period, 1 ms ..= 24 h. In a document 1 s where nothing is said.
     pub period: Duration,
 }
 
@@ -63,7 +93,25 @@ impl SlidingWindow {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        check(self.limit, self.period).finish()
+        config::check(self)
+    }
+}
+
+impl Options for SlidingWindow {
+    const NAME: &'static str = "rate_limit";
+    const SHORT: Option<&'static str> = Some("a rate as 100/s");
+
+    fn base() -> Self {
+        Self { limit: NonZeroU32::MIN, period: SECOND }
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        visit(&mut self.limit, &mut self.period, fields);
+    }
+
+    fn from_short(text: &str) -> Option<Self> {
+        let Rate { count, per: period } = units::rate(text)?;
+        Some(Self { limit: NonZeroU32::new(u32::try_from(count).ok()?)?, period })
     }
 }
 
@@ -96,6 +144,33 @@ impl Rule {
             Self::Gcra(config) => config.validate(),
             Self::SlidingWindow(config) => config.validate(),
         }
+    }
+}
+
+impl OneOf for Rule {
+    const NAMES: &'static [&'static str] = &["gcra", "sliding_window"];
+    const SHORT: Option<&'static str> = RateLimit::SHORT;
+
+    fn form(&self) -> usize {
+        match self {
+            Self::Gcra(_) => 0,
+            Self::SlidingWindow(_) => 1,
+        }
+    }
+
+    fn base(form: usize) -> Self {
+        if form == 1 { SlidingWindow::base().into() } else { RateLimit::base().into() }
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        match self {
+            Self::Gcra(config) => config.visit(fields),
+            Self::SlidingWindow(config) => config.visit(fields),
+        }
+    }
+
+    fn from_short(text: &str) -> Option<Self> {
+        RateLimit::from_short(text).map(Self::Gcra)
     }
 }
 

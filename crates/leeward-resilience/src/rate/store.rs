@@ -6,7 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::{Decision, NAME};
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors, Fields, MILLI, MINUTE, Options, SECOND};
 use crate::outcome::{Reason, Rejected};
 use crate::time::Instant;
 
@@ -68,14 +68,37 @@ impl SharedRate {
     /// # Errors
     /// All the options outside their range.
     pub fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let wait_ok = (Duration::from_millis(1)..=Duration::from_secs(5)).contains(&self.wait_max);
-        errors.check(wait_ok, "rate-limit.wait_max", self.wait_max, "1ms to 5s");
-        let failures_ok = (1..=1000).contains(&self.failures_max);
-        errors.check(failures_ok, "rate-limit.failures_max", self.failures_max, "1 to 1000");
-        let pause_ok = (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&self.pause);
-        errors.check(pause_ok, "rate-limit.pause", self.pause, "1ms to 60s");
-        errors.finish()
+        config::check(self)
+    }
+}
+
+impl Options for SharedRate {
+    const NAME: &'static str = "rate_limit";
+
+    fn base() -> Self {
+        Self::default()
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let what = "The longest that a call waits for the store.";
+        let why = "Some fifty times what a store nearby takes, and too short for a caller to notice.";
+        fields.at("wait_max", what, why).duration(&mut self.wait_max, MILLI..=5 * SECOND);
+        let what = "What happens when the store fails or is late.";
+        let at = fields.at(
+            "on_failure",
+            what,
+            "An outage of the store must not become one of everything behind it.",
+        );
+        at.choice(
+            &mut self.on_failure,
+            &[("open", OnStoreFailure::Open), ("closed", OnStoreFailure::Closed)],
+        );
+        let what = "Failures in a row after which the store is left alone for `pause`.";
+        let at = fields.at("failures_max", what, "Fewer are chance.");
+        at.count(&mut self.failures_max, 1..=1000);
+        let at =
+            fields.at("pause", "How long it is left alone.", "So long a dead store costs nobody `wait_max`.");
+        at.duration(&mut self.pause, MILLI..=MINUTE);
     }
 }
 

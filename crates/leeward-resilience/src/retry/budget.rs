@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::config::ConfigErrors;
+use crate::config::{self, ConfigErrors};
 use crate::time::Instant;
 use crate::window::{Counts, Window};
 
@@ -15,9 +15,10 @@ use crate::window::{Counts, Window};
 pub struct Budget {
     /// Retries for each call in the window, 0 ..= 1. Default 0.2: an outage adds a fifth to the load, not a multiple.
     pub ratio: f64,
-    /// So many retries in the window are always allowed, so that a call in an idle hour can be retried. Default 10.
+    /// So many retries in the window are always allowed, so that a call in an idle hour can be retried, at most 10,000.
+    /// Default 10.
     pub floor: u32,
-    /// What both look back, 1 s ..= 10 min. Default 10 s.
+    /// What both look back, 1 s ..= 10 min. Default 10 s, as long as that of a breaker.
     pub window: Duration,
 }
 
@@ -28,12 +29,12 @@ impl Default for Budget {
 }
 
 impl Budget {
-    pub(super) fn validate(&self) -> Result<(), ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        errors.check((0.0..=1.0).contains(&self.ratio), "retry.budget.ratio", self.ratio, "0% to 100%");
-        let window_ok = (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&self.window);
-        errors.check(window_ok, "retry.budget.window", self.window, "1s to 10min");
-        errors.finish()
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// All the options outside their range.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        config::check(self)
     }
 }
 

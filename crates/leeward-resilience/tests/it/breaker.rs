@@ -146,10 +146,10 @@ fn every_mistake_is_reported_at_once() {
     let wrong =
         Breaker { failure_rate: 1.5, window: Duration::ZERO, break_growth: 0.1, ..Breaker::default() };
     let errors = CircuitBreaker::new("upstream", wrong).unwrap_err();
-    let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
+    let paths = errors.paths();
     assert_eq!(paths, ["breaker.failure_rate", "breaker.window", "breaker.break_growth"]);
     assert!(
-        errors.to_string().starts_with("breaker.failure_rate is 1.5, allowed: more than 0%, up to 100%; ")
+        errors.to_string().starts_with("breaker.failure_rate is 150%, allowed: more than 0%, at most 100%; ")
     );
 }
 

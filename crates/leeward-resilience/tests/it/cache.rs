@@ -334,7 +334,7 @@ async fn the_layer_shares_one_cache_and_passes_by_without_a_key() {
 fn every_mistake_is_reported_at_once() {
     let wrong = Cache { ttl: Duration::ZERO, ttl_jitter: 0.9, wait_max: Duration::ZERO, ..Cache::default() };
     let errors = Answers::new("x", wrong, memory()).unwrap_err();
-    let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
+    let paths = errors.paths();
     assert_eq!(paths, ["cache.ttl", "cache.ttl_jitter", "cache.wait_max"]);
     let wrong = Memory { entries_max: 0, bytes_max: 0 };
     assert_eq!(MemoryStore::<u8, u8>::new(wrong, |_, _| 1).unwrap_err().mistakes.len(), 2);

@@ -14,6 +14,7 @@ mod hedge;
 mod layers;
 mod limits;
 mod no_allocation;
+mod options;
 mod pipeline;
 mod pipeline_policies;
 mod poll_ready;

@@ -190,7 +190,8 @@ async fn an_open_breaker_is_not_retried_and_burns_no_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_rejects_and_does_not_harm_the_breaker() {
-    let concurrency = Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: 10 * MS };
+    let concurrency =
+        Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: 10 * MS, ..Concurrency::default() };
     let pipeline = retrying().breaker(Breaker::default()).concurrency(concurrency).build().unwrap();
     let busy = pipeline.clone();
     let slow = tokio::spawn(async move {
@@ -251,7 +252,8 @@ async fn a_held_answer_keeps_its_permits_until_the_end_of_its_body() {
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_refuses_a_retry_leaves_the_last_real_answer() {
-    let concurrency = Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: 10 * MS };
+    let concurrency =
+        Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: 10 * MS, ..Concurrency::default() };
     let pipeline = retrying().concurrency(concurrency).build().unwrap();
     let limit = pipeline.concurrency().unwrap().clone();
     let first = tokio::spawn(async move { call(&pipeline, Call::REPLAYABLE, &[Ok("503")]).await });
@@ -305,6 +307,6 @@ fn all_mistakes_of_all_policies_come_together() {
         .breaker(Breaker { failure_rate: 0.0, ..Breaker::default() })
         .build()
         .unwrap_err();
-    let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
+    let paths = errors.paths();
     assert_eq!(paths, ["attempt_timeout", "retry.max_retries", "retry.budget.ratio", "breaker.failure_rate"]);
 }

@@ -208,8 +208,9 @@ async fn callers_without_time_do_not_condemn_the_store() {
 fn all_mistakes_of_a_shared_limit_come_together() {
     let config =
         SharedRate { wait_max: Duration::ZERO, failures_max: 0, pause: 61_000 * MS, ..SharedRate::default() };
-    let paths: Vec<_> = config.validate().unwrap_err().mistakes.iter().map(|mistake| mistake.path).collect();
-    assert_eq!(paths, ["rate-limit.wait_max", "rate-limit.failures_max", "rate-limit.pause"]);
+    let errors = config.validate().unwrap_err();
+    let paths = errors.paths();
+    assert_eq!(paths, ["rate_limit.wait_max", "rate_limit.failures_max", "rate_limit.pause"]);
     let window = SlidingWindow { limit: FIVE, period: Duration::ZERO };
     assert_eq!(MemoryStore::new(&window, 0).unwrap_err().mistakes.len(), 2);
 }

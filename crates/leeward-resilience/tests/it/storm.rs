@@ -126,7 +126,7 @@ fn every_mistake_is_reported_at_once() {
     let client = Client { attempt_timeout: 9 * SECOND, ..Client::default() };
     let script = vec![(SECOND, Weather::Slow(0.5))];
     let errors = Storm { seconds: 0, client, script, ..Storm::default() }.run().unwrap_err();
-    let paths: Vec<_> = errors.mistakes.iter().map(|mistake| mistake.path).collect();
+    let paths = errors.paths();
     assert_eq!(paths, ["storm.seconds", "storm.client.attempt_timeout", "storm.script"]);
     let years = Storm { seconds: 3600, calls_per_second: NonZeroU32::MAX, ..Storm::default() };
     assert_eq!(years.run().unwrap_err().mistakes[0].path, "storm.calls_per_second");

@@ -1,7 +1,5 @@
 use std::fmt::Display;
 
-use leeward_resilience::ConfigErrors;
-
 use super::document::{Document, join};
 use super::problem::{Origin, Problem};
 use super::tree::{Kind, Place, Tree};
@@ -127,22 +125,6 @@ impl<'d> Node<'d> {
         self.record(self.shown(), message.to_string(), Some(known.join(", ")), suggestion);
     }
 
-    /// Records what a resilience policy says against its options, each at the option's own place where the
-    /// document has one.
-    pub fn reject_policy(&self, errors: &ConfigErrors) {
-        for mistake in &errors.mistakes {
-            // The path starts with the policy's name, which may or may not be this node's own key.
-            let option = mistake.path.rsplit('.').next().unwrap_or(mistake.path);
-            let place = self.get(option);
-            place.record(
-                Some(mistake.given.clone()),
-                "is out of range".to_owned(),
-                Some(mistake.allowed.to_owned()),
-                None,
-            );
-        }
-    }
-
     /// The scalar's text, or a recorded mistake.
     pub(super) fn scalar(&self, what: &str, allowed: &str) -> Option<&'d str> {
         match &self.given {
@@ -201,6 +183,21 @@ impl<'d> Node<'d> {
                 self.mismatch("is not a map", "a map, as `key: value` lines");
                 None
             }
+        }
+    }
+
+    /// This place with nothing in it.
+    pub(super) fn hollow(&self) -> Self {
+        Self { given: Given::Nothing, parent: self.place(), ..self.clone() }
+    }
+
+    /// The keys of this map, without asking for any; `None` when it is none.
+    pub(super) fn keys(&self) -> Option<Vec<&'d str>> {
+        match self.tree() {
+            Some(Tree { kind: Kind::Map(entries), .. }) => {
+                Some(entries.iter().map(|(key, _)| key.text.as_str()).collect())
+            }
+            _ => None,
         }
     }
 

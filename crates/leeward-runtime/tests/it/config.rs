@@ -231,11 +231,7 @@ fn a_file_that_is_absent_or_too_large_is_refused() {
 #[test]
 fn a_policy_refusing_its_options_points_at_the_option() {
     let errors = leeward_resilience::ConfigErrors {
-        mistakes: vec![leeward_resilience::Mistake {
-            path: "retry.attempts",
-            given: "0".into(),
-            allowed: "1 to 10",
-        }],
+        mistakes: vec![leeward_resilience::Mistake::new("retry.attempts", 0, "1 to 10")],
     };
     let doc = document("retry:\n  attempts: 0\n");
     let retry = doc.root().get("retry");

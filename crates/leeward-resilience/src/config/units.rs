@@ -129,6 +129,26 @@ pub fn show_percentage(share: f64) -> String {
     format!("{percent}%")
 }
 
+/// Reads a share as `50%` or as `0.5`, also one of more than all.
+#[must_use]
+pub fn share(text: &str) -> Option<f64> {
+    let text = text.trim();
+    // The decimal point is moved in the text: dividing would round twice, and 99.9 % were not 0.999.
+    let (number, shift) = match text.strip_suffix('%') {
+        Some(number) => (number.trim_end(), "e-2"),
+        None => (text, ""),
+    };
+    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'-');
+    format!("{number}{shift}").parse().ok().filter(|_| is_plain)
+}
+
+/// Writes a share as a percentage, or as a number where it has no short one, so that it reads back to the same.
+#[must_use]
+pub fn show_share(given: f64) -> String {
+    let percentage = format!("{}%", (given * 1e8).round() / 1e6);
+    if share(&percentage) == Some(given) { percentage } else { given.to_string() }
+}
+
 /// Reads `100/s`, `5000/h`, `1/10s`.
 #[must_use]
 pub fn rate(text: &str) -> Option<Rate> {
@@ -232,6 +252,26 @@ mod tests {
         for text in ["101%", "-1%", "NaN%", "inf%", "1e1%", "%"] {
             assert_eq!(percentage(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn shares() {
+        let table = [
+            ("20%", Some(0.2)),
+            ("0.2", Some(0.2)),
+            ("150%", Some(1.5)),
+            ("1", Some(1.0)),
+            ("-5%", Some(-0.05)),
+        ];
+        for (text, expected) in
+            table.into_iter().chain(["", "%", "NaN", "inf%", "1e1", "a"].map(|text| (text, None)))
+        {
+            assert_eq!(share(text), expected, "{text}");
+        }
+        for value in [0.0, 0.005, 0.2, 0.999, 1.0 / 3.0, 0.1 + 0.2, 1.5, -0.05] {
+            assert_eq!(share(&show_share(value)), Some(value), "{}", show_share(value));
+        }
+        assert_eq!([0.0, 0.005, 0.5, 0.999, 1.0].map(show_share), ["0%", "0.5%", "50%", "99.9%", "100%"]);
     }
 
     #[test]

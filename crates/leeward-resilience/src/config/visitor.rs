@@ -1,0 +1,47 @@
+//! Who walks over a description.
+
+use super::defaults::Defaults;
+use super::field::{Datum, Field, Group};
+use super::fields::Fields;
+use super::options::Options;
+
+/// What becomes of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enter {
+    /// Nothing; its options are not shown.
+    Skip,
+    /// Its options are shown, if it has any at the moment: a group that is off has none.
+    Inside,
+    /// It is switched off.
+    Off,
+    /// It is switched on, with its defaults if it was off.
+    On,
+    /// It takes this form, with its defaults if it had another.
+    Take(usize),
+    /// All of its forms are shown in turn, with their defaults.
+    Each,
+}
+
+/// Walks over options.
+pub trait Visitor {
+    /// One option and its value. What is returned takes its place; it must be of the field's kind and range.
+    fn field(&mut self, field: &Field, now: Datum) -> Option<Datum>;
+
+    /// A group begins. `short` puts the whole group in place by one text, and says whether it could be read. The form of
+    /// a [`OneOf`] comes as a group of its own within.
+    fn enter(&mut self, group: &Group, short: &mut dyn FnMut(&str) -> bool) -> Enter;
+
+    /// The group that was entered last and whose options were shown is over.
+    fn leave(&mut self);
+
+    /// A rule over several options; `path` is that of the option at fault, or of their group.
+    fn rule(&mut self, path: &str, ok: bool, given: &str, allowed: &'static str) {
+        let _nobody_asks = (path, ok, given, allowed);
+    }
+}
+
+/// Walks `visitor` over `options`.
+pub fn visit<T: Options>(options: &mut T, visitor: &mut dyn Visitor) {
+    let mut fields = Fields { visitor, path: T::NAME.to_owned(), defaults: Defaults::of(&mut T::base()) };
+    options.visit(&mut fields);
+}
