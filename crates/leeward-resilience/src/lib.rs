@@ -50,6 +50,7 @@ pub mod deadline;
 pub mod fallback;
 pub mod fault;
 pub mod hedge;
+mod layer;
 pub mod mode;
 pub mod observe;
 pub mod outcome;

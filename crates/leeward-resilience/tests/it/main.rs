@@ -19,3 +19,4 @@ mod poll_ready;
 mod rates;
 mod shed;
 mod storm;
+mod strict;
