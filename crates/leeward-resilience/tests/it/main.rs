@@ -8,6 +8,7 @@ mod breaker;
 mod bulkhead;
 mod cache;
 mod contract;
+mod defects;
 mod fallback;
 mod fault;
 mod hedge;
