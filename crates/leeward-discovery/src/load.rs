@@ -134,6 +134,32 @@ mod tests {
         assert!(patient.cost(0, NOW, DECAY) > failing.cost(0, NOW, DECAY));
     }
 
+    /// Always the cheaper of two endpoints; says how often the one that rejects within a millisecond was chosen.
+    fn rejecting_chosen(asks_for_patience: bool) -> u32 {
+        let (mut rejecting, mut working) = (measured(&[]), measured(&[]));
+        let (mut now, mut chosen) = (NOW, 0);
+        for _ in 0..1000 {
+            if rejecting.cost(0, now, DECAY) < working.cost(0, now, DECAY) {
+                chosen += 1;
+                now = now + MS;
+                rejecting.record(Sample::Failure { asks_for_patience }, MS, now, DECAY);
+            } else {
+                now = now + 20 * MS;
+                working.record(Sample::Success, 20 * MS, now, DECAY);
+            }
+        }
+        chosen
+    }
+
+    /// By its latency alone the endpoint that rejects is twenty times as good as the one that works.
+    #[test]
+    fn defect_14_fast_429s_do_not_attract_load() {
+        let (plain, patient) = (rejecting_chosen(false), rejecting_chosen(true));
+        assert!(plain <= 20, "{plain} of 1000");
+        assert!(patient <= plain, "{patient} of 1000, {plain} without Retry-After");
+        assert!(plain > 0, "it is tried again now and then");
+    }
+
     #[test]
     fn one_pause_does_not_starve_and_all_is_forgotten_in_time() {
         let paused = measured(&[(Sample::Success, 50 * MS)]);

@@ -51,6 +51,7 @@ pub mod effort;
 pub mod fallback;
 pub mod fault;
 pub mod hedge;
+mod layer;
 pub mod mode;
 pub mod observe;
 pub mod outcome;

@@ -198,7 +198,30 @@ impl fmt::Display for Reason {
     }
 }
 
-impl std::error::Error for Rejected {}
+/// The cause of every [`Rejected`]: what an error that is made of others still shows of one.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was sent")]
+struct NotSent;
+
+impl std::error::Error for Rejected {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&NotSent)
+    }
+}
+
+/// Causes that are looked at: more than anybody nests.
+const CAUSES_MAX: usize = 32;
+
+impl Rejected {
+    /// Whether `error`, or any of the causes that its [`source`](std::error::Error::source) names, is a rejection by one of
+    /// these policies: through stacks of layers, and through errors of your own that name theirs.
+    #[must_use]
+    pub fn caused(error: &(dyn std::error::Error + 'static)) -> bool {
+        std::iter::successors(Some(error), |&error| error.source())
+            .take(CAUSES_MAX)
+            .any(|cause| cause.is::<NotSent>())
+    }
+}
 
 /// Who can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -352,6 +375,21 @@ mod tests {
             rejected.to_string(),
             "rejected by breaker: open after 11 failures of 20 calls; try again in 5s"
         );
+    }
+
+    #[test]
+    fn a_rejection_is_known_through_any_stack_and_nothing_else_is_one() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the user's own")]
+        struct Own(#[source] Error<Error<std::io::Error>>);
+
+        let rejected = Rejected { policy: "breaker", reason: Reason::ForcedOpen, retry_after: None };
+        assert!(Rejected::caused(&rejected));
+        assert!(Rejected::caused(&Own(Error::Rejected(rejected))));
+        assert!(Rejected::caused(&Own(Error::Inner(Error::Rejected(rejected)))));
+        let timeout = Error::Timeout { after: Duration::from_secs(1) };
+        assert!(!Rejected::caused(&Own(Error::Inner(timeout))));
+        assert!(!Rejected::caused(&Own(Error::Inner(Error::Inner(std::io::Error::other("503"))))));
     }
 
     #[test]

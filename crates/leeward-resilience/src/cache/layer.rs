@@ -1,15 +1,14 @@
 //! The cache as a tower layer.
 
 use std::fmt;
-use std::future::Future;
 use std::hash::Hash;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{AnswerCache, Cached, MemoryStore, Source, Store};
+use crate::layer::{BoxFuture, take_ready};
 use crate::outcome::{Class, Error};
 
 /// Puts an [`AnswerCache`] around a service. Every service that the layer makes shares it. Its answers say where they
@@ -81,7 +80,7 @@ where
 {
     type Response = Cached<V>;
     type Error = Error<E>;
-    type Future = Pin<Box<dyn Future<Output = Result<Cached<V>, Error<E>>> + Send>>;
+    type Future = BoxFuture<Result<Cached<V>, Error<E>>>;
 
     /// Ready when the inner service is. That is more than a hit needs, but a miss must find it ready.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -90,9 +89,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let key = (self.layer.key_of)(&request);
-        // The service that was polled ready goes with the call; the clone that stays must be polled anew.
-        let clone = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, clone);
+        let mut ready = take_ready(&mut self.inner);
         let (cache, classify) = (self.layer.cache.clone(), self.layer.classify.clone());
         Box::pin(async move {
             match key {

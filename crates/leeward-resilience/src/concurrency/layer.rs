@@ -10,6 +10,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{ConcurrencyLimit, Permit};
+use crate::layer::{BoxFuture, take_ready};
 use crate::outcome::{Error, Rejected};
 
 /// Puts a [`ConcurrencyLimit`] in front of a service. Every service that the layer makes shares its permits.
@@ -60,9 +61,7 @@ where
             Some(permit) => ConcurrencyFuture::calling(self.inner.call(request), permit),
             None => {
                 let limit = self.limit.clone();
-                // The service that was polled ready waits with the call; the clone that stays must be polled anew.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
+                let ready = take_ready(&mut self.inner);
                 let acquire = Box::pin(async move { limit.acquire().await });
                 ConcurrencyFuture::waiting(acquire, ready, request)
             }
@@ -70,7 +69,7 @@ where
     }
 }
 
-type Acquire = Pin<Box<dyn Future<Output = Result<Permit, Rejected>> + Send>>;
+type Acquire = BoxFuture<Result<Permit, Rejected>>;
 
 pin_project! {
     /// The call of a [`ConcurrencyService`] or of a [`ShedService`](crate::shed::ShedService). Only one that has to wait allocates.

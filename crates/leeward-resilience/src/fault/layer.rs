@@ -1,14 +1,13 @@
 //! Fault injection as a tower layer.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Fault, FaultInjector};
+use crate::layer::{BoxFuture, take_ready};
 
 /// Puts a [`FaultInjector`] in front of a service. Every service that the layer makes shares the experiment. It costs one
 /// boxed future a call.
@@ -61,16 +60,14 @@ where
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = BoxFuture<Result<S::Response, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        // The service that was polled ready goes with the call; the clone that stays must be polled anew.
-        let clone = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, clone);
+        let mut ready = take_ready(&mut self.inner);
         let FaultLayer { injector, seen_as } = self.layer.clone();
         Box::pin(async move { injector.call(|| ready.call(request), seen_as).await })
     }

@@ -1,16 +1,14 @@
 //! Hedging as a tower layer.
 
-use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::poll_fn;
 use std::time::Duration;
 
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Hedger;
 use crate::deadline::Deadline;
+use crate::layer::BoxFuture;
+use crate::layer::replay::{Replay, ReplayLayer, ReplayService};
 use crate::outcome::Class;
 use crate::pipeline::Call;
 
@@ -21,11 +19,15 @@ const WITHIN: Duration = Duration::from_secs(10);
 ///
 /// It costs one boxed future a call. The layer does not cut a call short (a deadline layer outside does), but it sends no
 /// hedge that could not end in time.
+pub type HedgeLayer<C, R> = ReplayLayer<Hedging, C, R>;
+
+/// A service whose calls are hedged.
+pub type HedgeService<S, C, R> = ReplayService<S, Hedging, C, R>;
+
+/// A [`Hedger`] and the time that a call has.
 #[derive(Clone, Debug)]
-pub struct HedgeLayer<C, R> {
+pub struct Hedging {
     hedger: Hedger,
-    classify: C,
-    replay: R,
     within: Duration,
 }
 
@@ -34,65 +36,35 @@ impl<C, R> HedgeLayer<C, R> {
     /// copies a request which may be sent again, and says `None` for any other.
     #[must_use]
     pub const fn new(hedger: Hedger, classify: C, replay: R) -> Self {
-        Self { hedger, classify, replay, within: WITHIN }
+        Self { policy: Hedging { hedger, within: WITHIN }, classify, replay }
     }
 
-    /// The time that a call and its hedges have together.
+    /// The time that a call and its hedges have together. Default 10 s, that of a pipeline.
     #[must_use]
     pub const fn within(mut self, within: Duration) -> Self {
-        self.within = within;
+        self.policy.within = within;
         self
     }
 }
 
-impl<S, C: Clone, R: Clone> Layer<S> for HedgeLayer<C, R> {
-    type Service = HedgeService<S, C, R>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        HedgeService { inner, layer: self.clone() }
-    }
-}
-
-/// A service whose calls are hedged.
-#[derive(Clone)]
-pub struct HedgeService<S, C, R> {
-    inner: S,
-    layer: HedgeLayer<C, R>,
-}
-
-impl<S: fmt::Debug, C, R> fmt::Debug for HedgeService<S, C, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hedger = &self.layer.hedger;
-        f.debug_struct("HedgeService")
-            .field("inner", &self.inner)
-            .field("hedger", hedger)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S, C, R, Request> Service<Request> for HedgeService<S, C, R>
+impl<S, C, R, Request> Replay<S, Request, C, R> for Hedging
 where
     S: Service<Request> + Clone + Send + 'static,
     S::Future: Send,
     S::Response: Send,
     S::Error: Send,
     Request: Send + 'static,
-    C: Fn(&Result<S::Response, S::Error>) -> Class + Clone + Send + Sync + 'static,
-    R: Fn(&Request) -> Option<Request> + Clone + Send + Sync + 'static,
+    C: Fn(&Result<S::Response, S::Error>) -> Class + Send + Sync + 'static,
+    R: Fn(&Request) -> Option<Request> + Send + Sync + 'static,
 {
-    type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+    fn broken(error: S::Error) -> S::Error {
+        error
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        // The service that was polled ready goes with the call; the clone that stays must be polled anew.
-        let clone = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, clone);
-        Box::pin(run(ready, request, self.layer.clone()))
+    fn run(layer: HedgeLayer<C, R>, ready: S, request: Request) -> BoxFuture<Result<S::Response, S::Error>> {
+        Box::pin(run(ready, request, layer))
     }
 }
 
@@ -106,12 +78,13 @@ where
     C: Fn(&Result<S::Response, S::Error>) -> Class,
     R: Fn(&Request) -> Option<Request>,
 {
+    let Hedging { hedger, within } = &layer.policy;
     // A request is copied for all the hedges that may come, which is one unless the options say more.
-    let hedges = layer.hedger.config().max_hedges;
+    let hedges = hedger.config().max_hedges;
     let mut copies: Vec<_> = (0..hedges).map_while(|_| (layer.replay)(&request)).collect();
     let replayable = copies.len() == usize::try_from(hedges).unwrap_or(usize::MAX);
-    let now = layer.hedger.shared.clock.now();
-    let call = Call { replayable, ..Call::ONCE }.deadline(Deadline::after(now, layer.within));
+    let now = hedger.shared.clock.now();
+    let call = Call { replayable, ..Call::ONCE }.deadline(Deadline::after(now, *within));
     copies.push(request);
     let spare = service.clone();
     let mut ready = Some(service);
@@ -129,5 +102,5 @@ where
             service.call(request).await
         }
     };
-    layer.hedger.call(call, send, &layer.classify).await
+    hedger.call(call, send, &layer.classify).await
 }

@@ -1,19 +1,17 @@
 //! The retry policy as a tower layer.
 
-use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Done, Retry, RetryBudget};
 use crate::config::ConfigErrors;
 use crate::deadline::Deadline;
-use crate::outcome::{Class, Error};
+use crate::layer::BoxFuture;
+use crate::layer::replay::{Replay, ReplayLayer, ReplayService};
+use crate::outcome::{Class, Error, Rejected};
 use crate::random::{FastRng, Rng};
 use crate::time::{Clock, TokioClock};
 
@@ -22,20 +20,29 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// Retries the calls of a service. Every service that the layer makes shares the budget.
 ///
+/// A rejection by one of our own policies further in is never retried, whatever `classify` says of it: the policy would
+/// only be asked again. It is found at any depth of an error's causes ([`Rejected::caused`]), which is why the error of the
+/// service must be a [`std::error::Error`].
+///
 /// It costs one boxed future a call. The layer does not cut an attempt short (a timeout layer inside does), but it starts
 /// none that could not end in time.
+pub type RetryLayer<C, R> = ReplayLayer<Retrying, C, R>;
+
+/// A service whose calls are retried.
+pub type RetryService<S, C, R> = ReplayService<S, Retrying, C, R>;
+
+/// The options and the budget of a [`RetryLayer`]. Clones share the budget.
 #[derive(Clone, Debug)]
-pub struct RetryLayer<C, R> {
+pub struct Retrying {
+    /// One allocation for all the clones.
     policy: Arc<Policy>,
-    classify: C,
-    replay: R,
+    within: Duration,
 }
 
 #[derive(Debug)]
 struct Policy {
     retry: Retry,
     budget: RetryBudget,
-    within: Duration,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
 }
@@ -51,94 +58,57 @@ impl<C, R> RetryLayer<C, R> {
         let clock = TokioClock;
         let budget = RetryBudget::new(&retry.budget, clock.now())?;
         let rng = Arc::new(FastRng::from_entropy());
-        let policy = Policy { retry, budget, within: WITHIN, clock: Arc::new(clock), rng };
-        Ok(Self { policy: Arc::new(policy), classify, replay })
+        let policy = Arc::new(Policy { retry, budget, clock: Arc::new(clock), rng });
+        Ok(Self { policy: Retrying { policy, within: WITHIN }, classify, replay })
     }
 
-    /// The time that all the attempts of a call have together.
+    /// The time that all the attempts of a call have together. Default 10 s, that of a pipeline.
     #[must_use]
-    pub fn within(mut self, within: Duration) -> Self {
-        let old = &self.policy;
-        let (clock, rng) = (Arc::clone(&old.clock), Arc::clone(&old.rng));
-        let policy = Policy { retry: old.retry.clone(), budget: old.budget.clone(), within, clock, rng };
-        self.policy = Arc::new(policy);
+    pub const fn within(mut self, within: Duration) -> Self {
+        self.policy.within = within;
         self
     }
 }
 
-impl<S, C: Clone, R: Clone> Layer<S> for RetryLayer<C, R> {
-    type Service = RetryService<S, C, R>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RetryService {
-            inner,
-            policy: Arc::clone(&self.policy),
-            classify: self.classify.clone(),
-            replay: self.replay.clone(),
-        }
-    }
-}
-
-/// A service whose calls are retried.
-#[derive(Clone)]
-pub struct RetryService<S, C, R> {
-    inner: S,
-    policy: Arc<Policy>,
-    classify: C,
-    replay: R,
-}
-
-impl<S: fmt::Debug, C, R> fmt::Debug for RetryService<S, C, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryService")
-            .field("inner", &self.inner)
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<S, C, R, Request> Service<Request> for RetryService<S, C, R>
+impl<S, C, R, Request> Replay<S, Request, C, R> for Retrying
 where
-    S: Service<Request> + Clone + Send + 'static,
+    S: Service<Request> + Send + 'static,
     S::Future: Send,
     S::Response: Send,
-    S::Error: Send,
+    S::Error: std::error::Error + Send + 'static,
     Request: Send + 'static,
-    C: Fn(&Result<S::Response, S::Error>) -> Class + Clone + Send + Sync + 'static,
-    R: Fn(&Request) -> Option<Request> + Clone + Send + Sync + 'static,
+    C: Fn(&Result<S::Response, S::Error>) -> Class + Send + Sync + 'static,
+    R: Fn(&Request) -> Option<Request> + Send + Sync + 'static,
 {
-    type Response = S::Response;
     type Error = Error<S::Error>;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Error::Inner)
+    fn broken(error: S::Error) -> Self::Error {
+        Error::Inner(error)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
-        // The service that was polled ready goes with the call; the clone that stays must be polled anew.
-        let clone = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, clone);
-        let (policy, classify, replay) =
-            (Arc::clone(&self.policy), self.classify.clone(), self.replay.clone());
-        Box::pin(run(ready, request, policy, classify, replay))
+    fn run(
+        layer: RetryLayer<C, R>,
+        ready: S,
+        request: Request,
+    ) -> BoxFuture<Result<S::Response, Self::Error>> {
+        Box::pin(run(ready, request, layer))
     }
 }
 
 async fn run<S, C, R, Request>(
     mut service: S,
     mut request: Request,
-    policy: Arc<Policy>,
-    classify: C,
-    replay: R,
+    layer: RetryLayer<C, R>,
 ) -> Result<S::Response, Error<S::Error>>
 where
     S: Service<Request>,
+    S::Error: std::error::Error + 'static,
     C: Fn(&Result<S::Response, S::Error>) -> Class,
     R: Fn(&Request) -> Option<Request>,
 {
+    let ReplayLayer { policy: Retrying { policy, within }, classify, replay } = layer;
     let started = policy.clock.now();
-    let deadline = Deadline::after(started, policy.within);
+    let deadline = Deadline::after(started, within);
     policy.budget.deposit(started);
     let mut done = Done::default();
     // Bounded by `Retry::max_retries`.
@@ -146,6 +116,9 @@ where
         let copy = replay(&request);
         let result = service.call(request).await;
         let Some(copy) = copy else { return result.map_err(Error::Inner) };
+        if result.as_ref().err().is_some_and(|error| Rejected::caused(error)) {
+            return result.map_err(Error::Inner);
+        }
         let now = policy.clock.now();
         let wait = policy.retry.next(classify(&result), done, now, deadline, &*policy.rng);
         let Some(wait) = wait.filter(|_| policy.budget.withdraw(now)) else {

@@ -8,6 +8,7 @@ use tower_service::Service;
 
 use super::Shedder;
 use crate::concurrency::ConcurrencyFuture;
+use crate::layer::take_ready;
 use crate::outcome::Error;
 use crate::priority::Priority;
 
@@ -67,9 +68,7 @@ where
             Ok(Some(permit)) => ConcurrencyFuture::calling(self.inner.call(request), permit),
             Ok(None) => {
                 let shedder = shedder.clone();
-                // The service that was polled ready waits with the call; the clone that stays must be polled anew.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
+                let ready = take_ready(&mut self.inner);
                 let longest = shedder.config().concurrency.max_wait;
                 let acquire = Box::pin(async move { shedder.wait(longest).await });
                 ConcurrencyFuture::waiting(acquire, ready, request)

@@ -16,11 +16,9 @@ use leeward_resilience::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-const MS: Duration = Duration::from_millis(1);
+use crate::strict::{Failed, classify};
 
-fn classify<T, E>(result: &Result<T, E>) -> Class {
-    if result.is_ok() { Class::Success } else { Class::RETRYABLE }
-}
+const MS: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Default)]
 struct Seen(Mutex<Vec<Event>>);
@@ -77,7 +75,7 @@ async fn a_throttled_call_is_not_sent_and_not_retried() {
         let sent = Arc::clone(&sent);
         move |(): ()| {
             sent.fetch_add(1, Ordering::SeqCst);
-            std::future::ready(Err::<(), _>("503"))
+            std::future::ready(Err::<(), _>(Failed(503)))
         }
     });
     // A caller of the throttled service, and one of its clone: the window is theirs together.
@@ -90,10 +88,6 @@ async fn a_throttled_call_is_not_sent_and_not_retried() {
             throttled.clone().oneshot(request)
         }
     });
-    let classify = |result: &Result<(), Error<&str>>| match result {
-        Err(Error::Rejected(_)) => Class::Ignored,
-        other => classify(other),
-    };
     let service = RetryLayer::new(Retry::default(), classify, |(): &()| Some(())).unwrap().layer(counted);
     let mut rejected = 0;
     for _ in 0..1000 {

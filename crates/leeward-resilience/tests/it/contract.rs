@@ -1,9 +1,7 @@
 //! The layers of the limits keep the contract of `poll_ready`: they call what was ready, and readiness uses nothing up.
 
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -12,49 +10,17 @@ use leeward_resilience::rate::{MemoryStore, SharedRateLayer};
 use leeward_resilience::shed::ShedLayer;
 use leeward_resilience::throttle::ThrottleLayer;
 use leeward_resilience::{
-    Adaptive, AdaptiveLimit, Class, Concurrency, Error, Priority, RateLimit, SharedRate, SharedRateLimiter,
-    Shed, Shedder, Throttle, Throttler,
+    Adaptive, AdaptiveLimit, Concurrency, Error, Priority, RateLimit, SharedRate, SharedRateLimiter, Shed,
+    Shedder, Throttle, Throttler,
 };
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt};
 
-/// Each call needs a `poll_ready` of the same clone before it.
-#[derive(Debug, Default)]
-struct Strict {
-    ready: bool,
-    calls: Arc<AtomicU32>,
-}
-
-impl Clone for Strict {
-    fn clone(&self) -> Self {
-        Self { ready: false, calls: Arc::clone(&self.calls) }
-    }
-}
-
-impl Service<()> for Strict {
-    type Response = ();
-    type Error = u8;
-    type Future = Ready<Result<(), u8>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), u8>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (): ()) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without being ready");
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        ready(Ok(()))
-    }
-}
-
-fn classify<T, E>(result: &Result<T, E>) -> Class {
-    if result.is_ok() { Class::Success } else { Class::RETRYABLE }
-}
+use crate::strict::{Failed, Strict, classify};
 
 #[tokio::test(start_paused = true)]
 async fn every_layer_calls_what_was_ready_and_readiness_uses_nothing_up() {
-    let strict = Strict::default();
+    let strict = Strict::new(|_, ()| ready(Ok::<_, Failed>(())));
     let one = Concurrency { limit: NonZeroU32::MIN, ..Concurrency::default() };
     let shedder = Shedder::new("strict", Shed { concurrency: one, ..Shed::default() }).unwrap();
     let held = shedder.limit().try_acquire().unwrap();
@@ -83,6 +49,6 @@ async fn every_layer_calls_what_was_ready_and_readiness_uses_nothing_up() {
     let answers = calls.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 15);
     assert_eq!(answers.iter().filter(|answer| matches!(answer, Err(Error::Rejected(_)))).count(), 5);
-    assert_eq!(strict.calls.load(Ordering::SeqCst), 15);
+    assert_eq!(strict.calls(), 15);
     assert_eq!((adaptive.in_flight(), shedder.limit().in_flight()), (0, 0));
 }

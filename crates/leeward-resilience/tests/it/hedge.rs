@@ -1,28 +1,25 @@
 //! Hedging: handle and layer.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use leeward_resilience::breaker::State;
 use leeward_resilience::hedge::{Counts, Delay, HedgeLayer};
 use leeward_resilience::{
-    Breaker, Budget, Call, CircuitBreaker, Class, Clock, Deadline, Effort, Hedge, Hedger, RetryBudget,
-    TokioClock,
+    Breaker, Budget, Call, CircuitBreaker, Clock, Deadline, Effort, Hedge, Hedger, RetryBudget, TokioClock,
 };
 use tower::{Layer, Service, ServiceExt};
+
+use crate::strict::{Failed, Strict, classify};
 
 const MS: Duration = Duration::from_millis(1);
 
 fn fixed(delay_ms: u64) -> Hedge {
     Hedge { delay: Delay::Fixed(Duration::from_millis(delay_ms)), ..Hedge::default() }
-}
-
-fn classify<T, E>(result: &Result<T, E>) -> Class {
-    if result.is_ok() { Class::Success } else { Class::RETRYABLE }
 }
 
 /// Attempts that are on their way.
@@ -253,39 +250,15 @@ async fn cancelled_at_every_await_point_it_leaves_nothing_behind() {
     assert!(ended > 0 && ended < 90, "{ended}");
 }
 
-/// A service that insists on the contract, and whose first call never answers.
-#[derive(Debug, Default)]
-struct Strict {
-    ready: bool,
-    calls: Arc<AtomicU32>,
+/// The first call never answers.
+async fn first_hangs(call: u32, (): ()) -> Result<u32, Failed> {
+    if call == 0 { std::future::pending().await } else { Ok(call) }
 }
 
-impl Clone for Strict {
-    fn clone(&self) -> Self {
-        Self { ready: false, calls: Arc::clone(&self.calls) }
-    }
-}
+type BoxFuture = Pin<Box<dyn Future<Output = Result<u32, Failed>> + Send>>;
 
-impl Service<()> for Strict {
-    type Response = u32;
-    type Error = ();
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<u32, ()>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, (): ()) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without being ready");
-        let number = self.calls.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async move {
-            if number == 0 {
-                std::future::pending::<()>().await;
-            }
-            Ok(number)
-        })
-    }
+fn hanging() -> Strict<fn(u32, ()) -> BoxFuture> {
+    Strict::new(|call, request| Box::pin(first_hangs(call, request)))
 }
 
 /// Defect 9.
@@ -293,14 +266,14 @@ impl Service<()> for Strict {
 async fn defect_9_the_layer_keeps_the_contract_of_poll_ready() {
     let hedger = Hedger::new(fixed(50)).unwrap();
     let layer = HedgeLayer::new(hedger.clone(), classify, |(): &()| Some(()));
-    let mut service = layer.layer(Strict::default());
+    let mut service = layer.layer(hanging());
     assert_eq!(service.ready().await.unwrap().call(()).await, Ok(1));
     assert_eq!(service.clone().oneshot(()).await, Ok(2));
     assert_eq!(hedger.counts(), Counts { sent: 1, won: 1, refused: 0 });
-    let once = HedgeLayer::new(hedger.clone(), classify, |(): &()| None).layer(Strict::default());
+    let once = HedgeLayer::new(hedger.clone(), classify, |(): &()| None).layer(hanging());
     assert!(tokio::time::timeout(9 * Duration::from_secs(1), once.oneshot(())).await.is_err());
     let no_time = HedgeLayer::new(hedger.clone(), classify, |(): &()| Some(())).within(54 * MS);
-    let no_time = no_time.layer(Strict::default()).oneshot(());
+    let no_time = no_time.layer(hanging()).oneshot(());
     assert!(tokio::time::timeout(9 * Duration::from_secs(1), no_time).await.is_err());
     assert_eq!(hedger.counts().sent, 1);
 }

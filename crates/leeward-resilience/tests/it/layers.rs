@@ -5,53 +5,25 @@ use std::future::{Ready, ready};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use leeward_resilience::breaker::{BreakerLayer, State};
+use leeward_resilience::breaker::BreakerLayer;
 use leeward_resilience::concurrency::ConcurrencyLayer;
 use leeward_resilience::rate::RateLimitLayer;
 use leeward_resilience::retry::RetryLayer;
 use leeward_resilience::timeout::{DeadlineLayer, TimeoutLayer};
 use leeward_resilience::{
-    Breaker, CircuitBreaker, Class, Clock, Concurrency, ConcurrencyLimit, Deadline, Error, RateLimit,
-    RateLimiter, Retry, TokioClock,
+    Breaker, CircuitBreaker, Clock, Concurrency, ConcurrencyLimit, Deadline, Error, RateLimit, RateLimiter,
+    Retry, TokioClock,
 };
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-/// A service that insists on the contract: each call needs a `poll_ready` of the same clone before it.
-#[derive(Debug, Default)]
-struct Strict {
-    ready: bool,
-    calls: Arc<AtomicU32>,
-}
+use crate::strict::{Failed, Strict, classify};
 
-impl Clone for Strict {
-    fn clone(&self) -> Self {
-        Self { ready: false, calls: Arc::clone(&self.calls) }
-    }
-}
-
-impl Service<u32> for Strict {
-    type Response = u32;
-    type Error = u32;
-    type Future = Ready<Result<u32, u32>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), u32>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, failures: u32) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without being ready");
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        ready(if call < failures { Err(call) } else { Ok(call) })
-    }
-}
-
-fn classify<T, E>(result: &Result<T, E>) -> Class {
-    if result.is_ok() { Class::Success } else { Class::RETRYABLE }
+/// Its first so many calls fail: the request says how many.
+fn failing(call: u32, failures: u32) -> Ready<Result<u32, Failed>> {
+    ready(if call < failures { Err(Failed(call)) } else { Ok(call) })
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +32,7 @@ async fn every_layer_keeps_the_contract_of_poll_ready() {
         ConcurrencyLimit::new(Concurrency { limit: NonZeroU32::MIN, ..Concurrency::default() }).unwrap();
     let breaker = CircuitBreaker::new("strict", Breaker::default()).unwrap();
     let rate = RateLimiter::new(&RateLimit::per_second(NonZeroU32::new(1000).unwrap())).unwrap();
-    let strict = Strict::default();
+    let strict = Strict::new(failing);
     let service = TimeoutLayer::new(Duration::from_secs(1)).layer(strict.clone());
     let service = ConcurrencyLayer::new(limit).layer(service);
     let service = BreakerLayer::new(breaker, classify).layer(service);
@@ -74,24 +46,7 @@ async fn every_layer_keeps_the_contract_of_poll_ready() {
     }
     let answers = calls.join_all().await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(strict.calls.load(Ordering::SeqCst), 12);
-}
-
-#[tokio::test(start_paused = true)]
-async fn fifteen_hundred_calls_against_five_a_second() {
-    let limiter = RateLimiter::new(&RateLimit::per_second(NonZeroU32::new(5).unwrap())).unwrap();
-    let layer = RateLimitLayer::new(limiter);
-    let mut calls = JoinSet::new();
-    for number in 0..1500_u32 {
-        // Each has a service of its own, as each connection of a server has.
-        let service = layer.layer(service_fn(move |()| async move { Ok::<_, Infallible>(number) }));
-        calls.spawn(service.clone().oneshot(()));
-    }
-    let answers = calls.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 5);
-    let told = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after()).collect::<Vec<_>>();
-    assert_eq!(told.len(), 1495);
-    assert!(told.iter().all(|&wait| wait > Duration::ZERO && wait <= Duration::from_millis(200)));
+    assert_eq!(strict.calls(), 12);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,27 +84,12 @@ async fn a_call_that_waits_for_its_permit_uses_the_service_that_was_ready() {
     let config = Concurrency { limit: NonZeroU32::MIN, ..Concurrency::default() };
     let limit = ConcurrencyLimit::new(config).unwrap();
     let held = limit.try_acquire().unwrap();
-    let mut service = ConcurrencyLayer::new(limit).layer(Strict::default());
+    let mut service = ConcurrencyLayer::new(limit).layer(Strict::new(failing));
     let waiting = tokio::spawn(service.ready().await.unwrap().call(0));
     let second = tokio::spawn(service.ready().await.unwrap().call(0));
     tokio::task::yield_now().await;
     drop(held);
     assert_eq!((waiting.await.unwrap(), second.await.unwrap()), (Ok(0), Ok(1)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_timeout_outside_the_breaker_does_not_blind_it() {
-    let config = Breaker { abandoned_after: Duration::from_millis(1), ..Breaker::default() };
-    let breaker = CircuitBreaker::new("hung", config).unwrap();
-    let hung = service_fn(async |()| std::future::pending::<Result<(), Infallible>>().await);
-    let service = BreakerLayer::new(breaker.clone(), classify).layer(hung);
-    let service = TimeoutLayer::new(Duration::from_millis(1)).layer(service);
-    let mut timeouts = 0;
-    for _ in 0..100 {
-        timeouts += u32::from(matches!(service.clone().oneshot(()).await, Err(Error::Timeout { .. })));
-    }
-    assert_eq!(timeouts, 5, "the other calls are rejected by the open breaker");
-    assert_eq!(breaker.state(TokioClock.now()), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,13 +111,14 @@ async fn a_deadline_layer_bounds_each_request_by_its_own() {
 #[tokio::test(start_paused = true)]
 async fn the_retry_layer_stops_at_its_bounds() {
     let layer = |retry| RetryLayer::new(retry, classify, |request: &u32| Some(*request)).unwrap();
-    let strict = Strict::default();
+    let strict = Strict::new(failing);
     let error = layer(Retry::default()).layer(strict.clone()).oneshot(9).await.unwrap_err();
-    assert_eq!((error, strict.calls.load(Ordering::SeqCst)), (Error::Inner(2), 3));
-    let no_time = layer(Retry::default()).within(Duration::from_millis(5)).layer(Strict::default());
-    assert_eq!(no_time.oneshot(9).await, Err(Error::Inner(0)));
-    let once = RetryLayer::new(Retry::default(), classify, |_: &u32| None).unwrap().layer(Strict::default());
-    assert_eq!(once.oneshot(1).await, Err(Error::Inner(0)));
+    assert_eq!((error, strict.calls()), (Error::Inner(Failed(2)), 3));
+    let no_time = layer(Retry::default()).within(Duration::from_millis(5)).layer(Strict::new(failing));
+    assert_eq!(no_time.oneshot(9).await, Err(Error::Inner(Failed(0))));
+    let once =
+        RetryLayer::new(Retry::default(), classify, |_: &u32| None).unwrap().layer(Strict::new(failing));
+    assert_eq!(once.oneshot(1).await, Err(Error::Inner(Failed(0))));
 }
 
 #[test]

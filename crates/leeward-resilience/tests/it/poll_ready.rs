@@ -1,57 +1,23 @@
 //! Defect 9 for the layers that wrap a call as a whole: fallback, cache, fault injection.
 
-use std::future::{Ready, ready};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::future::ready;
 
 use leeward_resilience::cache::{CacheLayer, Memory};
 use leeward_resilience::fallback::FallbackLayer;
 use leeward_resilience::fault::FaultLayer;
-use leeward_resilience::{
-    AnswerCache, Cache, Class, Error, Fallback, FallbackPolicy, FaultInjector, MemoryStore,
-};
+use leeward_resilience::{AnswerCache, Cache, Error, Fallback, FallbackPolicy, FaultInjector, MemoryStore};
 use tokio::task::JoinSet;
 use tower::{Layer, Service, ServiceExt};
 
-/// A service that insists on the contract: each call needs a `poll_ready` of the same clone before it.
-#[derive(Debug, Default)]
-struct Strict {
-    ready: bool,
-    calls: Arc<AtomicU32>,
-}
-
-impl Clone for Strict {
-    fn clone(&self) -> Self {
-        Self { ready: false, calls: Arc::clone(&self.calls) }
-    }
-}
-
-impl Service<u32> for Strict {
-    type Response = u32;
-    type Error = Error<u16>;
-    type Future = Ready<Result<u32, Error<u16>>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error<u16>>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: u32) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called without being ready");
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        ready(if request == 503 { Err(Error::Inner(503)) } else { Ok(request) })
-    }
-}
-
-fn classify<T>(result: &Result<T, u16>) -> Class {
-    if result.is_ok() { Class::Success } else { Class::RETRYABLE }
-}
+use crate::strict::{Failed, Strict, classify};
 
 #[tokio::test(start_paused = true)]
 async fn defect_9_the_other_layers_keep_the_contract_of_poll_ready_too() {
-    let strict = Strict::default();
-    let service = FaultLayer::new(FaultInjector::off(), |_| Err(Error::Inner(500))).layer(strict.clone());
+    let strict = Strict::new(|_, request: u32| {
+        ready(if request == 503 { Err(Error::Inner(Failed(503))) } else { Ok(request) })
+    });
+    let service =
+        FaultLayer::new(FaultInjector::off(), |_| Err(Error::Inner(Failed(500)))).layer(strict.clone());
     let store = MemoryStore::new(Memory::default(), |_, _| 8).unwrap();
     let cache = AnswerCache::new("strict", Cache::default(), store).unwrap();
     let service = CacheLayer::new(cache, classify, |request: &u32| Some(*request)).layer(service);
@@ -72,6 +38,6 @@ async fn defect_9_the_other_layers_keep_the_contract_of_poll_ready_too() {
     let answers = calls.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 10);
     // One load for each of seven keys; the failures are not kept, and at least one call made each load.
-    let sent = strict.calls.load(Ordering::SeqCst);
+    let sent = strict.calls();
     assert!((8..=17).contains(&sent), "{sent}");
 }

@@ -1,14 +1,13 @@
 //! A shared rate limit as a tower layer.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{RateStore, SharedRateLimiter};
+use crate::layer::{BoxFuture, take_ready};
 use crate::outcome::Error;
 
 /// Puts a [`SharedRateLimiter`] in front of a service, with a key for each request. It costs one boxed future a call.
@@ -78,7 +77,7 @@ where
 {
     type Response = I::Response;
     type Error = Error<I::Error>;
-    type Future = Pin<Box<dyn Future<Output = Result<I::Response, Self::Error>> + Send>>;
+    type Future = BoxFuture<Result<I::Response, Self::Error>>;
 
     /// Ready when the inner service is: readiness is no promise of a call, so that it must not use up the limit.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -86,9 +85,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        // The service that was polled ready goes with the call; the clone that stays must be polled anew.
-        let clone = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, clone);
+        let mut ready = take_ready(&mut self.inner);
         let (limiter, key) = (self.limiter.clone(), (self.key_of)(&request));
         Box::pin(async move {
             match limiter.check(&key).await.rejected() {

@@ -7,8 +7,8 @@ use leeward_resilience::config::{self, Options, Value, read, read_into, write};
 use leeward_resilience::hedge::Delay;
 use leeward_resilience::rate::Rule;
 use leeward_resilience::{
-    Adaptive, Algorithm, Breaker, Budget, Cache, Concurrency, Fallback, Faults, Gradient2, Hedge, Jitter,
-    Mode, Order, PipelineOptions, RateLimit, Retry, SlidingWindow, Throttle, Timeout,
+    Adaptive, Algorithm, Breaker, Budget, Cache, Concurrency, Fallback, Gradient2, Hedge, Jitter, Mode,
+    Order, PipelineOptions, RateLimit, Retry, SlidingWindow, Throttle, Timeout,
 };
 
 use super::document;
@@ -52,11 +52,7 @@ const FULL: &str = r#"{
     "concurrency": {
         "limit": 8, "queue": 4, "max_wait": "50ms", "order": {"lifo_under_overload": {"after": "20ms"}}
     },
-    "attempt_timeout": {"after": "500ms", "mode": "shadow"},
-    "faults": {
-        "latency_share": 0.5, "latency_min": "10ms", "latency_max": "20ms", "refused_share": 0.1, "error_share": 0.2,
-        "lost_reply_share": 0.3, "faults_max": 7, "lasts": "1m"
-    }
+    "attempt_timeout": {"after": "500ms", "mode": "shadow"}
 }"#;
 
 fn full() -> PipelineOptions {
@@ -133,16 +129,6 @@ fn full() -> PipelineOptions {
         abandoned_after: SECOND,
     };
     let order = Order::LifoUnderOverload { after: 20 * MS };
-    let faults = Faults {
-        latency_share: 0.5,
-        latency_min: 10 * MS,
-        latency_max: 20 * MS,
-        refused_share: 0.1,
-        error_share: 0.2,
-        lost_reply_share: 0.3,
-        faults_max: 7,
-        lasts: 60 * SECOND,
-    };
     PipelineOptions {
         fallback: Some(fallback),
         cache: Some(cache),
@@ -155,7 +141,6 @@ fn full() -> PipelineOptions {
         adaptive: Some(adaptive),
         concurrency: Some(Concurrency { limit: count(8), queue: 4, max_wait: 50 * MS, order }),
         attempt_timeout: Some(Timeout { after: 500 * MS, mode: Mode::Shadow }),
-        faults: Some(faults),
     }
 }
 
@@ -240,7 +225,7 @@ fn all_mistakes_of_a_document_are_reported_at_once() {
     }"#;
     let retry = "max_retries, jitter, backoff_base, backoff_max, retry_after_max, attempt_min, budget";
     let root = "fallback, cache, deadline, retry, hedge, throttle, breaker, rate_limit, adaptive, concurrency, \
-                attempt_timeout, faults";
+                attempt_timeout";
     let expected = [
         "cache is `yes`, allowed: a map of its options, or on, or off",
         "retry.jitter is `ful`, allowed: full, decorrelated, did you mean: full",

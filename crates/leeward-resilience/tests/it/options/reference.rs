@@ -83,7 +83,6 @@ fn every_field_is_described() {
     let it = PipelineOptions::default();
     assert_eq!(names::<PipelineOptions>(""), fields!(it, PipelineOptions {
         fallback, cache, deadline, retry, hedge, throttle, breaker, rate_limit, adaptive, concurrency, attempt_timeout,
-        faults,
     }));
 }
 
