@@ -74,7 +74,7 @@ fn loom_failures_of_several_threads_open_it_exactly_once() {
         let scene = Scene::new(2, 1);
         let permits = [(); 3].map(|()| scene.acquire().unwrap());
         let threads = permits.map(|permit| spawn(&scene, move |scene| permit.failure(scene.clock.now())));
-        threads.map(|thread| thread.join().unwrap());
+        let _ = threads.map(|thread| thread.join().unwrap());
         assert_eq!((scene.state(), scene.seen.opened()), (State::Open, 1));
         assert!(scene.acquire().is_err());
     });

@@ -90,7 +90,7 @@ fn loom_who_waits_is_woken() {
             thread::spawn(move || assert!(guarded.wait()))
         });
         assert!(guarded.wait());
-        threads.map(|thread| thread.join().unwrap());
+        let _ = threads.map(|thread| thread.join().unwrap());
         guarded.assert_clear();
     });
 }

@@ -53,8 +53,9 @@ async fn assert_clear(cache: &Answers, live: &Live, at: &str) {
     assert_eq!(live.count(), 0, "{at}");
     assert!(cache.invalidate(&1).await);
     let both = async { tokio::join!(get(cache, live, true), get(cache, live, true)) };
-    let Ok(both) = tokio::time::timeout(10 * MS, both).await else { panic!("held up: {at}") };
-    assert_eq!(both, (Ok(Source::Loaded), Ok(Source::Coalesced)), "{at}");
+    let Ok((one, other)) = tokio::time::timeout(10 * MS, both).await else { panic!("held up: {at}") };
+    let shared = [Ok(Source::Loaded), Ok(Source::Coalesced)];
+    assert!(one != other && shared.contains(&one) && shared.contains(&other), "{one:?} {other:?}: {at}");
 }
 
 #[tokio::test(start_paused = true)]
