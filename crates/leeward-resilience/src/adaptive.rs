@@ -36,8 +36,6 @@ mod permit;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 pub use self::config::{Adaptive, Aimd, Algorithm, Gradient2};
 pub use self::layer::{AdaptiveFuture, AdaptiveLayer, AdaptiveService};
 pub use self::permit::Permit;
@@ -46,6 +44,7 @@ use crate::concurrency::{Gate, Order};
 use crate::config::ConfigErrors;
 use crate::observe::{Event, Observer};
 use crate::outcome::{Reason, Rejected};
+use crate::sync::Mutex;
 use crate::time::{Clock, Instant, TokioClock};
 
 /// The policy's name in rejections, metrics and `explain()`.
@@ -237,6 +236,9 @@ impl fmt::Debug for AdaptiveLimit {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests;

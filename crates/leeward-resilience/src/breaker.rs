@@ -27,10 +27,7 @@ mod permit;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 pub use self::config::Breaker;
 pub use self::layer::{BreakerFuture, BreakerLayer, BreakerService};
@@ -41,6 +38,7 @@ use crate::config::ConfigErrors;
 use crate::observe::{Event, Observer};
 use crate::outcome::Rejected;
 use crate::random::{FastRng, Rng};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{Clock, Instant, TokioClock};
 
 /// The policy's name in rejections, metrics and `explain()`.
@@ -229,3 +227,6 @@ impl fmt::Debug for Shared {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

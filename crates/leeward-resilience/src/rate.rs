@@ -31,10 +31,7 @@ mod sliding;
 mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 pub use self::keyed::KeyedRateLimiter;
 pub use self::layer::{RateLimitFuture, RateLimitLayer, RateLimitService};
@@ -47,6 +44,7 @@ use self::gcra::Gcra;
 use self::sliding::{Passed, Sliding};
 use crate::config::ConfigErrors;
 use crate::outcome::{Reason, Rejected};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Instant;
 
 /// The policy's name in rejections, metrics and `explain()`.
@@ -137,6 +135,9 @@ fn check_gcra(gcra: Gcra, shared: &AtomicU64, now: u64) -> Decision {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {

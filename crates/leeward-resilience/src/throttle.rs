@@ -184,6 +184,14 @@ impl Permit {
         }
     }
 
+    /// The outcome by class, by the throttler's own clock.
+    pub fn finish(self, class: Class) {
+        if let Some(shared) = &self.shared {
+            let now = shared.clock.now();
+            self.record(class, now);
+        }
+    }
+
     fn end(&mut self, ended: Ended, now: Instant) {
         if let Some(shared) = self.shared.take() {
             shared.core.lock().record(self.priority, ended, now);

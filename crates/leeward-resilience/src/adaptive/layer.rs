@@ -1,11 +1,8 @@
 //! The adaptive limit as a tower layer.
 
-use std::sync::Arc;
-
 use super::{AdaptiveLimit, Permit};
-use crate::layer::permit::{self, Admit, AdmitRequest, PermitFuture, PermitLayer, PermitService};
+use crate::layer::permit::{Admit, Ends, PermitFuture, PermitLayer, PermitService};
 use crate::outcome::{Class, Rejected};
-use crate::time::{Clock, Instant};
 
 /// Puts an [`AdaptiveLimit`] in front of a service. Every service that the layer makes shares its state.
 pub type AdaptiveLayer<C> = PermitLayer<AdaptiveLimit, C>;
@@ -24,22 +21,16 @@ impl<C> AdaptiveLayer<C> {
     }
 }
 
-impl Admit for AdaptiveLimit {
+impl<Request> Admit<Request> for AdaptiveLimit {
     type Permit = Permit;
 
-    fn clock(&self) -> &Arc<dyn Clock> {
-        &self.shared.clock
+    fn admit(&self, _: &Request) -> Result<Permit, Rejected> {
+        self.acquire(self.shared.clock.now())
     }
 }
 
-impl<Request> AdmitRequest<Request> for AdaptiveLimit {
-    fn admit(&self, _: &Request, now: Instant) -> Result<Permit, Rejected> {
-        self.acquire(now)
-    }
-}
-
-impl permit::Permit for Permit {
-    fn end(self, class: Class, now: Instant) {
-        self.record(class, now);
+impl Ends for Permit {
+    fn end(self, class: Class) {
+        self.finish(class);
     }
 }

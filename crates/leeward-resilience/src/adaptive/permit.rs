@@ -41,6 +41,14 @@ impl Permit {
         self.end(overload, || now);
     }
 
+    /// The outcome by class, by the limit's own clock.
+    pub fn finish(self, class: Class) {
+        if let Some(shared) = &self.shared {
+            let now = shared.clock.now();
+            self.record(class, now);
+        }
+    }
+
     fn end(&mut self, overload: Option<bool>, now: impl Fn() -> Instant) {
         let Some(shared) = self.shared.take() else { return };
         if let Some(overload) = overload {

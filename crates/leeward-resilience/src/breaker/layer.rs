@@ -1,11 +1,8 @@
 //! The breaker as a tower layer.
 
-use std::sync::Arc;
-
 use super::{CircuitBreaker, Permit};
-use crate::layer::permit::{self, Admit, AdmitRequest, PermitFuture, PermitLayer, PermitService};
+use crate::layer::permit::{Admit, Ends, PermitFuture, PermitLayer, PermitService};
 use crate::outcome::{Class, Rejected};
-use crate::time::{Clock, Instant};
 
 /// Puts a [`CircuitBreaker`] in front of a service. Every service that the layer makes shares its state.
 pub type BreakerLayer<C> = PermitLayer<CircuitBreaker, C>;
@@ -24,22 +21,16 @@ impl<C> BreakerLayer<C> {
     }
 }
 
-impl Admit for CircuitBreaker {
+impl<Request> Admit<Request> for CircuitBreaker {
     type Permit = Permit;
 
-    fn clock(&self) -> &Arc<dyn Clock> {
-        &self.shared.clock
+    fn admit(&self, _: &Request) -> Result<Permit, Rejected> {
+        self.acquire(self.shared.clock.now())
     }
 }
 
-impl<Request> AdmitRequest<Request> for CircuitBreaker {
-    fn admit(&self, _: &Request, now: Instant) -> Result<Permit, Rejected> {
-        self.acquire(now)
-    }
-}
-
-impl permit::Permit for Permit {
-    fn end(self, class: Class, now: Instant) {
-        self.record(class, now);
+impl Ends for Permit {
+    fn end(self, class: Class) {
+        self.finish(class);
     }
 }

@@ -50,6 +50,14 @@ impl Permit {
         }
     }
 
+    /// The outcome by class, by the breaker's own clock.
+    pub fn finish(self, class: Class) {
+        if let Some((shared, _)) = &self.open {
+            let now = shared.clock.now();
+            self.record(class, now);
+        }
+    }
+
     fn end(mut self, outcome: Outcome, now: Instant) {
         if let Some((shared, ticket)) = self.open.take() {
             shared.change(|core| core.record(ticket, outcome, now, &*shared.rng));

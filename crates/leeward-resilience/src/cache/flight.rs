@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::sync::{Mutex, OnceLock};
 
 #[derive(Debug)]
 pub(super) struct Flights<K, R> {
@@ -156,6 +157,9 @@ impl<K: Hash + Eq, R> Drop for Waiter<'_, K, R> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {

@@ -2,12 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
-
 use super::queue::{Fate, Order, Queue};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::time::Instant;
 
 /// The lowest bit of the state; those in flight are counted above it. It is set only when no permit is free, and cleared
@@ -182,3 +180,6 @@ impl Drop for Waiter<'_> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

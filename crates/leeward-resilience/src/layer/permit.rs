@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
@@ -11,27 +10,20 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::outcome::{Class, Error, Rejected};
-use crate::time::{Clock, Instant};
 
 /// The right to make one call. Dropped before its end, the call was cancelled.
-pub trait Permit {
-    /// Ends it by the class of the answer.
-    fn end(self, class: Class, now: Instant);
-}
-
-/// What gives permits. Clones share its state.
-pub trait Admit: Clone {
-    /// What it gives.
-    type Permit: Permit;
-
-    /// The clock that its instants are on.
-    fn clock(&self) -> &Arc<dyn Clock>;
+pub trait Ends {
+    /// Ends it by the class of the answer, by the policy's own clock.
+    fn end(self, class: Class);
 }
 
 /// What gives a permit for a request, or refuses it.
-pub trait AdmitRequest<Request>: Admit {
-    /// Asks to send `request` at `now`.
-    fn admit(&self, request: &Request, now: Instant) -> Result<Self::Permit, Rejected>;
+pub trait Admit<Request> {
+    /// What it gives.
+    type Permit: Ends;
+
+    /// Asks to send `request`, by the policy's own clock.
+    fn admit(&self, request: &Request) -> Result<Self::Permit, Rejected>;
 }
 
 /// Puts a policy that gives permits in front of a service. Every service that the layer makes shares its state.
@@ -65,7 +57,7 @@ pub struct PermitService<S, A, C> {
 impl<S, A, C, Request> Service<Request> for PermitService<S, A, C>
 where
     S: Service<Request>,
-    A: AdmitRequest<Request>,
+    A: Admit<Request>,
     C: Fn(&Result<S::Response, S::Error>) -> Class + Clone,
 {
     type Response = S::Response;
@@ -80,12 +72,10 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let PermitLayer { admit, classify } = &self.layer;
-        let clock = admit.clock();
-        let state = match admit.admit(&request, clock.now()) {
+        let state = match admit.admit(&request) {
             Ok(permit) => State::Calling {
                 call: self.inner.call(request),
                 permit: Some(permit),
-                clock: Arc::clone(clock),
                 classify: classify.clone(),
             },
             Err(rejected) => State::Rejected { rejected },
@@ -111,7 +101,7 @@ impl<F, P, C> fmt::Debug for PermitFuture<F, P, C> {
 pin_project! {
     #[project = Projected]
     enum State<F, P, C> {
-        Calling { #[pin] call: F, permit: Option<P>, clock: Arc<dyn Clock>, classify: C },
+        Calling { #[pin] call: F, permit: Option<P>, classify: C },
         Rejected { rejected: Rejected },
     }
 }
@@ -119,18 +109,18 @@ pin_project! {
 impl<F, P, C, T, E> Future for PermitFuture<F, P, C>
 where
     F: Future<Output = Result<T, E>>,
-    P: Permit,
+    P: Ends,
     C: Fn(&Result<T, E>) -> Class,
 {
     type Output = Result<T, Error<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            Projected::Calling { call, permit, clock, classify } => {
+            Projected::Calling { call, permit, classify } => {
                 let result = ready!(call.poll(cx));
                 // From here on the permit is free, not when the caller drops the future.
                 if let Some(permit) = permit.take() {
-                    permit.end(classify(&result), clock.now());
+                    permit.end(classify(&result));
                 }
                 Poll::Ready(result.map_err(Error::Inner))
             }

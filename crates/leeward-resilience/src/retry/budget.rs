@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::config::{self, ConfigErrors};
+use crate::sync::Mutex;
 use crate::time::Instant;
 use crate::window::{Counts, Window};
 
@@ -106,6 +105,9 @@ impl fmt::Debug for RetryBudget {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {

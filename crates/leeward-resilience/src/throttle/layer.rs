@@ -1,13 +1,11 @@
 //! Adaptive throttling as a tower layer.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::{Permit, Throttler};
-use crate::layer::permit::{self, Admit, AdmitRequest, PermitFuture, PermitLayer, PermitService};
+use crate::layer::permit::{Admit, Ends, PermitFuture, PermitLayer, PermitService};
 use crate::outcome::{Class, Rejected};
 use crate::priority::Priority;
-use crate::time::{Clock, Instant};
 
 /// Puts a [`Throttler`] in front of a service. Every service that the layer makes shares its window.
 pub type ThrottleLayer<C, P> = PermitLayer<Prioritized<P>, C>;
@@ -40,25 +38,17 @@ impl<C, P> ThrottleLayer<C, P> {
     }
 }
 
-impl<P: Clone> Admit for Prioritized<P> {
+impl<P: Fn(&Request) -> Priority, Request> Admit<Request> for Prioritized<P> {
     type Permit = Permit;
 
-    fn clock(&self) -> &Arc<dyn Clock> {
-        &self.throttler.shared.clock
-    }
-}
-
-impl<P, Request> AdmitRequest<Request> for Prioritized<P>
-where
-    P: Fn(&Request) -> Priority + Clone,
-{
-    fn admit(&self, request: &Request, now: Instant) -> Result<Permit, Rejected> {
+    fn admit(&self, request: &Request) -> Result<Permit, Rejected> {
+        let now = self.throttler.shared.clock.now();
         self.throttler.acquire((self.priority_of)(request), now)
     }
 }
 
-impl permit::Permit for Permit {
-    fn end(self, class: Class, now: Instant) {
-        self.record(class, now);
+impl Ends for Permit {
+    fn end(self, class: Class) {
+        self.finish(class);
     }
 }

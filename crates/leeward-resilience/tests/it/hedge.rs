@@ -204,52 +204,6 @@ async fn the_delay_follows_the_latencies_and_forgets_no_loser() {
     assert!(tail.delay(TokioClock.now()) > 20 * MS, "{:?}", tail.delay(TokioClock.now()));
 }
 
-/// Polls a future so many times at most, then drops it; whether it ended before.
-async fn cancelled_after<F: Future>(polls: usize, future: F) -> bool {
-    let mut future = pin!(future);
-    let mut left = polls;
-    poll_fn(|cx| {
-        if left == 0 {
-            return Poll::Ready(false);
-        }
-        left -= 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if left == 0 => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-#[tokio::test(start_paused = true)]
-async fn cancelled_at_every_await_point_it_leaves_nothing_behind() {
-    let mut ended = 0;
-    for polls in 0..90 {
-        let floor = Budget { ratio: 0.0, floor: 100, ..Budget::default() };
-        let budget = RetryBudget::new(&floor, TokioClock.now()).unwrap();
-        let config = Hedge { max_hedges: 3, ..fixed(10) };
-        let hedger = Hedger::sharing(config, budget.clone(), Arc::new(TokioClock)).unwrap();
-        let live = Live::default();
-        let send = |number: u32| {
-            let live = live.clone();
-            async move {
-                let _on_its_way = live.enter();
-                for _ in 0..8 {
-                    tokio::time::sleep(7 * MS).await;
-                    tokio::task::yield_now().await;
-                }
-                if number == 2 { Ok(()) } else { Err(()) }
-            }
-        };
-        ended += u32::from(cancelled_after(polls, hedger.call(Call::REPLAYABLE, send, classify)).await);
-        assert_eq!(live.count(), 0, "after {polls} polls");
-        let left = (0..200).filter(|_| budget.withdraw(TokioClock.now())).count();
-        assert_eq!(u64::try_from(100 - left).unwrap(), hedger.counts().sent, "after {polls} polls");
-    }
-    assert!(ended > 0 && ended < 90, "{ended}");
-}
-
 /// The first call never answers.
 async fn first_hangs(call: u32, (): ()) -> Result<u32, Failed> {
     if call == 0 { std::future::pending().await } else { Ok(call) }

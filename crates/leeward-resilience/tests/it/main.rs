@@ -7,6 +7,7 @@ mod allocations;
 mod breaker;
 mod bulkhead;
 mod cache;
+mod cancelled;
 mod contract;
 mod defects;
 mod fallback;

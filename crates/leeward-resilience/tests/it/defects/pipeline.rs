@@ -104,6 +104,7 @@ fn whose_fault(error: Error<Bare>) -> (&'static str, u8) {
         Error::Timeout { after: _ } => ("upstream, late", 0),
         Error::DeadlineExceeded { attempts: _, last: None } => ("caller's patience", 0),
         Error::DeadlineExceeded { attempts: _, last: Some(Bare(code)) } => ("caller's patience", code),
+        Error::Injected(_) => ("an experiment", 0),
         Error::Inner(Bare(code)) => ("upstream", code),
     }
 }

@@ -44,7 +44,7 @@ async fn defect_07_nested_layers_do_not_multiply() {
     let (inner, sent) = (&inner, &sent);
     let hop = async |attempt: Attempt| {
         // What the next hop reads from the attempt header.
-        let call = Call { attempt_in: attempt.number, ..Call::REPLAYABLE };
+        let call = Call::REPLAYABLE.effort(attempt.effort);
         let send = |_| {
             sent.fetch_add(1, Ordering::SeqCst);
             std::future::ready(Err::<(), _>(Failed(503)))
@@ -101,7 +101,9 @@ fn defect_07_a_budget_neither_truncates_nor_counts_a_call_twice() {
     let now = TokioClock.now();
     for (calls, expected) in [(4, 0), (5, 1), (9, 1), (10, 2), (1_000, 200)] {
         let budget = RetryBudget::new(&Budget { floor: 0, ..Budget::default() }, now).unwrap();
-        (0..calls).for_each(|_| budget.deposit(now));
+        for _ in 0..calls {
+            budget.deposit(now);
+        }
         assert_eq!((0..calls).filter(|_| budget.withdraw(now)).count(), expected, "of {calls}");
     }
 }

@@ -15,7 +15,7 @@ const MS: Duration = Duration::from_millis(1);
 fn pipeline() -> Pipeline {
     Pipeline::builder("files")
         .breaker(Breaker::default())
-        .concurrency(Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: MS })
+        .concurrency(Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: MS, ..Concurrency::default() })
         .attempt_timeout(100 * MS)
         .rng(Arc::new(FastRng::seeded(1)))
         .build()
