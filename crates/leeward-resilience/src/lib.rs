@@ -60,6 +60,7 @@ pub mod rate;
 pub mod retry;
 pub mod shed;
 pub mod storm;
+mod sync;
 pub mod throttle;
 pub mod time;
 pub mod timeout;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
 use super::core::{Outcome, Ticket};
+use super::shared::Handle;
 use crate::outcome::Class;
 use crate::time::Instant;
 
@@ -13,12 +13,12 @@ use crate::time::Instant;
 #[must_use = "dropping a permit records the call as cancelled"]
 pub struct Permit {
     /// `None` once the outcome is known.
-    open: Option<(Arc<Shared>, Ticket)>,
+    open: Option<(Arc<Handle>, Ticket)>,
 }
 
 impl Permit {
-    pub(super) fn new(shared: Arc<Shared>, ticket: Ticket) -> Self {
-        Self { open: Some((shared, ticket)) }
+    pub(super) fn new(handle: Arc<Handle>, ticket: Ticket) -> Self {
+        Self { open: Some((handle, ticket)) }
     }
 
     /// The upstream did its work.
@@ -43,25 +43,31 @@ impl Permit {
 
     /// The outcome by class.
     pub fn record(self, class: Class, now: Instant) {
-        match class {
-            Class::Success => self.success(now),
-            Class::Failure { retry_after, .. } => self.failure_until(now, retry_after),
-            Class::Ignored => self.ignored(now),
+        self.end(Outcome::of(class), now);
+    }
+
+    /// The outcome by class, by the breaker's own clock, which is not read where nothing depends on it: see *Time* in
+    /// [the module's documentation](super).
+    pub fn finish(mut self, class: Class) {
+        let Some((handle, ticket)) = self.open.take() else { return };
+        let shared = &handle.shared;
+        if class != Class::Success || !shared.count_success_timeless(ticket) {
+            shared.record(ticket, Outcome::of(class), shared.clock.now());
         }
     }
 
     fn end(mut self, outcome: Outcome, now: Instant) {
-        if let Some((shared, ticket)) = self.open.take() {
-            shared.change(|core| core.record(ticket, outcome, now, &*shared.rng));
+        if let Some((handle, ticket)) = self.open.take() {
+            handle.shared.record(ticket, outcome, now);
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some((shared, ticket)) = self.open.take() {
-            let now = shared.clock.now();
-            shared.change(|core| core.record(ticket, Outcome::Cancelled, now, &*shared.rng));
+        if let Some((handle, ticket)) = self.open.take() {
+            let shared = &handle.shared;
+            shared.record(ticket, Outcome::Cancelled, shared.clock.now());
         }
     }
 }

@@ -4,11 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::config::ConfigErrors;
 use crate::time::Instant;
-use crate::window::{Counts, Window};
+use crate::window::{Counts, StripedWindow};
 
 /// Options of a [`RetryBudget`].
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +48,7 @@ struct Shared {
     ratio: f64,
     floor: u32,
     /// Hits are calls, misses are retries.
-    window: Mutex<Window>,
+    window: StripedWindow,
 }
 
 impl RetryBudget {
@@ -60,26 +58,22 @@ impl RetryBudget {
     /// Every option outside its range.
     pub fn new(config: &Budget, now: Instant) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let window = Mutex::new(Window::new(config.window, now));
+        let window = StripedWindow::new(config.window, now);
         Ok(Self { shared: Arc::new(Shared { ratio: config.ratio, floor: config.floor, window }) })
     }
 
     /// Counts a call.
     pub fn deposit(&self, now: Instant) {
-        self.shared.window.lock().hit(now);
+        self.shared.window.hit(now);
     }
 
     /// Takes one retry; `false` when the budget is spent.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
-        let mut window = self.shared.window.lock();
-        let Counts { hits: calls, misses: retries, .. } = window.counts(now);
-        let allowed = (self.shared.ratio * f64::from(calls)).max(f64::from(self.shared.floor));
-        let granted = f64::from(retries) + 1.0 <= allowed;
-        if granted {
-            window.miss(now);
-        }
-        granted
+        let (ratio, floor) = (self.shared.ratio, f64::from(self.shared.floor));
+        self.shared.window.miss_if(now, |Counts { hits: calls, misses: retries, .. }| {
+            f64::from(retries) + 1.0 <= (ratio * f64::from(calls)).max(floor)
+        })
     }
 }
 
