@@ -45,7 +45,7 @@ use std::time::Duration;
 
 pub use self::config::Breaker;
 pub use self::layer::{BreakerFuture, BreakerLayer, BreakerService};
-pub use self::permit::Permit;
+pub use self::permit::{Borrowed, Kept, Permit};
 
 use self::shared::{Handles, Shared};
 use crate::config::ConfigErrors;
@@ -140,9 +140,20 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// [`Rejected`] when the breaker is open, or half-open with all its probes on their way. It says when to come back.
+    #[inline]
     pub fn acquire(&self, now: Instant) -> Result<Permit, Rejected> {
         let ticket = self.shared.acquire(now)?;
-        Ok(Permit::new(self.handles.one(), ticket))
+        Ok(Permit::kept(self.handles.one(), ticket))
+    }
+
+    /// Like [`acquire`](Self::acquire), for a permit that ends before the borrow does: it costs less than half.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    #[inline]
+    pub fn acquire_ref(&self, now: Instant) -> Result<Permit<Borrowed<'_>>, Rejected> {
+        let ticket = self.shared.acquire(now)?;
+        Ok(Permit::borrowed(&self.shared, ticket))
     }
 
     /// Like [`acquire`](Self::acquire), by the breaker's own clock.

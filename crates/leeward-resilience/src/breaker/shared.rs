@@ -58,6 +58,11 @@ impl Shared {
         if gate & FREE != 0 {
             return Ok(Ticket { generation: gate >> GENERATION, started: now });
         }
+        self.acquire_slowly(gate, now)
+    }
+
+    #[inline(never)]
+    fn acquire_slowly(&self, gate: u64, now: Instant) -> Result<Ticket, Rejected> {
         match self.read_notice(gate, now) {
             Some(rejected) => Err(rejected),
             None => self.change(|core| core.acquire(now, &*self.rng)),
@@ -80,16 +85,15 @@ impl Shared {
         same.then_some(Rejected { policy: NAME, reason, retry_after })
     }
 
-    #[inline]
-    pub(super) fn record(&self, ticket: Ticket, outcome: Outcome, now: Instant) {
-        if outcome != Outcome::Success || !self.count_success(ticket, now) {
-            self.change(|core| core.record(ticket, outcome, now, &*self.rng));
-        }
+    /// Records an outcome under the lock.
+    #[cold]
+    pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, now: Instant) {
+        self.change(|core| core.record(ticket, outcome, now, &*self.rng));
     }
 
     /// Counts a success without the lock, unless it may change more than the count.
     #[inline]
-    fn count_success(&self, ticket: Ticket, now: Instant) -> bool {
+    pub(super) fn count_success(&self, ticket: Ticket, now: Instant) -> bool {
         let took_nanos = now.as_nanos().saturating_sub(ticket.started.as_nanos());
         took_nanos < self.slow_nanos.load(Ordering::Relaxed) && self.hit(ticket, now)
     }
@@ -161,6 +165,11 @@ impl fmt::Debug for Shared {
             .field("state", &state)
             .finish_non_exhaustive()
     }
+}
+
+/// How a permit holds its breaker.
+pub(super) trait Keeps {
+    fn shared(&self) -> &Shared;
 }
 
 /// Keeps a breaker alive for its permits. There is one for each slot, so that threads which make calls at the same time do

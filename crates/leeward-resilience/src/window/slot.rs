@@ -46,6 +46,7 @@ impl Drop for Lease {
 }
 
 /// The slot of this thread, less than [`slots`]. Nobody else has it as long as this thread lives.
+#[inline]
 pub(crate) fn slot() -> Option<usize> {
     let slot = SLOT.get();
     if slot < SLOTS_MAX {
