@@ -150,7 +150,11 @@ fn check(steps: Vec<Step>, config: Breaker, turns: &Turns) -> Result<(), TestCas
                 alone.0.reconfigure(config, now);
             }
             Step::Force { open } => {
-                if open { breaker.force_open() } else { breaker.force_closed() }
+                if open {
+                    breaker.force_open()
+                } else {
+                    breaker.force_closed()
+                }
                 alone.0.force(open);
             }
             Step::Reset => {
@@ -231,15 +235,19 @@ fn a_success_without_a_time_counts_between_its_start_and_its_end() {
 }
 
 #[test]
-fn a_slow_call_is_seen_without_a_time_too() {
-    let config = Breaker { slow_rate: 0.5, ..options(2, None, Some(1_000)) };
-    let (breaker, clock) = alone_with_clock(config);
-    for _ in 0..2 {
-        let permit = breaker.acquire_now().unwrap();
-        clock.advance(Duration::from_secs(1));
-        permit.finish(Class::Success);
+fn a_slow_success_is_never_counted_as_any_other() {
+    // All of three calls must have been slow, and a tenth of the window is long enough for them.
+    let window = Duration::from_secs(100);
+    let config = Breaker { window, slow_rate: 1.0, ..options(3, None, Some(1_000)) };
+    for timeless in [false, true] {
+        let (breaker, clock) = alone_with_clock(config.clone());
+        for _ in 0..3 {
+            let permit = breaker.acquire_now().unwrap();
+            clock.advance(Duration::from_secs(1));
+            if timeless { permit.finish(Class::Success) } else { permit.success(clock.now()) }
+        }
+        assert_eq!(breaker.state(clock.now()), State::Open, "{timeless}");
     }
-    assert_eq!(breaker.state(clock.now()), State::Open);
 }
 
 #[test]
@@ -267,7 +275,8 @@ fn a_borrowed_permit_that_is_dropped_is_cancelled() {
 #[test]
 fn what_all_threads_count_is_there_when_it_decides() {
     const EACH: u32 = 500;
-    let (breaker, clock) = alone_with_clock(Breaker { consecutive_failures: None, ..options(20, None, None) });
+    let (breaker, clock) =
+        alone_with_clock(Breaker { consecutive_failures: None, ..options(20, None, None) });
     let now = clock.now();
     std::thread::scope(|scope| {
         for _ in 0..4 {

@@ -39,8 +39,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let slot = SLOT.replace(NONE);
         if slot < SLOTS_MAX {
-            // Whoever takes it next sees all that this thread wrote in its name.
-            TAKEN.fetch_and(!(1 << slot), Ordering::Release);
+            give_back(&TAKEN, slot);
         }
     }
 }
@@ -58,22 +57,27 @@ pub(crate) fn slot() -> Option<usize> {
 #[cold]
 fn take() -> Option<usize> {
     // The lease must exist before there is something to give back.
-    let slot = LEASE.try_with(|_| lowest_free()).ok().flatten();
+    let slot = LEASE.try_with(|_| lowest_free(&TAKEN, slots())).ok().flatten();
     SLOT.set(slot.unwrap_or(NONE));
     slot
 }
 
-fn lowest_free() -> Option<usize> {
-    let mut taken = TAKEN.load(Ordering::Relaxed);
+fn lowest_free(taken: &AtomicU64, slots: usize) -> Option<usize> {
+    let mut seen = taken.load(Ordering::Relaxed);
     // Bounded: it fails only when another thread took or gave back a slot.
     loop {
-        let slot = taken.trailing_ones();
-        let index = usize::try_from(slot).ok().filter(|index| *index < slots())?;
-        match TAKEN.compare_exchange_weak(taken, taken | 1 << slot, Ordering::Acquire, Ordering::Relaxed) {
+        let slot = seen.trailing_ones();
+        let index = usize::try_from(slot).ok().filter(|index| *index < slots)?;
+        match taken.compare_exchange_weak(seen, seen | 1 << slot, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => return Some(index),
-            Err(other) => taken = other,
+            Err(other) => seen = other,
         }
     }
+}
+
+/// Whoever takes it next sees all that was written in its name.
+fn give_back(taken: &AtomicU64, slot: usize) {
+    taken.fetch_and(!(1 << slot), Ordering::Release);
 }
 
 #[cfg(test)]
@@ -84,7 +88,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_lowest_free_one_is_given_and_none_when_all_are_taken() {
+        let taken = AtomicU64::new(0);
+        let take = || lowest_free(&taken, 3);
+        assert_eq!([take(), take(), take(), take()], [Some(0), Some(1), Some(2), None]);
+        give_back(&taken, 1);
+        assert_eq!([take(), take()], [Some(1), None]);
+    }
+
+    #[test]
     fn no_two_living_threads_have_the_same_slot_and_the_dead_give_theirs_back() {
+        let mut given_in_all = 0;
         for _ in 0..50 {
             let threads = slots() * 2;
             let all_asked = Barrier::new(threads);
@@ -102,8 +116,9 @@ mod tests {
             let distinct: HashSet<usize> = given.iter().copied().collect();
             assert_eq!(distinct.len(), given.len());
             assert!(given.iter().all(|slot| *slot < slots()));
-            // There are more rounds than slots: some only have one because the dead gave theirs back.
-            assert!(!given.is_empty());
+            given_in_all += given.len();
         }
+        // Other tests hold some now and then; but if the dead kept theirs, no more than all could be given once.
+        assert!(given_in_all > slots(), "{given_in_all}");
     }
 }
