@@ -12,6 +12,7 @@
 
 mod disk;
 mod orders;
+mod resilience;
 mod store;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ struct Arguments {
 enum Bench {
     /// The whole shop under load: how many orders a second it completes, and what one costs.
     Orders(orders::Arguments),
+    /// What a policy costs a call, beside other libraries for Rust and Node.js.
+    Resilience(resilience::Arguments),
     /// Small durable transactions through leeward-store's writer, beside a connection behind a mutex.
     Store(store::Arguments),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.bench {
         Bench::Orders(arguments) => orders::run(&arguments),
+        Bench::Resilience(arguments) => resilience::run(&arguments),
         Bench::Store(arguments) => store::run(&arguments),
     };
     match result {

@@ -12,7 +12,18 @@
 //! breaker does not blind it, and is neutral otherwise. A permit carries the generation of the state that gave it;
 //! what comes in late from an earlier state changes nothing.
 //!
-//! **Cost.** A closed breaker admits with one atomic load; recording takes a short lock and touches one bucket.
+//! **Cost.** A closed breaker admits and counts a success without a lock: each thread counts in a cache line of its own.
+//! A short lock is taken by failures and slow calls, by the first success after one, by the first of each tenth of a time
+//! window, and while a success more would make enough calls for a rate that is reached. The lock's owner brings the counts
+//! together, so that in any one order of calls it opens exactly when the rule says. Of calls that end at the very same time
+//! on several threads, a success that is just being counted is seen by the next decision. An open breaker rejects without
+//! a lock.
+//!
+//! **Time.** Who has the time hands it in ([`acquire`](CircuitBreaker::acquire), [`Permit::success`]). Else the breaker's own
+//! clock is read, and only where something depends on it: [`acquire_now`](CircuitBreaker::acquire_now) reads it once, and
+//! [`Permit::finish`] not at all for a success while slow calls are not watched. Such a success is counted at the latest time
+//! that the breaker knows between the call's start and its end: in the tenth of the window that was running when it was last
+//! looked at, if the call started in it or before, else at the call's end.
 //!
 //! A rejection names the rule that opened the breaker, what was counted, and the version of the options
 //! ([`Opened`](crate::outcome::Opened)).
@@ -23,7 +34,10 @@
 mod config;
 mod core;
 mod layer;
+mod notice;
 mod permit;
+mod sample;
+mod shared;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,14 +45,13 @@ use std::time::Duration;
 
 pub use self::config::Breaker;
 pub use self::layer::{BreakerFuture, BreakerLayer, BreakerService};
-pub use self::permit::Permit;
+pub use self::permit::{Borrowed, Kept, Permit};
 
-use self::core::{Core, Ticket};
+use self::shared::{Handles, Shared};
 use crate::config::ConfigErrors;
-use crate::observe::{Event, Observer};
+use crate::observe::Observer;
 use crate::outcome::Rejected;
 use crate::random::{FastRng, Rng};
-use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::{Clock, Instant, TokioClock};
 
 /// The policy's name in rejections, metrics and `explain()`.
@@ -83,16 +96,7 @@ impl fmt::Display for State {
 #[derive(Clone)]
 pub struct CircuitBreaker {
     shared: Arc<Shared>,
-}
-
-struct Shared {
-    name: Arc<str>,
-    /// `generation << 1 | 1` while calls pass freely, else `generation << 1`. Written under the lock of `core`.
-    gate: AtomicU64,
-    core: Mutex<Core>,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
-    observer: Option<Arc<dyn Observer>>,
+    handles: Handles,
 }
 
 impl CircuitBreaker {
@@ -116,10 +120,8 @@ impl CircuitBreaker {
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let core = Core::new(config, clock.now());
-        let gate = AtomicU64::new(core.gate());
-        let shared = Shared { name: name.into(), gate, core: Mutex::new(core), clock, rng, observer };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Arc::new(Shared::new(name.into(), config, clock, rng, observer));
+        Ok(Self { handles: Handles::new(&shared), shared })
     }
 
     /// The name it was given.
@@ -138,14 +140,28 @@ impl CircuitBreaker {
     ///
     /// # Errors
     /// [`Rejected`] when the breaker is open, or half-open with all its probes on their way. It says when to come back.
+    #[inline]
     pub fn acquire(&self, now: Instant) -> Result<Permit, Rejected> {
-        let gate = self.shared.gate.load(Ordering::Acquire);
-        let ticket = if gate & 1 == 1 {
-            Ticket { generation: gate >> 1, started: now }
-        } else {
-            self.shared.change(|core| core.acquire(now, &*self.shared.rng))?
-        };
-        Ok(Permit::new(Arc::clone(&self.shared), ticket))
+        let ticket = self.shared.acquire(now)?;
+        Ok(Permit::kept(self.handles.one(), ticket))
+    }
+
+    /// Like [`acquire`](Self::acquire), for a permit that ends before the borrow does: it costs less than half.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    #[inline]
+    pub fn acquire_ref(&self, now: Instant) -> Result<Permit<Borrowed<'_>>, Rejected> {
+        let ticket = self.shared.acquire(now)?;
+        Ok(Permit::borrowed(&self.shared, ticket))
+    }
+
+    /// Like [`acquire`](Self::acquire), by the breaker's own clock.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_now(&self) -> Result<Permit, Rejected> {
+        self.acquire(self.shared.clock.now())
     }
 
     /// The state at `now`. An open breaker whose break is over is half-open.
@@ -157,10 +173,7 @@ impl CircuitBreaker {
     /// How long calls are still rejected at `now`; `None` when one would pass (or be a probe).
     #[must_use]
     pub fn retry_after(&self, now: Instant) -> Option<Duration> {
-        if self.shared.gate.load(Ordering::Acquire) & 1 == 1 {
-            return None;
-        }
-        self.shared.core.lock().retry_after(now)
+        if self.shared.passes_freely() { None } else { self.shared.core.lock().retry_after(now) }
     }
 
     /// Rejects every call until [`reset`](Self::reset) or [`force_closed`](Self::force_closed).
@@ -191,42 +204,13 @@ impl CircuitBreaker {
     }
 }
 
-impl Shared {
-    /// Runs `step` on the core, publishes the gate, and tells the observer what changed after the lock is free.
-    fn change<T>(&self, step: impl FnOnce(&mut Core) -> T) -> T {
-        let (result, changed) = {
-            let mut core = self.core.lock();
-            let before = core.phase_state();
-            let result = step(&mut core);
-            let after = core.phase_state();
-            let gate = core.gate();
-            if self.gate.load(Ordering::Relaxed) != gate {
-                self.gate.store(gate, Ordering::Release);
-            }
-            (result, (before != after).then_some((before, after)))
-        };
-        if let (Some((from, to)), Some(observer)) = (changed, &self.observer) {
-            observer.observe(&self.name, &Event::BreakerChanged { from, to });
-        }
-        result
-    }
-}
-
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shared.fmt(f)
     }
 }
 
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.core.lock().phase_state();
-        f.debug_struct("CircuitBreaker")
-            .field("name", &self.name)
-            .field("state", &state)
-            .finish_non_exhaustive()
-    }
-}
-
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(test)]
+mod tests;

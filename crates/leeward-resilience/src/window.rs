@@ -1,8 +1,14 @@
 //! Counts over a sliding window, of time or of calls, in constant time and space.
 
 mod calls;
+mod slot;
+mod striped;
+mod stripes;
 
 pub(crate) use self::calls::CallWindow;
+pub(crate) use self::slot::{slot, slots};
+pub(crate) use self::striped::StripedWindow;
+pub(crate) use self::stripes::Stripes;
 
 use std::time::Duration;
 
@@ -72,6 +78,24 @@ impl Window {
     pub(crate) fn counts(&mut self, now: Instant) -> Counts {
         self.rotate(now);
         self.sum
+    }
+
+    /// What was counted when it was last touched.
+    pub(crate) const fn latest(&self) -> Counts {
+        self.sum
+    }
+
+    /// Hits of the running tenth that were counted elsewhere meanwhile.
+    pub(crate) fn absorb(&mut self, hits: u64) {
+        let hits = u32::try_from(hits).unwrap_or(u32::MAX);
+        let bucket = &mut self.buckets[Self::index(self.head)];
+        bucket.hits = bucket.hits.saturating_add(hits);
+        self.sum.hits = self.sum.hits.saturating_add(hits);
+    }
+
+    /// When the running tenth ends, in nanoseconds.
+    pub(crate) const fn running_until(&self) -> u64 {
+        self.head.saturating_add(1).saturating_mul(self.bucket_nanos)
     }
 
     fn running(&mut self, now: Instant) -> &mut Counts {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::sample::Sample;
 use super::{Breaker, NAME, State};
-use crate::outcome::{Opened, OpenedBy, Reason, Rejected};
+use crate::outcome::{Class, Opened, OpenedBy, Reason, Rejected};
 use crate::random::Rng;
 use crate::time::Instant;
-use crate::window::{CallWindow, Counts, Window};
+use crate::window::Counts;
 
 /// What a permit carries: who gave it, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,16 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    pub(super) const fn of(class: Class) -> Self {
+        match class {
+            Class::Success => Self::Success,
+            Class::Failure { retry_after, .. } => Self::Failure { retry_after },
+            Class::Ignored => Self::Ignored,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Phase {
     Closed { since: Instant },
@@ -31,29 +42,6 @@ enum Phase {
     HalfOpen { in_flight: u32, successes: u32, progress_at: Instant, reason: Reason },
     ForcedOpen,
     ForcedClosed,
-}
-
-/// What the rates look back over.
-#[derive(Debug)]
-enum Sample {
-    Time(Window),
-    Calls(CallWindow),
-}
-
-impl Sample {
-    fn new(config: &Breaker, now: Instant) -> Self {
-        match config.window_calls {
-            Some(calls) => Self::Calls(CallWindow::new(calls.get())),
-            None => Self::Time(Window::new(config.window, now)),
-        }
-    }
-
-    fn record(&mut self, now: Instant, missed: bool, slow: bool) -> Counts {
-        match self {
-            Self::Time(window) => window.record(now, missed, slow),
-            Self::Calls(window) => window.record(missed, slow),
-        }
-    }
 }
 
 /// At most this share of a break is added to it.
@@ -68,6 +56,10 @@ pub(super) struct Core {
     version: u32,
     phase: Phase,
     sample: Sample,
+    /// Grows with every new sample.
+    samples: u64,
+    /// So many successes that were counted elsewhere for this sample are in it.
+    absorbed: u64,
     consecutive: u32,
     /// Breaks without a healthy window between them.
     breaks: u32,
@@ -80,16 +72,67 @@ impl Core {
         let sample = Sample::new(&config, now);
         let phase = Phase::Closed { since: now };
         let not_before = Instant::ZERO;
-        Self { config, generation: 0, version: 1, phase, sample, consecutive: 0, breaks: 0, not_before }
+        Self {
+            config,
+            generation: 0,
+            version: 1,
+            phase,
+            sample,
+            samples: 0,
+            absorbed: 0,
+            consecutive: 0,
+            breaks: 0,
+            not_before,
+        }
     }
 
     pub(super) const fn config(&self) -> &Breaker {
         &self.config
     }
 
-    pub(super) fn gate(&self) -> u64 {
-        let freely = matches!(self.phase, Phase::Closed { .. } | Phase::ForcedClosed);
-        (self.generation << 1) | u64::from(freely)
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) const fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Until when, and why, the rules hold it open, if they do.
+    pub(super) const fn broken(&self) -> Option<(Instant, Opened)> {
+        match self.phase {
+            Phase::Open { until, reason: Reason::Open(opened) } => Some((until, opened)),
+            _ => None,
+        }
+    }
+
+    /// Takes in all the successes of this sample that were counted elsewhere, as [`quiet_until`](Self::quiet_until) allows.
+    pub(super) fn absorb(&mut self, total: u64) {
+        let before = std::mem::replace(&mut self.absorbed, total);
+        self.sample.absorb(total.saturating_sub(before));
+    }
+
+    /// The instant, in nanoseconds, before which a success that is not slow changes nothing but its own count, so that it may
+    /// be counted elsewhere and absorbed later. 0 when the next success may matter.
+    pub(super) fn quiet_until(&self) -> u64 {
+        match self.phase {
+            Phase::Closed { .. } if self.consecutive == 0 && !self.a_success_may_open() => {
+                self.sample.stands_until()
+            }
+            Phase::ForcedClosed => u64::MAX,
+            _ => 0,
+        }
+    }
+
+    /// As long as nothing is forgotten, successes lower every rate. So if any of those to come opens it, then the one that
+    /// makes the calls enough does, or else the very next, under options that were changed.
+    fn a_success_may_open(&self) -> bool {
+        let counts = self.sample.latest();
+        let mut calls = counts.all().saturating_add(1).max(self.config.minimum_calls.get());
+        if let Some(most) = self.config.window_calls {
+            calls = calls.min(most.get());
+        }
+        self.cause(Counts { hits: calls.saturating_sub(counts.misses), ..counts }).is_some()
     }
 
     pub(super) fn acquire(&mut self, now: Instant, rng: &dyn Rng) -> Result<Ticket, Rejected> {
@@ -240,8 +283,14 @@ impl Core {
         self.enter(Phase::Open { until, reason });
     }
 
-    fn close(&mut self, now: Instant) {
+    fn begin_sample(&mut self, now: Instant) {
         self.sample = Sample::new(&self.config, now);
+        self.samples += 1;
+        self.absorbed = 0;
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.begin_sample(now);
         self.consecutive = 0;
         self.enter(Phase::Closed { since: now });
     }
@@ -257,11 +306,13 @@ impl Core {
     }
 
     pub(super) fn reconfigure(&mut self, config: Breaker, now: Instant) {
-        if (config.window, config.window_calls) != (self.config.window, self.config.window_calls) {
-            self.sample = Sample::new(&config, now);
-        }
+        let other_window =
+            (config.window, config.window_calls) != (self.config.window, self.config.window_calls);
         self.version = self.version.saturating_add(1);
         self.config = config;
+        if other_window {
+            self.begin_sample(now);
+        }
     }
 
     fn enter(&mut self, phase: Phase) {

@@ -4,24 +4,58 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
 use super::core::{Outcome, Ticket};
+use super::shared::{Handle, Keeps, Shared};
 use crate::outcome::Class;
 use crate::time::Instant;
 
 /// The right to make one call. It ends in exactly one of success, failure, ignored; dropped, it was cancelled.
+///
+/// By default it keeps its breaker alive. One that only [borrows](Borrowed) it costs less.
 #[must_use = "dropping a permit records the call as cancelled"]
-pub struct Permit {
+#[allow(private_bounds, reason = "there are no other ways to hold a breaker than these two")]
+pub struct Permit<Breaker: Keeps = Kept> {
+    breaker: Breaker,
     /// `None` once the outcome is known.
-    open: Option<(Arc<Shared>, Ticket)>,
+    open: Option<Ticket>,
+}
+
+/// How a [`Permit`] that may go anywhere holds its breaker.
+pub struct Kept(Arc<Handle>);
+
+/// How a [`Permit`] of [`acquire_ref`](super::CircuitBreaker::acquire_ref) holds its breaker.
+pub struct Borrowed<'a>(&'a Shared);
+
+impl Keeps for Kept {
+    #[inline]
+    fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+}
+
+impl Keeps for Borrowed<'_> {
+    #[inline]
+    fn shared(&self) -> &Shared {
+        self.0
+    }
 }
 
 impl Permit {
-    pub(super) fn new(shared: Arc<Shared>, ticket: Ticket) -> Self {
-        Self { open: Some((shared, ticket)) }
+    pub(super) fn kept(handle: Arc<Handle>, ticket: Ticket) -> Self {
+        Self { breaker: Kept(handle), open: Some(ticket) }
     }
+}
 
+impl<'a> Permit<Borrowed<'a>> {
+    pub(super) const fn borrowed(shared: &'a Shared, ticket: Ticket) -> Self {
+        Self { breaker: Borrowed(shared), open: Some(ticket) }
+    }
+}
+
+#[allow(private_bounds, reason = "see the type")]
+impl<Breaker: Keeps> Permit<Breaker> {
     /// The upstream did its work.
+    #[inline]
     pub fn success(self, now: Instant) {
         self.end(Outcome::Success, now);
     }
@@ -42,40 +76,57 @@ impl Permit {
     }
 
     /// The outcome by class.
+    #[inline]
     pub fn record(self, class: Class, now: Instant) {
-        match class {
-            Class::Success => self.success(now),
-            Class::Failure { retry_after, .. } => self.failure_until(now, retry_after),
-            Class::Ignored => self.ignored(now),
+        self.end(Outcome::of(class), now);
+    }
+
+    /// The outcome by class, by the breaker's own clock, which is not read where nothing depends on it: see *Time* in
+    /// [the module's documentation](super).
+    #[inline]
+    pub fn finish(mut self, class: Class) {
+        let Some(ticket) = self.open.take() else { return };
+        let shared = self.breaker.shared();
+        if class != Class::Success || !shared.count_success_timeless(ticket) {
+            shared.settle(ticket, Outcome::of(class), shared.clock.now());
         }
     }
 
-    /// The outcome by class, by the breaker's own clock.
-    pub fn finish(self, class: Class) {
-        if let Some((shared, _)) = &self.open {
-            let now = shared.clock.now();
-            self.record(class, now);
-        }
-    }
-
+    #[inline]
     fn end(mut self, outcome: Outcome, now: Instant) {
-        if let Some((shared, ticket)) = self.open.take() {
-            shared.change(|core| core.record(ticket, outcome, now, &*shared.rng));
+        if let Some(ticket) = self.open.take() {
+            let shared = self.breaker.shared();
+            if outcome != Outcome::Success || !shared.count_success(ticket, now) {
+                shared.settle(ticket, outcome, now);
+            }
         }
     }
 }
 
-impl Drop for Permit {
+impl<Breaker: Keeps> Drop for Permit<Breaker> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some((shared, ticket)) = self.open.take() {
-            let now = shared.clock.now();
-            shared.change(|core| core.record(ticket, Outcome::Cancelled, now, &*shared.rng));
+        if let Some(ticket) = self.open.take() {
+            let shared = self.breaker.shared();
+            shared.settle(ticket, Outcome::Cancelled, shared.clock.now());
         }
     }
 }
 
-impl fmt::Debug for Permit {
+impl<Breaker: Keeps> fmt::Debug for Permit<Breaker> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").field("open", &self.open.is_some()).finish()
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+impl fmt::Debug for Borrowed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Borrowed")
     }
 }

@@ -32,7 +32,10 @@ impl Pipeline {
         let started = shared.around.clock.now();
         let own = Deadline::after(started, parts.options.deadline);
         let deadline = call.deadline.map_or(own, |theirs| theirs.earlier(own));
-        let spent_percent = parts.budget.as_ref().map_or(0, |budget| budget.deposit(started));
+        let spent_percent = parts.budget.as_ref().map_or(0, |budget| {
+            budget.deposit(started);
+            budget.spent_percent(started)
+        });
         shared.counters.call(call.effort.attempt > 0);
         if let Some(trial) = shared.trial() {
             trial.call(started);

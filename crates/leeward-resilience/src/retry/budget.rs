@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{self, ConfigErrors};
-use crate::sync::Mutex;
 use crate::time::Instant;
-use crate::window::{Counts, Window};
+use crate::window::{Counts, StripedWindow};
 
 /// Options of a [`RetryBudget`].
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +49,13 @@ struct Shared {
     ratio: f64,
     floor: u32,
     /// Hits are calls, misses are retries.
-    window: Mutex<Window>,
+    window: StripedWindow,
+}
+
+impl Shared {
+    fn allowed(&self, counts: Counts) -> f64 {
+        (self.ratio * f64::from(counts.hits)).max(f64::from(self.floor))
+    }
 }
 
 impl RetryBudget {
@@ -60,40 +65,30 @@ impl RetryBudget {
     /// Every option outside its range.
     pub fn new(config: &Budget, now: Instant) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let window = Mutex::new(Window::new(config.window, now));
+        let window = StripedWindow::new(config.window, now);
         Ok(Self { shared: Arc::new(Shared { ratio: config.ratio, floor: config.floor, window }) })
     }
 
-    /// Counts a call, and says how much of the budget is spent, in percent, at most 100.
-    pub fn deposit(&self, now: Instant) -> u8 {
-        let counts = self.shared.window.lock().hit(now);
-        self.spent_percent(counts)
+    /// Counts a call.
+    pub fn deposit(&self, now: Instant) {
+        self.shared.window.hit(now);
     }
 
-    fn spent_percent(&self, counts: Counts) -> u8 {
-        if counts.misses == 0 {
-            return 0;
-        }
-        let spent = f64::from(counts.misses) / self.allowed(counts).max(1.0);
+    /// How much of the budget is spent, in percent, 0 ..= 100.
+    #[must_use]
+    pub fn spent_percent(&self, now: Instant) -> u8 {
+        let Some(counts) = self.shared.window.counts_since_miss(now) else { return 0 };
+        let spent = f64::from(counts.misses) / self.shared.allowed(counts).max(1.0);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 100")]
         let percent = (spent.min(1.0) * 100.0) as u8;
         percent
     }
 
-    fn allowed(&self, counts: Counts) -> f64 {
-        (self.shared.ratio * f64::from(counts.hits)).max(f64::from(self.shared.floor))
-    }
-
     /// Takes one retry; `false` when the budget is spent.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
-        let mut window = self.shared.window.lock();
-        let counts = window.counts(now);
-        let granted = f64::from(counts.misses) + 1.0 <= self.allowed(counts);
-        if granted {
-            window.miss(now);
-        }
-        granted
+        let shared = &*self.shared;
+        shared.window.miss_if(now, |counts| f64::from(counts.misses) + 1.0 <= shared.allowed(counts))
     }
 }
 

@@ -1,0 +1,117 @@
+//! A window of time whose hits cost no lock.
+
+use std::time::Duration;
+
+use super::{Counts, Stripes, Window, slot};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::time::Instant;
+
+/// A [`Window`] that many threads hit, and few ask. A hit in the tenth that is running is counted in the stripe of its
+/// thread; the first of each tenth, a miss, and whoever asks take the lock and bring the two together.
+pub(crate) struct StripedWindow {
+    stripes: Stripes,
+    locked: Mutex<Locked>,
+    length: Duration,
+    /// Until when the last miss is in the window, in nanoseconds: there usually is none, and nobody needs to count.
+    missed_until: AtomicU64,
+}
+
+struct Locked {
+    window: Window,
+    /// So many hits of the stripes are in the window.
+    absorbed: u64,
+}
+
+impl StripedWindow {
+    pub(crate) fn new(length: Duration, now: Instant) -> Self {
+        let locked = Locked { window: Window::new(length, now), absorbed: 0 };
+        let missed_until = AtomicU64::new(0);
+        Self { stripes: Stripes::new(), locked: Mutex::new(locked), length, missed_until }
+    }
+
+    pub(crate) fn hit(&self, now: Instant) {
+        let counted = slot().is_some_and(|slot| self.stripes.hit(slot, now, || true));
+        if !counted {
+            self.with(|window| window.hit(now));
+        }
+    }
+
+    /// Counts a miss if `allows` says so of the counts before it.
+    pub(crate) fn miss_if(&self, now: Instant, allows: impl FnOnce(Counts) -> bool) -> bool {
+        self.with(|window| {
+            let allowed = allows(window.counts(now));
+            if allowed {
+                window.miss(now);
+                self.missed_until.fetch_max((now + self.length).as_nanos(), Ordering::Relaxed);
+            }
+            allowed
+        })
+    }
+
+    /// What is in the window, without a lock where no miss is.
+    pub(crate) fn counts_since_miss(&self, now: Instant) -> Option<Counts> {
+        if now.as_nanos() >= self.missed_until.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(self.with(|window| window.counts(now)))
+    }
+
+    fn with<T>(&self, step: impl FnOnce(&mut Window) -> T) -> T {
+        let mut locked = self.locked.lock();
+        let total = self.stripes.total();
+        let absorbed = std::mem::replace(&mut locked.absorbed, total);
+        locked.window.absorb(total.wrapping_sub(absorbed));
+        let result = step(&mut locked.window);
+        self.stripes.quiet_until(locked.window.running_until());
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LENGTH: Duration = Duration::from_secs(10);
+
+    proptest! {
+        #[test]
+        fn it_counts_what_the_window_alone_counts(
+            steps in prop::collection::vec((0_u64..4_000, any::<bool>()), 1..300),
+        ) {
+            let mut now = Instant::from_nanos(77_000_000_000);
+            let (striped, mut alone) = (StripedWindow::new(LENGTH, now), Window::new(LENGTH, now));
+            for (ms, hit) in steps {
+                now = now + Duration::from_millis(ms / 8);
+                if hit {
+                    striped.hit(now);
+                    alone.hit(now);
+                } else {
+                    let mut seen = Counts::default();
+                    striped.miss_if(now, |counts| {
+                        seen = counts;
+                        true
+                    });
+                    prop_assert_eq!(seen, alone.counts(now));
+                    alone.miss(now);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn hits_of_many_threads_are_all_there() {
+        let now = Instant::from_nanos(1);
+        let window = StripedWindow::new(LENGTH, now);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..1000).for_each(|_| window.hit(now)));
+            }
+        });
+        window.miss_if(now, |counts| {
+            assert_eq!(counts.hits, 8000);
+            false
+        });
+    }
+}
