@@ -166,17 +166,14 @@ impl Range {
         self.is_enough(value) && self.most.is_none_or(|most| value <= most)
     }
 
-    /// Whether a value is within the range and fits the other options.
-    ///
-    /// Other options that are so far out that they leave nothing do not count: the mistake is theirs.
+    /// Whether a value goes with the other options. If these do not go with each other, it does: the mistake is theirs.
     #[must_use]
-    pub fn contains(&self, value: Datum) -> bool {
-        let value_of = |other: Option<Other>| other.and_then(|other| other.value);
-        let floor = value_of(self.floor).filter(|floor| self.most.is_none_or(|most| *floor <= most));
-        let ceiling = value_of(self.ceiling).filter(|ceiling| self.is_enough(*ceiling));
+    pub fn fits(&self, value: Datum) -> bool {
+        let floor = self.floor.and_then(|other| other.value);
+        let ceiling = self.ceiling.and_then(|other| other.value);
         let crossed = floor.zip(ceiling).is_some_and(|(floor, ceiling)| floor > ceiling);
-        let fits = floor.is_none_or(|floor| value >= floor) && ceiling.is_none_or(|ceiling| value <= ceiling);
-        self.admits(value) && (crossed || fits)
+        crossed
+            || (floor.is_none_or(|floor| value >= floor) && ceiling.is_none_or(|ceiling| value <= ceiling))
     }
 
     fn is_enough(&self, value: Datum) -> bool {

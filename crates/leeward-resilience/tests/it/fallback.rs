@@ -100,8 +100,8 @@ async fn each_cause_is_chosen_by_its_own_option_and_the_caller_s_mistake_by_none
     let errors = FallbackPolicy::new("x", Fallback { within: Duration::ZERO, ..none }, None).unwrap_err();
     assert_eq!(
         errors.to_string(),
-        "fallback is \"for no cause\", allowed: at least one cause; \
-         fallback.within is 0ns, allowed: more than 0, at most 60s"
+        "fallback is for no cause, allowed: at least one cause; \
+         fallback.within is 0s, allowed: more than 0s, at most 1m"
     );
 }
 

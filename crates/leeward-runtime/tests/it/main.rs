@@ -3,5 +3,6 @@
 
 mod config;
 mod datadir;
+mod policies;
 mod signals;
 mod tasks;

@@ -117,8 +117,8 @@ fn of_hedging() {
         &[],
         &[
             ("delay.quantile.quantile", &["49.9%", "99.91%"], &["50%", "99.9%"], "50% to 99.9%"),
-            ("delay.quantile.initial", &["4ms", "1001ms", "2m"], &["5ms", "1s"], "min to max"),
-            ("delay.quantile.min", &["0s", "1001ms"], &["1ns", "250ms"], "more than 0s, at most max"),
+            ("delay.quantile.initial", &["4ms", "1s1ms", "2m"], &["5ms", "1s"], "min to max"),
+            ("delay.quantile.min", &["0s", "1s1ms"], &["1ns", "250ms"], "more than 0s, at most max"),
             ("delay.quantile.max", &["0s", "1m1ns"], &["250ms", "1m"], SOME_MINUTE),
             ("delay.fixed.after", &["0s", "1m1ns"], &["1ns", "1m"], SOME_MINUTE),
             ("max_hedges", &["0", "5"], &["1", "4"], "1 to 4"),
