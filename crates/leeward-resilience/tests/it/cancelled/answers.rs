@@ -1,7 +1,6 @@
 //! What answers in the place of a call: cache, fallback, fault injection.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use leeward_resilience::cache::{Entry, Found, Memory, Source, Store};
 use leeward_resilience::fault::Fault;
@@ -107,7 +106,7 @@ async fn the_one_who_waits() {
                 async move {
                     let load = get(&cache, &live, true);
                     if leader_gives_up {
-                        let _ = tokio::time::timeout(Duration::from_micros(3_500), load).await;
+                        let _ = tokio::time::timeout(3 * MS, load).await;
                     } else {
                         load.await.unwrap();
                     }
@@ -116,7 +115,8 @@ async fn the_one_who_waits() {
             Scene { cache, live, leader }
         };
         let call = async |scene: &Scene| {
-            tokio::task::yield_now().await;
+            // The leader has its seat by then.
+            tokio::time::sleep(MS).await;
             let source = get(&scene.cache, &scene.live, true).await.unwrap();
             assert_eq!(source, if leader_gives_up { Source::Loaded } else { Source::Coalesced });
         };
