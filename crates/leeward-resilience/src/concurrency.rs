@@ -12,6 +12,12 @@
 //!
 //! **Cost.** Taking a free permit is one compare-and-swap and allocates nothing. Waiting takes a short lock on entering
 //! and on leaving; the queue's memory is kept for the next.
+//!
+//! Trade-off: the number must be known, and it is right for one latency: an upstream that gets twice as slow gets half of the
+//! calls a second through the same limit (Little's law). Where it changes, an [`AdaptiveLimit`](crate::AdaptiveLimit) finds
+//! it. A queue adds its wait to every latency, and hides for as long that the limit is too small.
+//!
+//! Source: the bulkhead of Nygard, "Release It!" (2007).
 
 mod gate;
 mod layer;
@@ -37,11 +43,12 @@ pub const NAME: &str = "concurrency";
 /// Options of a [`ConcurrencyLimit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Concurrency {
-    /// Calls at a time, up to 1,000,000. Default 256.
+    /// Calls at a time, up to 1,000,000. Default 256: far above what one usual upstream needs, and a bound on tasks and
+    /// sockets for as long as nobody has measured.
     pub limit: NonZeroU32,
-    /// Places in the queue; 0 rejects at once. Default 256: about one more service time of waiting at full load.
+    /// Places in the queue, up to 1,000,000; 0 rejects at once. Default 256: about one more service time of waiting at full load.
     pub queue: u32,
-    /// The longest wait. Default 500 ms.
+    /// The longest wait, up to 60 s. Default 500 ms: beyond, a caller is better told to come back.
     pub max_wait: Duration,
 }
 

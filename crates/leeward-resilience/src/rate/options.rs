@@ -8,11 +8,11 @@ use crate::config::ConfigErrors;
 /// Options of a limit by GCRA: so many calls a period, with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Calls a period.
+    /// Calls a period, 1 ..= 1,000,000.
     pub limit: NonZeroU32,
     /// The period, 1 ms ..= 24 h.
     pub period: Duration,
-    /// Calls that may come at once after a pause, at least 1. Usually the limit.
+    /// Calls that may come at once after a pause, 1 ..= 1,000,000. Usually the limit.
     pub burst: NonZeroU32,
 }
 

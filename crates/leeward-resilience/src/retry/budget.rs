@@ -15,9 +15,11 @@ use crate::window::{Counts, Window};
 pub struct Budget {
     /// Retries for each call in the window, 0 ..= 1. Default 0.2: an outage adds a fifth to the load, not a multiple.
     pub ratio: f64,
-    /// So many retries in the window are always allowed, so that a call in an idle hour can be retried. Default 10.
+    /// So many retries in the window are always allowed, so that a call in an idle hour can be retried. Default 10: one a
+    /// second, which no upstream notices from one process.
     pub floor: u32,
-    /// What both look back, 1 s ..= 10 min. Default 10 s.
+    /// What both look back, 1 s ..= 10 min. Default 10 s, as the breaker's window: calls of a good minute must not pay for the
+    /// retries of a bad one.
     pub window: Duration,
 }
 
