@@ -30,6 +30,34 @@
 //!
 //! Trade-off: a time window is ten buckets, so it forgets in tenths of its length; a window of calls forgets one call at a
 //! time, but never by itself.
+//!
+//! Source: Nygard, "Release It!" (2007), chapter "Stability Patterns"; failures in a row beside the rate as in Envoy's outlier
+//! detection. The ramp of probes, the generation in the permit and the end of the probation are there against half-open
+//! stampedes, late outcomes and lost probes, which are known from other breakers.
+//!
+//! ```
+//! use std::time::Duration;
+//! use leeward_resilience::breaker::State;
+//! use leeward_resilience::{Breaker, CircuitBreaker, Clock, FastRng, ManualClock, Reason};
+//! use std::sync::Arc;
+//!
+//! let clock = ManualClock::new();
+//! let rng = Arc::new(FastRng::seeded(1));
+//! let breaker = CircuitBreaker::with("stock", Breaker::default(), Arc::new(clock.clone()), rng, None)?;
+//! for _ in 0..5 {
+//!     breaker.acquire(clock.now()).expect("it is closed").failure(clock.now());
+//! }
+//! let rejected = breaker.acquire(clock.now()).expect_err("five failures in a row");
+//! assert!(matches!(rejected.reason, Reason::Open(opened) if opened.consecutive == 5));
+//!
+//! // The break is over after 5 s and up to a quarter of it. One probe passes, a second has to wait for its success.
+//! clock.advance(Duration::from_millis(6250));
+//! let probe = breaker.acquire(clock.now()).expect("a probe");
+//! assert!(breaker.acquire(clock.now()).is_err());
+//! probe.success(clock.now());
+//! assert_eq!(breaker.state(clock.now()), State::HalfOpen);
+//! # Ok::<(), leeward_resilience::ConfigErrors>(())
+//! ```
 
 mod config;
 mod core;

@@ -12,6 +12,12 @@
 //!
 //! **Cost.** Taking a free permit is one compare-and-swap and allocates nothing. Waiting takes a short lock on entering
 //! and on leaving; the queue's memory is kept for the next.
+//!
+//! Trade-off: the number must be known, and it is right for one latency: an upstream that gets twice as slow gets half of the
+//! calls a second through the same limit (Little's law). Where it changes, an [`AdaptiveLimit`](crate::AdaptiveLimit) finds
+//! it. A queue adds its wait to every latency, and hides for as long that the limit is too small.
+//!
+//! Source: the bulkhead of Nygard, "Release It!" (2007).
 
 mod gate;
 mod layer;

@@ -1,4 +1,28 @@
 //! The point in time after which nobody waits for the answer any more, and how it travels.
+//!
+//! **Rule.** A deadline is inherited: the caller's, capped by what this hop allows, or this hop's own when there is none. It goes
+//! on as the milliseconds that are left, rounded down. Nothing is started, neither an attempt nor a wait, that could not end
+//! before it, and there always is one: a pipeline's is 10 s unless another is set.
+//!
+//! Trade-off: a hop whose caller set a long deadline works on for somebody who may have gone away; only a dropped connection
+//! says so. What the network took is not subtracted.
+//!
+//! Source: deadlines of gRPC (`grpc-timeout`) and of Google's RPCs: Beyer et al., "Site Reliability Engineering" (2016),
+//! chapter 22, "Deadline Propagation".
+//!
+//! ```
+//! use std::time::Duration;
+//! use leeward_resilience::{Clock, Deadline, ManualClock};
+//!
+//! let clock = ManualClock::new();
+//! let longest = Duration::from_secs(5);
+//! let inherited = Deadline::from_header("750", clock.now(), longest).expect("a number");
+//! clock.advance(Duration::from_millis(250));
+//! assert_eq!(inherited.header_ms(clock.now()), 500);
+//! // Whoever asks for an hour gets what this hop allows.
+//! let greedy = Deadline::from_header("3600000", clock.now(), longest).expect("a number");
+//! assert_eq!(greedy.remaining(clock.now()), longest);
+//! ```
 
 use std::time::Duration;
 

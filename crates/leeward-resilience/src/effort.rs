@@ -1,4 +1,24 @@
 //! What a caller tells the next hop about its own retries, so that layers do not multiply.
+//!
+//! **Rule.** A hop that hears of an attempt after the first, or of a caller that has spent half of its retry budget, retries
+//! and hedges nothing by itself. What it sends on counts the attempts of all hops, and names the larger of the two shares.
+//!
+//! Trade-off: a hop believes what it hears. A caller that says it is retrying when it is not loses retries here, and nothing
+//! else; one that says nothing is a first attempt.
+//!
+//! Source: Google's retry rule of one layer (Beyer et al., "Site Reliability Engineering", 2016, chapter 22) and Envoy's
+//! `x-envoy-attempt-count`.
+//!
+//! ```
+//! use leeward_resilience::Effort;
+//!
+//! assert!(Effort::FIRST.may_repeat() && Effort::FIRST.is_first());
+//! let second = Effort::from_header("1;spent=20");
+//! assert_eq!((second.attempt, second.may_repeat()), (1, false));
+//! // In an outage of the caller first attempts are not repeated either.
+//! assert!(!Effort::from_header("0;spent=85").may_repeat());
+//! assert_eq!(Effort { attempt: 0, spent_percent: 85 }.to_string(), "0;spent=85");
+//! ```
 
 use std::fmt;
 

@@ -13,6 +13,30 @@
 //! sees them as the upstream's.
 //!
 //! Trade-off: an injected error was never sent, so that it says nothing about the upstream's own error paths.
+//!
+//! Source: Netflix' chaos engineering (Basiri et al., "Chaos Engineering", IEEE Software 2016) and Envoy's fault filter. The lost
+//! reply is there for what those leave out: a call that was executed and whose caller does not know.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use leeward_resilience::fault::{FaultInjector, Faults, SetError};
+//! use leeward_resilience::{Call, Class, Error, FastRng, Pipeline, TokioClock};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let faults = FaultInjector::allowed(Arc::new(TokioClock), Arc::new(FastRng::seeded(1)));
+//! let pipeline = Pipeline::builder("stock").faults(faults.clone()).build()?;
+//! let call = async || pipeline.call(Call::ONCE, async |_| Ok::<_, &str>(7), |_| Class::Success).await;
+//! assert_eq!(call().await, Ok(7));
+//!
+//! faults.set(Faults { refused_share: 1.0, faults_max: 1, ..Faults::default() })?;
+//! assert!(matches!(call().await, Err(Error::Injected(_))));
+//! // The experiment ended by itself.
+//! assert_eq!(call().await, Ok(7));
+//! assert_eq!(FaultInjector::off().set(Faults::default()), Err(SetError::NotAllowed));
+//! # Ok(())
+//! # }
+//! ```
 
 mod layer;
 mod options;
@@ -55,9 +79,11 @@ pub struct Faults {
     pub error_share: f64,
     /// Share of calls whose reply is lost, 0 ..= 1. Default 0.
     pub lost_reply_share: f64,
-    /// The experiment ends after so many calls were touched, at least 1. Default 10,000.
+    /// The experiment ends after so many calls were touched, at least 1. Default 10,000: enough to see a share of one
+    /// in a hundred.
     pub faults_max: u64,
-    /// The experiment ends after so long, more than 0, at most 24 h. Default 10 min.
+    /// The experiment ends after so long, more than 0, at most 24 h. Default 10 min: long enough to look, short enough to
+    /// be forgotten.
     pub lasts: Duration,
 }
 

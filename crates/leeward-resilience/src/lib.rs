@@ -3,8 +3,9 @@
 //! fallback, cache with coalescing, and fault injection; one [`Pipeline`]; and a [`storm`] runner that shows on virtual
 //! time what they do together.
 //!
-//! The [`Pipeline`] holds deadline, retry, breaker, concurrency limit and attempt timeout in their one order. The others
-//! stand around it, as handles or as tower layers.
+//! The [`Pipeline`] holds fallback, cache, deadline, retry, hedge, throttle, breaker, rate limit, adaptive and fixed
+//! concurrency limit and attempt timeout in their one order. Priority shedding and limits on who calls belong to a server
+//! and stand by themselves; all of them are also handles and tower layers.
 //!
 //! Each policy has the same shape: options with documented defaults, a pure core that takes `now`, a cheap handle whose
 //! clones share the state, and a tower layer. It is not an HTTP client, it chooses no endpoint, and it never decides what
@@ -33,6 +34,16 @@
 //! # }
 //! ```
 //!
+//! Where to read on:
+//! - [`guide`]: [which policy when](guide::which_policy), [choosing numbers](guide::tuning), and the settings of
+//!   [Resilience4j](guide::from_resilience4j), [Polly](guide::from_polly), [opossum](guide::from_opossum),
+//!   [tenacity](guide::from_tenacity) and [failsafe-go](guide::from_failsafe_go) in ours.
+//! - A page for each policy, with its rule, options, trade-off and source: [`timeout`] and [`deadline`], [`retry`],
+//!   [`hedge`], [`throttle`], [`breaker`], [`rate`], [`adaptive`], [`concurrency`], [`shed`], [`fallback`], [`cache`],
+//!   [`fault`].
+//! - How they stand together: [`pipeline`]. What hops tell each other: [`deadline`] and [`effort`]. Errors and what to do
+//!   about them: [`outcome`]. Watching only: [`mode`]. An outage on virtual time: [`storm`].
+//!
 //! Invariants:
 //! - A permit is linear: taken, then exactly one of success, failure, ignored, or, when it is dropped, cancelled. It carries
 //!   the generation of the state that gave it; a stale outcome changes nothing.
@@ -50,6 +61,7 @@ pub mod deadline;
 pub mod effort;
 pub mod fallback;
 pub mod fault;
+pub mod guide;
 pub mod hedge;
 mod layer;
 pub mod mode;

@@ -1,4 +1,27 @@
 //! Whether a policy acts, or only says what it would do.
+//!
+//! **Rule.** A policy in shadow learns from every outcome and decides as if it acted; only the decision has no effect. Which
+//! calls it would have refused, repeated or cut short the observer hears. Every policy's options have a mode.
+//!
+//! Trade-off: a shadow sees the traffic of a process in which it does not act. What it would have refused was sent, and goes on
+//! to count; a breaker in shadow therefore opens and recovers on other numbers than one that keeps the calls away.
+//!
+//! ```
+//! use std::time::Duration;
+//! use leeward_resilience::{Call, Class, Mode, Pipeline, Timeout};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let watched = Timeout { after: Duration::from_millis(50), mode: Mode::Shadow };
+//! let pipeline = Pipeline::builder("search").attempt_timeout(watched).build()?;
+//! let slow = async |_| {
+//!     tokio::time::sleep(Duration::from_millis(80)).await;
+//!     Ok::<_, &str>("found")
+//! };
+//! assert_eq!(pipeline.call(Call::REPLAYABLE, slow, |_| Class::Success).await, Ok("found"));
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 

@@ -20,6 +20,9 @@
 //! A keyed one takes the short lock of one shard.
 //!
 //! Trade-off: neither rule remembers who used up the limit, only how much of it is used.
+//!
+//! There is no default: a rate that nobody granted and nobody measured is a guess that refuses calls. `burst` is usually the
+//! limit; 1 spaces calls evenly, and rejects the second of two that come together.
 
 mod gcra;
 mod keyed;

@@ -11,6 +11,43 @@
 //! - or the [`RetryBudget`] is spent. Then the last real answer is the answer.
 //!
 //! The budget is what keeps an outage from becoming a retry storm: see [`RetryBudget`].
+//!
+//! **Cost.** Without a failure: one short lock, in which the budget counts the call. A retry draws one random number and takes
+//! the lock once more.
+//!
+//! Trade-off: a retry turns a failure that the caller sees into latency that it sees. What was executed and whose answer was
+//! lost is executed again: only what is idempotent may be repeated ([`Call::REPLAYABLE`](crate::Call::REPLAYABLE)). Nothing is
+//! ever sent again without a random wait, and never for ever; whoever polls needs a timer and not this.
+//!
+//! Source: the blog post above for the waits; for the budget see there; "only at one layer" from Beyer et al., "Site
+//! Reliability Engineering" (2016), chapter 22.
+//!
+//! ```
+//! use std::time::Duration;
+//! use leeward_resilience::{Attempt, Call, Class, Pipeline, Retry};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pipeline = Pipeline::builder("users").retry(Retry { max_retries: 1, ..Retry::default() }).build()?;
+//! let busy_once = async |attempt: Attempt| match attempt.number {
+//!     0 => Err(503),
+//!     number => Ok(number),
+//! };
+//! // The upstream asks for two seconds, and gets them.
+//! let patience = Some(Duration::from_secs(2));
+//! let classify = |answer: &Result<u32, u16>| match answer {
+//!     Ok(_) => Class::Success,
+//!     Err(status) => Class::of_http_status(*status, patience),
+//! };
+//! let asked = tokio::time::Instant::now();
+//! assert_eq!(pipeline.call(Call::REPLAYABLE, busy_once, classify).await, Ok(1));
+//! assert!(asked.elapsed() >= Duration::from_secs(2));
+//!
+//! // What must be sent at most once is.
+//! assert!(pipeline.call(Call::ONCE, busy_once, classify).await.is_err());
+//! # Ok(())
+//! # }
+//! ```
 
 mod budget;
 mod layer;

@@ -3,6 +3,37 @@
 //! An attempt timeout says how long this upstream may take; when it is over, the upstream is at fault. A deadline says
 //! how long the caller waits; when it is over, nobody is at fault, and nothing new is started. Neither stops the upstream:
 //! after both the call may have been executed.
+//!
+//! **Rule.** An attempt that has no answer after `after` is dropped, and is a failure that a retry can help against. A call
+//! that has none at its deadline is dropped with whatever it waits for; when the deadline was the caller's and earlier than
+//! what an attempt may take, that is neutral for the policies. The earlier of the two bounds holds.
+//!
+//! **Cost.** One timer for both, armed only when the attempt does not end at its first poll.
+//!
+//! Trade-off: too short, it fails calls that would have worked and adds their retries to the load; too long, every hung
+//! attempt holds its permit for that time. See [tuning](crate::guide::tuning).
+//!
+//! Source: Nygard, "Release It!" (2007), "Timeouts"; the deadline over all attempts as in gRPC.
+//!
+//! ```
+//! use std::time::Duration;
+//! use leeward_resilience::{Call, Class, Deadline, Error, Pipeline};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let after = Duration::from_millis(300);
+//! let pipeline = Pipeline::builder("search").deadline(Duration::from_secs(2)).attempt_timeout(after).build()?;
+//! let hung = async |_| std::future::pending::<Result<u32, &str>>().await;
+//! let ended = pipeline.call(Call::REPLAYABLE, hung, |_| Class::Success).await;
+//! assert_eq!(ended, Err(Error::Timeout { after }));
+//!
+//! // A caller that has 100 ms left is told so after these.
+//! let near = Deadline::after(pipeline.clock().now(), Duration::from_millis(100));
+//! let ended = pipeline.call(Call::REPLAYABLE.deadline(near), hung, |_| Class::Success).await;
+//! assert_eq!(ended, Err(Error::DeadlineExceeded { attempts: 1, last: None }));
+//! # Ok(())
+//! # }
+//! ```
 
 mod layer;
 

@@ -54,7 +54,12 @@ impl Scene {
             .retry(Retry::default())
             .retry_budget(budget.clone())
             .breaker(Breaker::default())
-            .concurrency(Concurrency { limit: NonZeroU32::MIN, queue: 1, max_wait: Duration::from_secs(1), ..Concurrency::default() })
+            .concurrency(Concurrency {
+                limit: NonZeroU32::MIN,
+                queue: 1,
+                max_wait: Duration::from_secs(1),
+                ..Concurrency::default()
+            })
             .attempt_timeout(Duration::from_secs(1))
             .rng(Arc::new(FastRng::seeded(3)))
             .observer(seen.clone())

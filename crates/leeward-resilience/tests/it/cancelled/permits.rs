@@ -21,7 +21,12 @@ use super::{Live, MS, at_every_await_point, at_once};
 use crate::strict::{Failed, Strict, classify};
 
 fn one_at_a_time() -> Concurrency {
-    Concurrency { limit: NonZeroU32::MIN, queue: 1, max_wait: Duration::from_secs(1), ..Concurrency::default() }
+    Concurrency {
+        limit: NonZeroU32::MIN,
+        queue: 1,
+        max_wait: Duration::from_secs(1),
+        ..Concurrency::default()
+    }
 }
 
 /// Takes the one permit, and gives it back after a while.
