@@ -279,19 +279,25 @@ fn explain_prints_the_one_order() {
         .concurrency(Concurrency::default())
         .attempt_timeout(Duration::from_millis(500))
         .breaker(Breaker::default())
-        .retry(Retry::default())
+        .retry(Retry { max_retries: 1, ..Retry::default() })
         .deadline(Duration::from_secs(2))
         .build()
         .unwrap();
-    let expected = "\
-deadline     2s for all attempts, or the caller's when earlier
-retry        at most 2, full jitter up to 25ms doubling to 250ms, budget 20 % of the calls of 10s and at least 10
-breaker      opens at 50 % failures of at least 20 calls in 10s, or 5 failures in a row; break 5s to 60s; 5 probes
-concurrency  256 at a time, 256 wait for up to 500ms
-timeout      500ms for each attempt
-call         payments
-";
-    assert_eq!(pipeline.explain(), expected);
+    let explained = pipeline.explain();
+    let lines: Vec<(&str, &str)> = explained
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, rest)| (name, rest.trim()))
+        .collect();
+    assert_eq!(lines[0], ("deadline", "2s for all attempts, or the caller's when earlier"));
+    assert!(lines[1].1.starts_with("max_retries 1, jitter full (default), backoff_base 25ms (default), "));
+    let breaker = "failure_rate 50% (default), window 10s (default), window_calls off (default), ";
+    assert!(lines[2].1.starts_with(breaker) && lines[2].1.contains("abandoned_after 500ms"), "{explained}");
+    assert!(lines[3].1.starts_with("limit 256 (default), queue 256 (default), max_wait 500ms (default)"));
+    assert!(lines[4].1.starts_with("after 500ms"));
+    assert_eq!(lines[5], ("call", "payments"));
+    let order: Vec<_> = lines.iter().map(|(name, _)| *name).collect();
+    assert_eq!(order, ["deadline", "retry", "breaker", "concurrency", "timeout", "call"]);
 }
 
 #[test]
@@ -308,5 +314,8 @@ fn all_mistakes_of_all_policies_come_together() {
         .build()
         .unwrap_err();
     let paths = errors.paths();
-    assert_eq!(paths, ["attempt_timeout", "retry.max_retries", "retry.budget.ratio", "breaker.failure_rate"]);
+    assert_eq!(
+        paths,
+        ["retry.max_retries", "retry.budget.ratio", "breaker.failure_rate", "attempt_timeout.after"]
+    );
 }

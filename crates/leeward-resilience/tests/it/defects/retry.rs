@@ -17,7 +17,7 @@ use crate::strict::{Failed, Strict, classify};
 
 /// Always ready to retry, without a budget in the way.
 fn eager() -> Retry {
-    let budget = Budget { ratio: 1.0, floor: 1_000_000, ..Budget::default() };
+    let budget = Budget { ratio: 1.0, floor: 10_000, ..Budget::default() };
     Retry { budget, ..Retry::default() }
 }
 
