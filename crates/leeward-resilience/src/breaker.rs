@@ -14,6 +14,10 @@
 //!
 //! **Cost.** A closed breaker admits with one atomic load; recording takes a short lock and touches one bucket.
 //!
+//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) it opens, half-opens and closes as ever, by the calls that would have
+//! passed. The others pass too, are told as would-be rejections and record nothing. That holds for a breaker that
+//! an operator forced open as well: in shadow mode none refuses.
+//!
 //! A rejection names the rule that opened the breaker, what was counted, and the version of the options
 //! ([`Opened`](crate::outcome::Opened)).
 //!
@@ -38,6 +42,7 @@ pub use self::permit::Permit;
 
 use self::core::{Core, Ticket};
 use crate::config::ConfigErrors;
+use crate::mode::Mode;
 use crate::observe::{Event, Observer};
 use crate::outcome::Rejected;
 use crate::random::{FastRng, Rng};
@@ -145,7 +150,14 @@ impl CircuitBreaker {
         let ticket = if gate & 1 == 1 {
             Ticket { generation: gate >> 1, started: now }
         } else {
-            self.shared.change(|core| core.acquire(now, &*self.shared.rng))?
+            let step = |core: &mut Core| (core.acquire(now, &*self.shared.rng), core.config().mode);
+            match self.shared.change(step) {
+                (Ok(ticket), _) => ticket,
+                (Err(rejected), mode) => {
+                    self.shared.reject(mode, rejected)?;
+                    return Ok(Permit::unrecorded());
+                }
+            }
         };
         Ok(Permit::new(Arc::clone(&self.shared), ticket))
     }
@@ -156,13 +168,14 @@ impl CircuitBreaker {
         self.shared.core.lock().state(now)
     }
 
-    /// How long calls are still rejected at `now`; `None` when one would pass (or be a probe).
+    /// How long calls are still rejected at `now`; `None` when one would pass (or be a probe), and always in shadow mode.
     #[must_use]
     pub fn retry_after(&self, now: Instant) -> Option<Duration> {
         if self.shared.gate.load(Ordering::Acquire) & 1 == 1 {
             return None;
         }
-        self.shared.core.lock().retry_after(now)
+        let core = self.shared.core.lock();
+        if core.config().mode.is_shadow() { None } else { core.retry_after(now) }
     }
 
     /// Rejects every call until [`reset`](Self::reset) or [`force_closed`](Self::force_closed).
@@ -188,12 +201,31 @@ impl CircuitBreaker {
     pub fn reconfigure(&self, config: Breaker) -> Result<(), ConfigErrors> {
         config.validate()?;
         let now = self.shared.clock.now();
-        self.shared.change(|core| core.reconfigure(config, now));
+        let version = self.shared.change(|core| {
+            core.reconfigure(config, now);
+            core.version()
+        });
+        if let Some(observer) = &self.shared.observer {
+            observer.observe(&self.shared.name, &Event::Reconfigured { policy: NAME, version });
+        }
         Ok(())
     }
 }
 
 impl Shared {
+    /// Tells of a rejection, and says whether it is one: in shadow mode the call passes.
+    fn reject(&self, mode: Mode, rejected: Rejected) -> Result<(), Rejected> {
+        let (event, answer) = if mode.is_shadow() {
+            (Event::WouldReject(rejected), Ok(()))
+        } else {
+            (Event::Rejected(rejected), Err(rejected))
+        };
+        if let Some(observer) = &self.observer {
+            observer.observe(&self.name, &event);
+        }
+        answer
+    }
+
     /// Runs `step` on the core, publishes the gate, and tells the observer what changed after the lock is free.
     fn change<T>(&self, step: impl FnOnce(&mut Core) -> T) -> T {
         let (result, changed) = {

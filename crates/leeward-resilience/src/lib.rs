@@ -50,6 +50,7 @@ pub mod deadline;
 pub mod fallback;
 pub mod fault;
 pub mod hedge;
+mod live;
 pub mod mode;
 pub mod observe;
 pub mod outcome;
@@ -75,7 +76,7 @@ pub use fallback::{Fallback, FallbackPolicy};
 pub use fault::{FaultInjector, Faults};
 pub use hedge::{Hedge, Hedger};
 pub use mode::Mode;
-pub use observe::{Event, Observer};
+pub use observe::{Event, Observer, SpanEvent};
 pub use outcome::{Class, Error, Opened, OpenedBy, Reason, Rejected};
 pub use pipeline::{Attempt, Call, Pipeline, PipelineOptions};
 pub use priority::Priority;
@@ -83,9 +84,9 @@ pub use random::{FastRng, Rng};
 pub use rate::{
     Decision, KeyedRateLimiter, RateLimit, RateLimiter, SharedRate, SharedRateLimiter, SlidingWindow,
 };
-pub use retry::{Budget, Jitter, Retry, RetryBudget};
+pub use retry::{Budget, Jitter, Retry, RetryBudget, RetryPolicy};
 pub use shed::{Shed, Shedder};
 pub use storm::Storm;
 pub use throttle::{Throttle, Throttler};
 pub use time::{Clock, Instant, ManualClock, TokioClock};
-pub use timeout::Timeout;
+pub use timeout::{Timeout, TimeoutPolicy};

@@ -3,8 +3,12 @@
 //! An attempt timeout says how long this upstream may take; when it is over, the upstream is at fault. A deadline says
 //! how long the caller waits; when it is over, nobody is at fault, and nothing new is started. Neither stops the upstream:
 //! after both the call may have been executed.
+//!
+//! An attempt timeout in [`Mode::Shadow`](crate::Mode::Shadow) cuts nothing short: it tells of each attempt that it would have, when
+//! it would have. A deadline has no shadow mode, since what comes after it comes for nobody.
 
 mod layer;
+mod policy;
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,7 +16,9 @@ use std::time::Duration;
 pub use self::layer::{
     DeadlineFuture, DeadlineLayer, DeadlineService, TimeoutFuture, TimeoutLayer, TimeoutService,
 };
+pub use self::policy::TimeoutPolicy;
 
+use crate::config::ConfigErrors;
 use crate::deadline::Deadline;
 use crate::mode::Mode;
 use crate::time::Instant;
@@ -41,9 +47,22 @@ impl From<Duration> for Timeout {
     }
 }
 
+impl Timeout {
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// All the options outside their range.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let after_ok = !self.after.is_zero() && self.after <= Duration::from_secs(3600);
+        errors.check(after_ok, "timeout.after", self.after, "more than 0, at most 1h");
+        errors.finish()
+    }
+}
+
 /// Which bound ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expired {
+pub enum Expired {
     /// The attempt took longer than an attempt may.
     Attempt,
     /// The caller's deadline passed.

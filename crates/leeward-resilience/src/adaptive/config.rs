@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::ConfigErrors;
+use crate::mode::Mode;
 
 /// Options of an [`AdaptiveLimit`](super::AdaptiveLimit).
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Adaptive {
     /// A permit dropped after so long is overload, one dropped earlier is neutral; more than 0. Default 10 s; best set
     /// to the attempt timeout.
     pub abandoned_after: Duration,
+    /// Whether it rejects, or only says so. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 /// How an adaptive limit finds its value.
@@ -72,6 +75,7 @@ impl Default for Adaptive {
             limit_initial: const { count(20) },
             algorithm: Algorithm::default(),
             abandoned_after: Duration::from_secs(10),
+            mode: Mode::Enforced,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::ConfigErrors;
+use crate::mode::Mode;
 
 /// Options of a [`CircuitBreaker`](super::CircuitBreaker).
 ///
@@ -49,6 +50,8 @@ pub struct Breaker {
     /// A permit dropped after so long is a failure, one dropped earlier is neutral. Default 10 s; a pipeline sets it to
     /// its attempt timeout.
     pub abandoned_after: Duration,
+    /// Whether it refuses, or only says so. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 const fn count(number: u32) -> NonZeroU32 {
@@ -71,6 +74,7 @@ impl Default for Breaker {
             probes: const { count(5) },
             probation: Duration::from_secs(30),
             abandoned_after: Duration::from_secs(10),
+            mode: Mode::Enforced,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Breaker, NAME, State};
-use crate::outcome::{Opened, OpenedBy, Reason, Rejected};
+use crate::outcome::{Opened, OpenedBy, Reason, Rejected, per_mille};
 use crate::random::Rng;
 use crate::time::Instant;
 use crate::window::{CallWindow, Counts, Window};
@@ -87,6 +87,10 @@ impl Core {
         &self.config
     }
 
+    pub(super) const fn version(&self) -> u32 {
+        self.version
+    }
+
     pub(super) fn gate(&self) -> u64 {
         let freely = matches!(self.phase, Phase::Closed { .. } | Phase::ForcedClosed);
         (self.generation << 1) | u64::from(freely)
@@ -99,8 +103,8 @@ impl Core {
             Phase::Closed { .. } | Phase::ForcedClosed => {}
             Phase::HalfOpen { in_flight, successes, progress_at, .. } => {
                 if *in_flight > (*successes).min(self.config.probes.get() - 1) {
-                    let in_flight = *in_flight;
-                    return Err(self.reject(now, Reason::Probing { in_flight }));
+                    let (in_flight, probes) = (*in_flight, self.config.probes.get());
+                    return Err(self.reject(now, Reason::Probing { in_flight, probes }));
                 }
                 *in_flight += 1;
                 *progress_at = now;
@@ -172,13 +176,12 @@ impl Core {
             calls >= config.minimum_calls.get() && f64::from(part) >= rate * f64::from(calls)
         };
         if reaches(counts.misses, config.failure_rate) {
-            Some(OpenedBy::FailureRate)
+            Some(OpenedBy::FailureRate { per_mille: per_mille(config.failure_rate) })
         } else if config.slow_after.is_some() && reaches(counts.slow, config.slow_rate) {
-            Some(OpenedBy::SlowRate)
-        } else if config.consecutive_failures.is_some_and(|limit| self.consecutive >= limit.get()) {
-            Some(OpenedBy::Consecutive)
+            Some(OpenedBy::SlowRate { per_mille: per_mille(config.slow_rate) })
         } else {
-            None
+            let limit = config.consecutive_failures.filter(|limit| self.consecutive >= limit.get());
+            limit.map(|limit| OpenedBy::Consecutive { threshold: limit.get() })
         }
     }
 
@@ -270,7 +273,7 @@ impl Core {
     }
 
     fn reject(&self, now: Instant, reason: Reason) -> Rejected {
-        Rejected { policy: NAME, reason, retry_after: self.retry_after(now) }
+        Rejected::new(NAME, reason).with_retry_after(self.retry_after(now)).with_version(self.version)
     }
 
     pub(super) fn retry_after(&self, now: Instant) -> Option<Duration> {

@@ -50,6 +50,12 @@ impl Permit {
         }
     }
 
+    /// For a call that passes a breaker in shadow mode which would have stopped it: it records nothing, or the break would
+    /// be judged by calls that it is there to prevent.
+    pub(super) const fn unrecorded() -> Self {
+        Self { open: None }
+    }
+
     fn end(mut self, outcome: Outcome, now: Instant) {
         if let Some((shared, ticket)) = self.open.take() {
             shared.change(|core| core.record(ticket, outcome, now, &*shared.rng));

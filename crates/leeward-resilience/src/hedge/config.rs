@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::ConfigErrors;
+use crate::mode::Mode;
 use crate::retry::Budget;
 
 /// When a hedge is sent.
@@ -34,6 +35,16 @@ impl Default for Delay {
     }
 }
 
+impl Delay {
+    /// The share of the latencies that is looked for; half of them while nobody asks.
+    pub(super) const fn quantile(self) -> f64 {
+        match self {
+            Self::Fixed(_) => 0.5,
+            Self::Quantile { quantile, .. } => quantile,
+        }
+    }
+}
+
 /// Options of a [`Hedger`](super::Hedger).
 ///
 /// ```
@@ -53,12 +64,15 @@ pub struct Hedge {
     pub attempt_min: Duration,
     /// What all the calls together may spend on hedges, unless the budget of another policy is shared.
     pub budget: Budget,
+    /// Whether hedges are sent, or it is only said when they would be. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 impl Default for Hedge {
     fn default() -> Self {
         let attempt_min = Duration::from_millis(5);
-        Self { delay: Delay::default(), max_hedges: 1, attempt_min, budget: Budget::default() }
+        let (delay, budget) = (Delay::default(), Budget::default());
+        Self { delay, max_hedges: 1, attempt_min, budget, mode: Mode::Enforced }
     }
 }
 

@@ -128,7 +128,9 @@ impl PipelineBuilder {
             None => None,
         };
         let concurrency = match self.concurrency {
-            Some(config) => Some(ConcurrencyLimit::new(config)?),
+            Some(config) => {
+                Some(ConcurrencyLimit::with(Arc::clone(&self.name), config, self.observer.clone())?)
+            }
             None => None,
         };
         let parts = Parts {

@@ -115,10 +115,8 @@ impl Pipeline {
         }
         let mut guard = match self.admit(deadline).await {
             Ok(guard) => guard,
-            Err(rejected) => {
-                self.tell(&Event::Rejected(rejected));
-                return Turn::Refused(rejected);
-            }
+            // The policy has told of it.
+            Err(rejected) => return Turn::Refused(rejected),
         };
         let now = if self.parts.concurrency.is_some() { clock.now() } else { now };
         let longest = self.parts.attempt_timeout.unwrap_or(Duration::MAX);

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::ConfigErrors;
+use crate::mode::Mode;
 
 /// Options of a limit by GCRA: so many calls a period, with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,19 +15,21 @@ pub struct RateLimit {
     pub period: Duration,
     /// Calls that may come at once after a pause, at least 1. Usually the limit.
     pub burst: NonZeroU32,
+    /// Whether it rejects, or only says so. [`Mode::Enforced`] unless it is set.
+    pub mode: Mode,
 }
 
 impl RateLimit {
     /// `limit` calls a second, as many at once.
     #[must_use]
     pub const fn per_second(limit: NonZeroU32) -> Self {
-        Self { limit, period: Duration::from_secs(1), burst: limit }
+        Self { limit, period: Duration::from_secs(1), burst: limit, mode: Mode::Enforced }
     }
 
     /// `limit` calls a minute, as many at once.
     #[must_use]
     pub const fn per_minute(limit: NonZeroU32) -> Self {
-        Self { limit, period: Duration::from_secs(60), burst: limit }
+        Self { limit, period: Duration::from_secs(60), burst: limit, mode: Mode::Enforced }
     }
 
     /// Checks every option.
@@ -55,9 +58,23 @@ pub struct SlidingWindow {
     pub limit: NonZeroU32,
     /// The period, 1 ms ..= 24 h.
     pub period: Duration,
+    /// Whether it rejects, or only says so. [`Mode::Enforced`] unless it is set.
+    pub mode: Mode,
 }
 
 impl SlidingWindow {
+    /// `limit` calls in any second.
+    #[must_use]
+    pub const fn per_second(limit: NonZeroU32) -> Self {
+        Self { limit, period: Duration::from_secs(1), mode: Mode::Enforced }
+    }
+
+    /// `limit` calls in any minute.
+    #[must_use]
+    pub const fn per_minute(limit: NonZeroU32) -> Self {
+        Self { limit, period: Duration::from_secs(60), mode: Mode::Enforced }
+    }
+
     /// Checks every option.
     ///
     /// # Errors
@@ -70,11 +87,11 @@ impl SlidingWindow {
 /// The rule of a limiter, with its options.
 ///
 /// ```
-/// use std::{num::NonZeroU32, time::Duration};
+/// use std::num::NonZeroU32;
 /// use leeward_resilience::{Clock, RateLimiter, TokioClock, rate::SlidingWindow};
 ///
 /// let limit = NonZeroU32::new(100).expect("not zero");
-/// let limiter = RateLimiter::new(&SlidingWindow { limit, period: Duration::from_secs(60) })?;
+/// let limiter = RateLimiter::new(&SlidingWindow::per_minute(limit))?;
 /// assert_eq!(limiter.check(TokioClock.now()).remaining, 99);
 /// # Ok::<(), leeward_resilience::ConfigErrors>(())
 /// ```
@@ -87,6 +104,25 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Whether it rejects, or only says so.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Gcra(config) => config.mode,
+            Self::SlidingWindow(config) => config.mode,
+        }
+    }
+
+    /// The same rule in another mode.
+    #[must_use]
+    pub const fn with_mode(mut self, mode: Mode) -> Self {
+        match &mut self {
+            Self::Gcra(config) => config.mode = mode,
+            Self::SlidingWindow(config) => config.mode = mode,
+        }
+        self
+    }
+
     /// Checks every option.
     ///
     /// # Errors

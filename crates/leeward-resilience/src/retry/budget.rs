@@ -28,7 +28,11 @@ impl Default for Budget {
 }
 
 impl Budget {
-    pub(super) fn validate(&self) -> Result<(), ConfigErrors> {
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// All the options outside their range.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::default();
         errors.check((0.0..=1.0).contains(&self.ratio), "retry.budget.ratio", self.ratio, "0% to 100%");
         let window_ok = (Duration::from_secs(1)..=Duration::from_secs(600)).contains(&self.window);
@@ -47,10 +51,15 @@ pub struct RetryBudget {
 }
 
 struct Shared {
-    ratio: f64,
-    floor: u32,
+    state: Mutex<State>,
+}
+
+struct State {
+    config: Budget,
+    /// Grows with every change of the options, from 1.
+    version: u32,
     /// Hits are calls, misses are retries.
-    window: Mutex<Window>,
+    window: Window,
 }
 
 impl RetryBudget {
@@ -60,21 +69,50 @@ impl RetryBudget {
     /// Every option outside its range.
     pub fn new(config: &Budget, now: Instant) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let window = Mutex::new(Window::new(config.window, now));
-        Ok(Self { shared: Arc::new(Shared { ratio: config.ratio, floor: config.floor, window }) })
+        let window = Window::new(config.window, now);
+        let state = Mutex::new(State { config: config.clone(), version: 1, window });
+        Ok(Self { shared: Arc::new(Shared { state }) })
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn config(&self) -> Budget {
+        self.shared.state.lock().config.clone()
+    }
+
+    /// How often they were replaced, from 1.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.shared.state.lock().version
+    }
+
+    /// Puts other options into force. Calls and retries are kept; a window of another length takes over those that it
+    /// reaches back to.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: &Budget, now: Instant) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        let mut state = self.shared.state.lock();
+        if config.window != state.config.window {
+            state.window = state.window.resized(config.window, now);
+        }
+        state.version = state.version.saturating_add(1);
+        state.config = config.clone();
+        Ok(())
     }
 
     /// Counts a call.
     pub fn deposit(&self, now: Instant) {
-        self.shared.window.lock().hit(now);
+        self.shared.state.lock().window.hit(now);
     }
 
     /// Takes one retry; `false` when the budget is spent.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
-        let mut window = self.shared.window.lock();
+        let State { config, window, .. } = &mut *self.shared.state.lock();
         let Counts { hits: calls, misses: retries, .. } = window.counts(now);
-        let allowed = (self.shared.ratio * f64::from(calls)).max(f64::from(self.shared.floor));
+        let allowed = (config.ratio * f64::from(calls)).max(f64::from(config.floor));
         let granted = f64::from(retries) + 1.0 <= allowed;
         if granted {
             window.miss(now);
@@ -85,10 +123,7 @@ impl RetryBudget {
 
 impl fmt::Debug for RetryBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryBudget")
-            .field("ratio", &self.shared.ratio)
-            .field("floor", &self.shared.floor)
-            .finish_non_exhaustive()
+        f.debug_struct("RetryBudget").field("config", &self.config()).finish_non_exhaustive()
     }
 }
 

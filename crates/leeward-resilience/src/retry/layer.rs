@@ -3,19 +3,17 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Done, Retry, RetryBudget};
+use super::{Done, NAME, Retry, RetryPolicy};
 use crate::config::ConfigErrors;
 use crate::deadline::Deadline;
 use crate::outcome::{Class, Error};
-use crate::random::{FastRng, Rng};
-use crate::time::{Clock, TokioClock};
+use crate::pipeline::Call;
 
 /// The time that all the attempts of a call have together unless [`RetryLayer::within`] says otherwise.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -26,18 +24,10 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// none that could not end in time.
 #[derive(Clone, Debug)]
 pub struct RetryLayer<C, R> {
-    policy: Arc<Policy>,
+    policy: RetryPolicy,
+    within: Duration,
     classify: C,
     replay: R,
-}
-
-#[derive(Debug)]
-struct Policy {
-    retry: Retry,
-    budget: RetryBudget,
-    within: Duration,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
 }
 
 impl<C, R> RetryLayer<C, R> {
@@ -47,21 +37,19 @@ impl<C, R> RetryLayer<C, R> {
     /// # Errors
     /// Every option outside its range.
     pub fn new(retry: Retry, classify: C, replay: R) -> Result<Self, ConfigErrors> {
-        retry.validate()?;
-        let clock = TokioClock;
-        let budget = RetryBudget::new(&retry.budget, clock.now())?;
-        let rng = Arc::new(FastRng::from_entropy());
-        let policy = Policy { retry, budget, within: WITHIN, clock: Arc::new(clock), rng };
-        Ok(Self { policy: Arc::new(policy), classify, replay })
+        Ok(Self::of(RetryPolicy::new(NAME, retry)?, classify, replay))
+    }
+
+    /// A layer that decides by `policy`, which others may share.
+    #[must_use]
+    pub const fn of(policy: RetryPolicy, classify: C, replay: R) -> Self {
+        Self { policy, within: WITHIN, classify, replay }
     }
 
     /// The time that all the attempts of a call have together.
     #[must_use]
-    pub fn within(mut self, within: Duration) -> Self {
-        let old = &self.policy;
-        let (clock, rng) = (Arc::clone(&old.clock), Arc::clone(&old.rng));
-        let policy = Policy { retry: old.retry.clone(), budget: old.budget.clone(), within, clock, rng };
-        self.policy = Arc::new(policy);
+    pub const fn within(mut self, within: Duration) -> Self {
+        self.within = within;
         self
     }
 }
@@ -70,12 +58,7 @@ impl<S, C: Clone, R: Clone> Layer<S> for RetryLayer<C, R> {
     type Service = RetryService<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RetryService {
-            inner,
-            policy: Arc::clone(&self.policy),
-            classify: self.classify.clone(),
-            replay: self.replay.clone(),
-        }
+        RetryService { inner, layer: self.clone() }
     }
 }
 
@@ -83,16 +66,14 @@ impl<S, C: Clone, R: Clone> Layer<S> for RetryLayer<C, R> {
 #[derive(Clone)]
 pub struct RetryService<S, C, R> {
     inner: S,
-    policy: Arc<Policy>,
-    classify: C,
-    replay: R,
+    layer: RetryLayer<C, R>,
 }
 
 impl<S: fmt::Debug, C, R> fmt::Debug for RetryService<S, C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryService")
             .field("inner", &self.inner)
-            .field("policy", &self.policy)
+            .field("policy", &self.layer.policy)
             .finish_non_exhaustive()
     }
 }
@@ -119,36 +100,32 @@ where
         // The service that was polled ready goes with the call; the clone that stays must be polled anew.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        let (policy, classify, replay) =
-            (Arc::clone(&self.policy), self.classify.clone(), self.replay.clone());
-        Box::pin(run(ready, request, policy, classify, replay))
+        Box::pin(run(ready, request, self.layer.clone()))
     }
 }
 
 async fn run<S, C, R, Request>(
     mut service: S,
     mut request: Request,
-    policy: Arc<Policy>,
-    classify: C,
-    replay: R,
+    layer: RetryLayer<C, R>,
 ) -> Result<S::Response, Error<S::Error>>
 where
     S: Service<Request>,
     C: Fn(&Result<S::Response, S::Error>) -> Class,
     R: Fn(&Request) -> Option<Request>,
 {
-    let started = policy.clock.now();
-    let deadline = Deadline::after(started, policy.within);
-    policy.budget.deposit(started);
+    let RetryLayer { policy, within, classify, replay } = layer;
+    let started = policy.clock().now();
+    let deadline = Deadline::after(started, within);
+    policy.budget().deposit(started);
     let mut done = Done::default();
     // Bounded by `Retry::max_retries`.
     loop {
         let copy = replay(&request);
         let result = service.call(request).await;
         let Some(copy) = copy else { return result.map_err(Error::Inner) };
-        let now = policy.clock.now();
-        let wait = policy.retry.next(classify(&result), done, now, deadline, &*policy.rng);
-        let Some(wait) = wait.filter(|_| policy.budget.withdraw(now)) else {
+        let (now, class) = (policy.clock().now(), classify(&result));
+        let Some(wait) = policy.decide(Call::REPLAYABLE, class, done, now, deadline, None) else {
             return result.map_err(Error::Inner);
         };
         done = wait.done;

@@ -70,8 +70,8 @@ where
                 // The service that was polled ready waits with the call; the clone that stays must be polled anew.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                let longest = shedder.config().concurrency.max_wait;
-                let acquire = Box::pin(async move { shedder.wait(longest).await });
+                // The limit's own `max_wait` is what bounds it.
+                let acquire = Box::pin(async move { shedder.wait(std::time::Duration::MAX).await });
                 ConcurrencyFuture::waiting(acquire, ready, request)
             }
             Err(rejected) => ConcurrencyFuture::rejected(rejected),

@@ -96,8 +96,12 @@ async fn fifteen_hundred_calls_against_five_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn a_concurrency_limit_is_one_for_all_services_of_its_layer() {
-    let config =
-        Concurrency { limit: NonZeroU32::new(3).unwrap(), queue: 4, max_wait: Duration::from_secs(1) };
+    let config = Concurrency {
+        limit: NonZeroU32::new(3).unwrap(),
+        queue: 4,
+        max_wait: Duration::from_secs(1),
+        ..Concurrency::default()
+    };
     let layer = ConcurrencyLayer::new(ConcurrencyLimit::new(config).unwrap());
     let (now, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let mut calls = JoinSet::new();

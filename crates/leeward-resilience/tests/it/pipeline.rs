@@ -190,7 +190,8 @@ async fn an_open_breaker_is_not_retried_and_burns_no_budget() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_rejects_and_does_not_harm_the_breaker() {
-    let concurrency = Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: 10 * MS };
+    let concurrency =
+        Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: 10 * MS, ..Concurrency::default() };
     let pipeline = retrying().breaker(Breaker::default()).concurrency(concurrency).build().unwrap();
     let busy = pipeline.clone();
     let slow = tokio::spawn(async move {
@@ -251,7 +252,8 @@ async fn a_held_answer_keeps_its_permits_until_the_end_of_its_body() {
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_refuses_a_retry_leaves_the_last_real_answer() {
-    let concurrency = Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: 10 * MS };
+    let concurrency =
+        Concurrency { limit: NonZeroU32::MIN, queue: 0, max_wait: 10 * MS, ..Concurrency::default() };
     let pipeline = retrying().concurrency(concurrency).build().unwrap();
     let limit = pipeline.concurrency().unwrap().clone();
     let first = tokio::spawn(async move { call(&pipeline, Call::REPLAYABLE, &[Ok("503")]).await });

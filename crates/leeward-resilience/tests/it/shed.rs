@@ -27,7 +27,7 @@ impl Observer for Seen {
 /// Four at a time.
 fn shedder(seen: &Arc<Seen>) -> Shedder {
     let limit = NonZeroU32::new(4).unwrap();
-    let concurrency = Concurrency { limit, queue: 100, max_wait: 500 * MS };
+    let concurrency = Concurrency { limit, queue: 100, max_wait: 500 * MS, ..Concurrency::default() };
     let config = Shed { concurrency, ..Shed::default() };
     let rng = Arc::new(FastRng::seeded(3));
     Shedder::with("shop", config, Arc::new(TokioClock), rng, Some(seen.clone())).unwrap()
@@ -145,7 +145,7 @@ async fn calls_that_hang_shed_too_and_given_up_at_any_point_a_caller_leaves_noth
 #[test]
 fn all_mistakes_come_together() {
     let concurrency = Concurrency { queue: 2_000_000, ..Concurrency::default() };
-    let config = Shed { target: Duration::ZERO, interval: Duration::ZERO, concurrency };
+    let config = Shed { target: Duration::ZERO, interval: Duration::ZERO, concurrency, ..Shed::default() };
     let paths: Vec<_> = config.validate().unwrap_err().mistakes.iter().map(|it| it.path).collect();
     assert_eq!(paths, ["shed.target", "shed.interval", "concurrency.queue"]);
 }
