@@ -110,6 +110,7 @@ impl Shared {
                 limit: shed.limit,
                 queue: shed.queue,
                 max_wait: shed.wait,
+                ..Concurrency::default()
             })?,
             authentication: config.jwt.as_ref().map(|jwt| Authentication {
                 keys: Arc::new(KeyStore::new(jwt.refresh, jwt.stale_if_error, Arc::clone(&clock))),

@@ -239,6 +239,11 @@ impl AdaptiveLimit {
         Ok(())
     }
 
+    /// Whether there is a clone of this handle, or a permit.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
     /// Asks to make a call at `now`.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ use self::core::{Core, Ticket};
 use crate::config::ConfigErrors;
 use crate::mode::Mode;
 use crate::observe::{Event, Observer};
-use crate::outcome::Rejected;
+use crate::outcome::{Reason, Rejected};
 use crate::random::{FastRng, Rng};
 use crate::time::{Clock, Instant, TokioClock};
 
@@ -141,11 +141,30 @@ impl CircuitBreaker {
         self.shared.core.lock().config().clone()
     }
 
+    /// Whether there is a clone of this handle, or a permit.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
     /// Asks to make a call at `now`.
     ///
     /// # Errors
     /// [`Rejected`] when the breaker is open, or half-open with all its probes on their way. It says when to come back.
     pub fn acquire(&self, now: Instant) -> Result<Permit, Rejected> {
+        self.acquire_unless(now, || false)
+    }
+
+    /// Like [`acquire`](Self::acquire), but what would be refused passes, with a permit of the state that would have refused
+    /// it, and `passes` is called. What an operator forced open refuses all the same.
+    pub(crate) fn acquire_or_pass(&self, now: Instant, passes: impl FnOnce()) -> Result<Permit, Rejected> {
+        self.acquire_unless(now, || {
+            passes();
+            true
+        })
+    }
+
+    /// `is_let_pass` is asked about a call that would be refused.
+    fn acquire_unless(&self, now: Instant, is_let_pass: impl FnOnce() -> bool) -> Result<Permit, Rejected> {
         let gate = self.shared.gate.load(Ordering::Acquire);
         let ticket = if gate & 1 == 1 {
             Ticket { generation: gate >> 1, started: now }
@@ -153,6 +172,10 @@ impl CircuitBreaker {
             let step = |core: &mut Core| (core.acquire(now, &*self.shared.rng), core.config().mode);
             match self.shared.change(step) {
                 (Ok(ticket), _) => ticket,
+                (Err(Rejected { reason, .. }), _) if reason != Reason::ForcedOpen && is_let_pass() => {
+                    let gate = self.shared.gate.load(Ordering::Acquire);
+                    Ticket { generation: gate >> 1, started: now }
+                }
                 (Err(rejected), mode) => {
                     self.shared.reject(mode, rejected)?;
                     return Ok(Permit::unrecorded());

@@ -148,6 +148,11 @@ impl ConcurrencyLimit {
         self.reconfigure(Concurrency { limit, queue, ..self.config() })
     }
 
+    /// Whether there is a clone of this handle, or a permit.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
+    }
+
     /// Takes a permit if one is free and nobody waits.
     #[must_use]
     pub fn try_acquire(&self) -> Option<Permit> {

@@ -235,7 +235,8 @@ pub(super) fn rate_limit(node: &Node<'_>) -> Option<Option<RateLimit>> {
             };
             let rate = units::rate(rate.trim())?;
             let limit = NonZeroU32::new(u32::try_from(rate.count).ok()?)?;
-            let limit = RateLimit { limit, period: rate.per, burst: burst.unwrap_or(limit) };
+            let burst = burst.unwrap_or(limit);
+            let limit = RateLimit { period: rate.per, burst, ..RateLimit::per_second(limit) };
             limit.validate().ok()?;
             Some(Some(limit))
         },

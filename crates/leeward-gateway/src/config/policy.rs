@@ -39,7 +39,12 @@ impl Default for ServicePolicy {
             connect_timeout: Duration::from_secs(1),
             retry: Retry::default(),
             breaker: Breaker::default(),
-            concurrency: Concurrency { limit: LIMIT, queue: 0, max_wait: Duration::from_millis(100) },
+            concurrency: Concurrency {
+                limit: LIMIT,
+                queue: 0,
+                max_wait: Duration::from_millis(100),
+                ..Concurrency::default()
+            },
             idle_timeout: Duration::from_secs(20),
             idle_connections: 64,
         }

@@ -28,6 +28,9 @@ struct Old<V> {
     expired_at: Instant,
 }
 
+/// What a caller gets.
+type Settled<V, E> = Result<Cached<V>, Error<E>>;
+
 enum Read<V, E> {
     /// A fresh answer.
     Hit(V),
@@ -140,7 +143,7 @@ where
     }
 
     /// What was read, if it settles the call.
-    fn settled(&self, read: Read<V, E>) -> Result<Result<Cached<V>, Error<E>>, Option<Old<V>>> {
+    fn settled(&self, read: Read<V, E>) -> Result<Settled<V, E>, Option<Old<V>>> {
         let counters = &self.shared.counters;
         match read {
             Read::Hit(value) => {

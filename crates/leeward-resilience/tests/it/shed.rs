@@ -90,7 +90,9 @@ async fn under_overload_the_lowest_class_is_shed_and_the_others_are_served_in_ti
     );
     sleep(Duration::from_secs(5)).await;
     assert_eq!(shedder.shedding(Priority::Low, TokioClock.now()), 0.0);
-    let levels: Vec<_> = seen.0.lock().unwrap().clone();
+    let (rejected, levels): (Vec<Event>, Vec<Event>) =
+        seen.0.lock().unwrap().iter().partition(|event| matches!(event, Event::Rejected(_)));
+    assert_eq!(rejected.len(), (low.shed + normal.shed + critical.shed) as usize);
     assert!(levels.iter().all(|event| matches!(event, Event::ShedLevelChanged { from, to } if from != to)));
     assert_eq!(levels.first(), Some(&Event::ShedLevelChanged { from: 0, to: 2 }));
     assert!(matches!(levels.last(), Some(Event::ShedLevelChanged { to: 0, .. })));

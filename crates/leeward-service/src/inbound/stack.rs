@@ -43,7 +43,12 @@ impl Default for InboundOptions {
         let limit = const { NonZeroU32::new(512).expect("the default is not zero") };
         Self {
             deadline_max: Duration::from_secs(10),
-            concurrency: Concurrency { limit, queue: 512, max_wait: Duration::from_millis(250) },
+            concurrency: Concurrency {
+                limit,
+                queue: 512,
+                max_wait: Duration::from_millis(250),
+                ..Concurrency::default()
+            },
             rate_limit: None,
         }
     }
