@@ -66,7 +66,7 @@ impl From<&NoEndpoint> for Rejected {
             NoEndpoint::Empty { .. } => Reason::NoEndpoint,
             NoEndpoint::Busy { limit, .. } => Reason::EndpointsBusy { limit },
         };
-        Self { policy: NAME, reason, retry_after: Some(RETRY_AFTER) }
+        Self::new(NAME, reason).with_retry_after(Some(RETRY_AFTER))
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Copy {
 /// The store, shared by all cores. Its short lock is taken for every answer that may be kept, and when a service fails.
 #[derive(Debug)]
 pub(crate) struct StaleStore {
-    copies: MemoryStore<Box<str>, Arc<Copy>>,
+    copies: MemoryStore<Arc<str>, Arc<Copy>>,
     entry_bytes_max: usize,
 }
 
@@ -50,7 +50,7 @@ impl StaleStore {
     pub(crate) fn new(bytes_max: usize, entry_bytes_max: usize) -> Result<Self, ConfigErrors> {
         // The bytes are the bound: an entry without a body is one of its overhead.
         let bounds = Memory { bytes_max, entries_max: (bytes_max / ENTRY_OVERHEAD_BYTES).max(1) };
-        let weigh = |key: &Box<str>, copy: &Arc<Copy>| key.len() + copy.body.len() + ENTRY_OVERHEAD_BYTES;
+        let weigh = |key: &Arc<str>, copy: &Arc<Copy>| key.len() + copy.body.len() + ENTRY_OVERHEAD_BYTES;
         Ok(Self { copies: MemoryStore::new(bounds, weigh)?, entry_bytes_max })
     }
 

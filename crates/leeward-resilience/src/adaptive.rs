@@ -22,6 +22,13 @@
 //!   or it is at its minimum. Else a full limit would take its own queue at the upstream for normal, and grow for ever.
 //! - One overload shrinks it once: calls that were on their way when it last shrank do not shrink it again.
 //!
+//! **Reload.** Other options keep the limit that was found, within the new bounds, the long average of the gradient, and
+//! the permits. A lower limit is reached as permits are given back.
+//!
+//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) a call beyond the limit passes, is told as a would-be rejection, and is
+//! neither counted nor learnt from. The others then share the upstream with it, so that the limit may come out lower
+//! than it would if it were enforced.
+//!
 //! **Cost.** A permit is one compare-and-swap; its end takes a short lock.
 //!
 //! Trade-off: a limit that adapts must go too far now and then to find out. Where the right number is known,
@@ -42,7 +49,8 @@ pub use self::permit::Permit;
 
 use crate::concurrency::{Gate, Order};
 use crate::config::ConfigErrors;
-use crate::observe::{Event, Observer};
+use crate::live::Live;
+use crate::observe::{Event, Observer, Teller};
 use crate::outcome::{Reason, Rejected};
 use crate::sync::Mutex;
 use crate::time::{Clock, Instant, TokioClock};
@@ -74,9 +82,16 @@ struct Limit {
 
 impl Limit {
     fn new(config: &Adaptive) -> Self {
-        let value = f64::from(config.limit_initial.get());
-        let (min, max) = (f64::from(config.limit_min.get()), f64::from(config.limit_max.get()));
-        Self { min, max, value, cut_at: None }
+        let mut limit =
+            Self { min: 0.0, max: 0.0, value: f64::from(config.limit_initial.get()), cut_at: None };
+        limit.bound(config);
+        limit
+    }
+
+    /// Puts other bounds into force.
+    fn bound(&mut self, config: &Adaptive) {
+        (self.min, self.max) = (f64::from(config.limit_min.get()), f64::from(config.limit_max.get()));
+        self.set(self.value);
     }
 
     fn set(&mut self, value: f64) {
@@ -115,6 +130,28 @@ enum Core {
 }
 
 impl Core {
+    fn new(config: &Adaptive, limit: Limit, now: Instant) -> Self {
+        match config.algorithm {
+            Algorithm::Aimd(aimd) => Self::Aimd(aimd::Core::new(aimd, limit)),
+            Algorithm::Gradient2(gradient) => Self::Gradient2(gradient::Core::new(gradient, limit, now)),
+        }
+    }
+
+    /// Puts other options into force: the limit stays as it was found, and so does what its algorithm remembers unless that
+    /// is another one.
+    fn reconfigure(&mut self, config: &Adaptive, now: Instant) -> u32 {
+        match (&mut *self, config.algorithm) {
+            (Self::Aimd(core), Algorithm::Aimd(aimd)) => core.config = aimd,
+            (Self::Gradient2(core), Algorithm::Gradient2(gradient)) => core.config = gradient,
+            (Self::Aimd(aimd::Core { limit, .. }) | Self::Gradient2(gradient::Core { limit, .. }), _) => {
+                *self = Self::new(config, *limit, now);
+            }
+        }
+        let (Self::Aimd(aimd::Core { limit, .. }) | Self::Gradient2(gradient::Core { limit, .. })) = self;
+        limit.bound(config);
+        limit.whole()
+    }
+
     fn sample(&mut self, sample: Sample, now: Instant) -> u32 {
         match self {
             Self::Aimd(core) => core.sample(sample, now),
@@ -140,12 +177,11 @@ pub struct AdaptiveLimit {
 }
 
 struct Shared {
-    name: Arc<str>,
-    config: Adaptive,
+    teller: Teller,
+    live: Live<Adaptive>,
     gate: Gate,
     core: Mutex<Core>,
     clock: Arc<dyn Clock>,
-    observer: Option<Arc<dyn Observer>>,
 }
 
 impl AdaptiveLimit {
@@ -168,21 +204,43 @@ impl AdaptiveLimit {
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let core = match &config.algorithm {
-            Algorithm::Aimd(aimd) => Core::Aimd(aimd::Core::new(*aimd, Limit::new(&config))),
-            Algorithm::Gradient2(gradient) => {
-                Core::Gradient2(gradient::Core::new(*gradient, Limit::new(&config), clock.now()))
-            }
-        };
+        let core = Mutex::new(Core::new(&config, Limit::new(&config), clock.now()));
         let gate = Gate::new(config.limit_initial.get(), 0, Order::Fifo);
-        let shared = Shared { name: name.into(), config, gate, core: Mutex::new(core), clock, observer };
+        let teller = Teller::new(name, observer);
+        let shared = Shared { teller, live: Live::new(config), gate, core, clock };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The options in force.
     #[must_use]
-    pub fn config(&self) -> &Adaptive {
-        &self.shared.config
+    pub fn config(&self) -> Adaptive {
+        self.shared.live.load().options.clone()
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.teller.name()
+    }
+
+    /// Puts other options into force. The limit that was found is kept, within its new bounds; `limit_initial` plays no part.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: Adaptive) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        let shared = &*self.shared;
+        let now = shared.clock.now();
+        let version = shared.live.replace(config, |_, new| {
+            shared.change(now, |core| core.reconfigure(new, now));
+        });
+        shared.teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
+    }
+
+    /// Whether there is a clone of this handle, or a permit.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
     }
 
     /// Asks to make a call at `now`.
@@ -193,8 +251,12 @@ impl AdaptiveLimit {
         if self.shared.gate.try_acquire() {
             return Ok(Permit::new(Arc::clone(&self.shared), now, self.in_flight()));
         }
-        let reason = Reason::AdaptiveLimit { limit: self.limit() };
-        Err(Rejected { policy: NAME, reason, retry_after: Some(RETRY_AFTER) })
+        let live = self.shared.live.load();
+        let reason = Reason::AdaptiveLimit { limit: self.limit(), in_flight: self.in_flight() };
+        let rejected =
+            Rejected::new(NAME, reason).with_retry_after(Some(RETRY_AFTER)).with_version(live.version);
+        self.shared.teller.reject(live.options.mode, rejected)?;
+        Ok(Permit::unrecorded(now))
     }
 
     /// The limit that was found so far.
@@ -211,18 +273,23 @@ impl AdaptiveLimit {
 }
 
 impl Shared {
-    /// Learns from a sample, and tells the observer after the lock is free.
+    /// Learns from a sample.
     fn learn(&self, sample: Sample, now: Instant) {
+        self.change(now, |core| core.sample(sample, now));
+    }
+
+    /// Runs a step on the core, and tells the observer of another limit after the lock is free.
+    fn change(&self, now: Instant, step: impl FnOnce(&mut Core) -> u32) {
         let changed = {
             let mut core = self.core.lock();
-            let (from, to) = (self.gate.limit(), core.sample(sample, now));
+            let (from, to) = (self.gate.limit(), step(&mut core));
             if from != to {
                 self.gate.set_limit(to, now);
             }
             (from != to).then_some((from, to))
         };
-        if let (Some((from, to)), Some(observer)) = (changed, &self.observer) {
-            observer.observe(&self.name, &Event::AdaptiveLimitChanged { from, to });
+        if let Some((from, to)) = changed {
+            self.teller.tell(&Event::AdaptiveLimitChanged { from, to });
         }
     }
 }
@@ -230,7 +297,7 @@ impl Shared {
 impl fmt::Debug for AdaptiveLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AdaptiveLimit")
-            .field("name", &self.shared.name)
+            .field("name", &self.shared.teller)
             .field("limit", &self.limit())
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()

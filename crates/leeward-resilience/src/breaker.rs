@@ -25,6 +25,10 @@
 //! that the breaker knows between the call's start and its end: in the tenth of the window that was running when it was last
 //! looked at, if the call started in it or before, else at the call's end.
 //!
+//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) it opens, half-opens and closes as ever, by the calls that would have
+//! passed. The others pass too, are told as would-be rejections and record nothing. That holds for a breaker that
+//! an operator forced open as well: in shadow mode none refuses.
+//!
 //! A rejection names the rule that opened the breaker, what was counted, and the version of the options
 //! ([`Opened`](crate::outcome::Opened)).
 //!
@@ -77,7 +81,7 @@ pub use self::permit::{Borrowed, Kept, Permit};
 
 use self::shared::{Handles, Shared};
 use crate::config::ConfigErrors;
-use crate::observe::Observer;
+use crate::observe::{Event, Observer};
 use crate::outcome::Rejected;
 use crate::random::{FastRng, Rng};
 use crate::time::{Clock, Instant, TokioClock};
@@ -155,13 +159,18 @@ impl CircuitBreaker {
     /// The name it was given.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.shared.name
+        self.shared.teller.name()
     }
 
     /// The options in force.
     #[must_use]
     pub fn config(&self) -> Breaker {
         self.shared.core.lock().config().clone()
+    }
+
+    /// Whether there is a clone of this handle, or a permit.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
     }
 
     /// Asks to make a call at `now`.
@@ -192,16 +201,27 @@ impl CircuitBreaker {
         self.acquire(self.shared.clock.now())
     }
 
+    /// Like [`acquire`](Self::acquire), but what would be refused passes, with a permit of the state that would have refused
+    /// it, and `passes` is called. What an operator forced open refuses all the same.
+    pub(crate) fn acquire_or_pass(&self, now: Instant, passes: impl FnOnce()) -> Result<Permit, Rejected> {
+        let ticket = self.shared.acquire_or_pass(now, passes)?;
+        Ok(Permit::kept(self.handles.one(), ticket))
+    }
+
     /// The state at `now`. An open breaker whose break is over is half-open.
     #[must_use]
     pub fn state(&self, now: Instant) -> State {
         self.shared.core.lock().state(now)
     }
 
-    /// How long calls are still rejected at `now`; `None` when one would pass (or be a probe).
+    /// How long calls are still rejected at `now`; `None` when one would pass (or be a probe), and always in shadow mode.
     #[must_use]
     pub fn retry_after(&self, now: Instant) -> Option<Duration> {
-        if self.shared.passes_freely() { None } else { self.shared.core.lock().retry_after(now) }
+        if self.shared.passes_freely() {
+            return None;
+        }
+        let core = self.shared.core.lock();
+        if core.config().mode.is_shadow() { None } else { core.retry_after(now) }
     }
 
     /// Rejects every call until [`reset`](Self::reset) or [`force_closed`](Self::force_closed).
@@ -220,14 +240,19 @@ impl CircuitBreaker {
         self.shared.change(|core| core.reset(now));
     }
 
-    /// Puts other options into force. State, permits and, unless its length changes, the window are kept.
+    /// Puts other options into force. State and permits are kept; so is a
+    /// window of time, as far as the new one reaches back. A window of another number of calls begins anew.
     ///
     /// # Errors
     /// Every option outside its range; the old options then stay.
     pub fn reconfigure(&self, config: Breaker) -> Result<(), ConfigErrors> {
         config.validate()?;
         let now = self.shared.clock.now();
-        self.shared.change(|core| core.reconfigure(config, now));
+        let version = self.shared.change(|core| {
+            core.reconfigure(config, now);
+            core.version()
+        });
+        self.shared.teller.tell(&Event::Reconfigured { policy: NAME, version });
         Ok(())
     }
 }

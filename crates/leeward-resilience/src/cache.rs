@@ -17,6 +17,9 @@
 //! **Store.** Answers live in a [`Store`]: [`MemoryStore`], bounded by entries and by bytes, or a shared one. A store that
 //! fails or takes longer than `store_timeout` is gone around; the call goes on without it.
 //!
+//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) every call loads for itself, and what it would have got instead is told. The
+//! store is read and filled as ever, so that a call waits for it.
+//!
 //! Trade-off: a leader looks into the store once more before it loads, so that a load that ended in between is not
 //! repeated; a miss asks the store twice. A load that is on its way while its key is invalidated may still be kept.
 //!
@@ -41,13 +44,13 @@
 //! # }
 //! ```
 
+mod ask;
 mod config;
 mod flight;
 mod layer;
 mod lru;
 mod store;
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -61,14 +64,16 @@ pub use self::config::Cache;
 pub use self::layer::{CacheLayer, CacheService};
 pub use self::store::{Entry, Found, Memory, MemoryStore, Store};
 
-use self::flight::{Flights, Leader, Seat, Waited};
-use self::lru::{Item, Lru};
+use self::ask::Ask;
+use self::flight::Flights;
+use self::lru::Lru;
 use crate::config::ConfigErrors;
 use crate::fallback::Cause;
-use crate::observe::{Event, Observer};
-use crate::outcome::{Class, Error, Reason, Rejected};
+use crate::live::Live;
+use crate::observe::{Event, Observer, Teller};
+use crate::outcome::{Class, Error};
 use crate::random::{FastRng, Rng};
-use crate::time::{Clock, Instant, TokioClock};
+use crate::time::{Clock, TokioClock};
 
 /// The policy's name in rejections, metrics and `explain()`.
 pub const NAME: &str = "cache";
@@ -97,6 +102,35 @@ pub enum Source {
         /// Why there is no newer one.
         cause: Cause,
     },
+}
+
+/// Where an answer came from, as it is told and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answered {
+    /// The store had it.
+    Hit,
+    /// This call loaded it, or failed to.
+    Loaded,
+    /// Another call loaded it meanwhile, or failed to.
+    Coalesced,
+    /// The load failed, and an older answer stands in.
+    Stale,
+    /// An error that was remembered.
+    Negative,
+}
+
+impl Answered {
+    /// The name in metrics and span events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Loaded => "loaded",
+            Self::Coalesced => "coalesced",
+            Self::Stale => "stale",
+            Self::Negative => "negative",
+        }
+    }
 }
 
 /// An answer that knows where it came from.
@@ -133,16 +167,15 @@ pub struct AnswerCache<K, V, E, S = MemoryStore<K, V>> {
 type Loaded<V, E> = Result<V, Error<E>>;
 
 struct Shared<K, V, E, S> {
-    name: Arc<str>,
-    config: Cache,
+    teller: Teller,
+    live: Live<Cache>,
     store: S,
     flights: Flights<K, Loaded<V, E>>,
-    /// Errors that are remembered, of one byte each.
-    negative: Option<Mutex<Lru<K, E>>>,
+    /// Errors that are remembered, of one byte each. Not looked into without a `negative_ttl`.
+    negative: Mutex<Lru<K, E>>,
     counters: Counters,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
-    observer: Option<Arc<dyn Observer>>,
 }
 
 #[derive(Default)]
@@ -183,11 +216,11 @@ where
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let flights = Flights::new(config.waiters_max);
         let entries_max = config.negative_entries_max;
-        let negative = config.negative_ttl.map(|_| Mutex::new(Lru::new(entries_max, entries_max)));
-        let (name, counters) = (name.into(), Counters::default());
-        let shared = Shared { name, config, store, flights, negative, counters, clock, rng, observer };
+        let negative = Mutex::new(Lru::new(entries_max, entries_max));
+        let (teller, live) = (Teller::new(name, observer), Live::new(config));
+        let (flights, counters) = (Flights::new(), Counters::default());
+        let shared = Shared { teller, live, store, flights, negative, counters, clock, rng };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -206,30 +239,12 @@ where
         Fut: Future<Output = Loaded<V, E>>,
         C: Fn(&Result<V, E>) -> Class,
     {
-        let shared = &*self.shared;
-        let old = match shared.read(key).await {
-            Read::Settled(settled) => return settled,
-            Read::Old(old) => old,
-        };
-        let (result, cause) = match shared.flights.join(key) {
-            Seat::Leader(leader) => return shared.lead(leader, key, load, classify).await,
-            Seat::Full => {
-                let queue = shared.config.waiters_max;
-                shared.reject(Reason::QueueFull { limit: 1, queue })
-            }
-            Seat::Waiter(waiter) => {
-                let waited = shared.config.wait_max;
-                match tokio::time::timeout(waited, waiter.wait()).await {
-                    Ok(Waited::Leader(leader)) => return shared.lead(leader, key, load, classify).await,
-                    Ok(Waited::Result(result)) => {
-                        count(&shared.counters.coalesced);
-                        Cause::of(result, classify)
-                    }
-                    Err(_) => shared.reject(Reason::WaitedTooLong { waited }),
-                }
-            }
-        };
-        shared.settle(result, cause, old, Source::Coalesced)
+        let ask = Ask::new(&self.shared);
+        if ask.is_shadow() {
+            ask.shadow(key, load, classify).await
+        } else {
+            ask.get(key, load, classify).await
+        }
     }
 
     /// Forgets what is known of a key; `false` when the store failed or took too long, so that it may still have it.
@@ -237,16 +252,36 @@ where
     /// # Cancel safety
     /// Dropped, it may or may not have forgotten.
     pub async fn invalidate(&self, key: &K) -> bool {
-        if let Some(negative) = &self.shared.negative {
-            negative.lock().remove(key);
-        }
-        self.shared.ask(self.shared.store.remove(key)).await.is_some()
+        self.shared.negative.lock().remove(key);
+        Ask::new(&self.shared).store(self.shared.store.remove(key)).await.is_some()
     }
 
     /// The options in force.
     #[must_use]
-    pub fn config(&self) -> &Cache {
-        &self.shared.config
+    pub fn config(&self) -> Cache {
+        self.shared.live.load().options.clone()
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.teller.name()
+    }
+
+    /// Puts other options into force, for every call that starts from now on. What is kept stays as fresh as it was to be;
+    /// of the errors that are remembered those used longest ago go when there are to be fewer, and all without a
+    /// `negative_ttl`. Who waits for a load goes on to do so.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: Cache) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        let version = self.shared.live.replace(config, |_, new| {
+            let entries_max = if new.negative_ttl.is_some() { new.negative_entries_max } else { 0 };
+            self.shared.negative.lock().resize(entries_max, entries_max);
+        });
+        self.shared.teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
     }
 
     /// What it did so far.
@@ -265,151 +300,6 @@ where
     }
 }
 
-/// An answer that is no longer fresh, and since when.
-struct Old<V> {
-    value: V,
-    expired_at: Instant,
-}
-
-enum Read<V, E> {
-    /// A fresh answer, or a remembered error.
-    Settled(Result<Cached<V>, Error<E>>),
-    /// It must be loaded; there may be an old answer.
-    Old(Option<Old<V>>),
-}
-
-impl<K, V, E, S> Shared<K, V, E, S>
-where
-    K: Hash + Eq + Clone,
-    V: Clone,
-    E: Clone,
-    S: Store<K, V>,
-{
-    async fn read(&self, key: &K) -> Read<V, E> {
-        let now = self.clock.now();
-        if let Some(negative) = &self.negative
-            && let Some(item) = negative.lock().get(key, now)
-        {
-            count(&self.counters.negative);
-            return Read::Settled(Err(Error::Inner(item.value.clone())));
-        }
-        match self.ask(self.store.get(key, now)).await.flatten() {
-            None => Read::Old(None),
-            Some(Found { value, expired_for: None }) => {
-                count(&self.counters.hits);
-                Read::Settled(Ok(Cached { value, source: Source::Hit }))
-            }
-            Some(Found { value, expired_for: Some(since) }) => {
-                Read::Old(Some(Old { value, expired_at: now.saturating_sub(since) }))
-            }
-        }
-    }
-
-    async fn lead<F, Fut, C>(
-        &self,
-        leader: Leader<'_, K, Loaded<V, E>>,
-        key: &K,
-        load: F,
-        classify: C,
-    ) -> Result<Cached<V>, Error<E>>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Loaded<V, E>>,
-        C: Fn(&Result<V, E>) -> Class,
-    {
-        // A load may have ended between the first look and the leader's seat.
-        let old = match self.read(key).await {
-            Read::Settled(settled) => {
-                leader.complete(settled.clone().map(|cached| cached.value));
-                return settled;
-            }
-            Read::Old(old) => old,
-        };
-        count(&self.counters.loads);
-        let seen = Cell::new(None);
-        let (result, cause) = Cause::of(load().await, |inner| {
-            let class = classify(inner);
-            seen.set(Some(class));
-            class
-        });
-        let class = seen.into_inner();
-        self.keep(key, &result, class).await;
-        // What is the leader's own affair is nobody else's: the next one loads.
-        if class != Some(Class::Ignored) && cause != Some(Cause::DeadlineExceeded) {
-            leader.complete(result.clone());
-        }
-        self.settle(result, cause, old, Source::Loaded)
-    }
-
-    /// Remembers what may be remembered.
-    async fn keep(&self, key: &K, result: &Loaded<V, E>, class: Option<Class>) {
-        let now = self.clock.now();
-        match (result, class) {
-            (Ok(value), Some(Class::Success)) => {
-                let less = self.config.ttl_jitter * self.rng.unit_f64();
-                let fresh_for = self.config.ttl.mul_f64(1.0 - less);
-                let keep_for = fresh_for + self.config.stale_max;
-                let entry = Entry { value: value.clone(), fresh_for, keep_for };
-                self.ask(self.store.put(key, entry, now)).await;
-            }
-            (Err(Error::Inner(error)), Some(Class::Success | Class::Failure { retryable: false, .. })) => {
-                if let (Some(negative), Some(ttl)) = (&self.negative, self.config.negative_ttl) {
-                    let until = now + ttl;
-                    let item = Item { value: error.clone(), bytes: 1, fresh_until: until, keep_until: until };
-                    negative.lock().put(key.clone(), item);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The result, or the old answer if it may stand in.
-    fn settle(
-        &self,
-        result: Loaded<V, E>,
-        cause: Option<Cause>,
-        old: Option<Old<V>>,
-        source: Source,
-    ) -> Result<Cached<V>, Error<E>> {
-        let Some(cause) = cause.filter(|&cause| self.config.stale_on.covers(cause)) else {
-            return result.map(|value| Cached { value, source });
-        };
-        let expired_for = |old: &Old<V>| self.clock.now().saturating_duration_since(old.expired_at);
-        match old.map(|old| (expired_for(&old), old.value)) {
-            Some((expired_for, value)) if expired_for <= self.config.stale_max => {
-                count(&self.counters.stale);
-                if let Some(observer) = &self.observer {
-                    observer.observe(&self.name, &Event::FellBack { cause, answered: true });
-                }
-                Ok(Cached { value, source: Source::Stale { expired_for, cause } })
-            }
-            _ => result.map(|value| Cached { value, source }),
-        }
-    }
-
-    fn reject(&self, reason: Reason) -> (Loaded<V, E>, Option<Cause>) {
-        let rejected = Rejected { policy: NAME, reason, retry_after: Some(Duration::from_secs(1)) };
-        if let Some(observer) = &self.observer {
-            observer.observe(&self.name, &Event::Rejected(rejected));
-        }
-        (Err(Error::Rejected(rejected)), Some(Cause::Rejected(rejected)))
-    }
-
-    /// What the store says, or `None` when it fails or takes too long.
-    async fn ask<T>(&self, question: impl Future<Output = Result<T, S::Error>>) -> Option<T> {
-        let answer = tokio::time::timeout(self.config.store_timeout, question).await;
-        let answer = answer.ok().and_then(Result::ok);
-        if answer.is_none() {
-            count(&self.counters.store_failures);
-        }
-        answer
-    }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
 impl<K, V, E, S> Clone for AnswerCache<K, V, E, S> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
@@ -418,8 +308,9 @@ impl<K, V, E, S> Clone for AnswerCache<K, V, E, S> {
 
 impl<K, V, E, S: fmt::Debug> fmt::Debug for AnswerCache<K, V, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { name, config, store, .. } = &*self.shared;
+        let Shared { teller, live, store, .. } = &*self.shared;
+        let config = &live.load().options;
         let mut all = f.debug_struct("AnswerCache");
-        all.field("name", name).field("config", config).field("store", store).finish_non_exhaustive()
+        all.field("name", teller).field("config", config).field("store", store).finish_non_exhaustive()
     }
 }

@@ -40,6 +40,9 @@ pub const ATTEMPT_HEADER: &str = "x-retry-attempt";
 pub struct Deadline(Instant);
 
 impl Deadline {
+    /// Later than any clock goes.
+    pub(crate) const NEVER: Self = Self(Instant::from_nanos(u64::MAX));
+
     /// The deadline `timeout` after `now`.
     #[must_use]
     pub fn after(now: Instant, timeout: Duration) -> Self {

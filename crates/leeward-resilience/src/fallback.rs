@@ -11,6 +11,9 @@
 //! is a bug until somebody has looked at it, unless `on_permanent` says so. Never for what was classified as
 //! [`Class::Ignored`], the caller's own mistake, and never for a panic.
 //!
+//! In [`Mode::Shadow`](crate::Mode::Shadow) the first result always stands, no substitute is asked for, and the observer hears of
+//! each that would have been.
+//!
 //! Trade-off: a path that runs only in outages is the least tested one. A substitute that calls the same upstream, or
 //! one that shares its fate, makes the outage worse; prefer a value.
 //!
@@ -29,7 +32,9 @@ use std::time::Duration;
 pub use self::layer::{FallbackFuture, FallbackLayer, FallbackService};
 
 use crate::config::{self, ConfigErrors};
-use crate::observe::{Event, Observer};
+use crate::live::Live;
+use crate::mode::Mode;
+use crate::observe::{Event, Observer, Teller};
 use crate::outcome::{Class, Error, Rejected};
 
 /// The policy's name in metrics and `explain()`.
@@ -110,6 +115,8 @@ pub struct Fallback {
     pub on_permanent: bool,
     /// The longest that a substitute may take, more than 0, at most 60 s. Default 500 ms: the caller waited already.
     pub within: Duration,
+    /// Whether a substitute is asked for, or it is only said that one would be. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 impl Default for Fallback {
@@ -121,6 +128,7 @@ impl Default for Fallback {
             on_retryable: true,
             on_permanent: false,
             within: Duration::from_millis(500),
+            mode: Mode::Enforced,
         }
     }
 }
@@ -201,9 +209,8 @@ pub struct FallbackPolicy {
 }
 
 struct Shared {
-    name: Arc<str>,
-    config: Fallback,
-    observer: Option<Arc<dyn Observer>>,
+    teller: Teller,
+    live: Live<Fallback>,
 }
 
 impl FallbackPolicy {
@@ -217,13 +224,31 @@ impl FallbackPolicy {
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        Ok(Self { shared: Arc::new(Shared { name: name.into(), config, observer }) })
+        let shared = Shared { teller: Teller::new(name, observer), live: Live::new(config) };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The options in force.
     #[must_use]
-    pub fn config(&self) -> &Fallback {
-        &self.shared.config
+    pub fn config(&self) -> Fallback {
+        self.shared.live.load().options.clone()
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.teller.name()
+    }
+
+    /// Puts other options into force, for every call that ends from now on.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: Fallback) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        let version = self.shared.live.replace(config, |_, _| {});
+        self.shared.teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
     }
 
     /// Awaits `call`, and takes the value of `substitute` when it ends for a chosen cause.
@@ -268,7 +293,7 @@ impl FallbackPolicy {
     {
         let (result, cause) = self.chosen(call.await, classify);
         let Some(cause) = cause else { return result.map(Answer::Real) };
-        let answer = tokio::time::timeout(self.shared.config.within, substitute(cause)).await;
+        let answer = tokio::time::timeout(self.within(), substitute(cause)).await;
         self.decide(result, cause, answer.ok().and_then(Result::ok))
     }
 
@@ -279,7 +304,18 @@ impl FallbackPolicy {
         classify: impl Fn(&Result<T, E>) -> Class,
     ) -> (Result<T, Error<E>>, Option<Cause>) {
         let (result, cause) = Cause::of(result, classify);
-        (result, cause.filter(|&cause| self.shared.config.covers(cause)))
+        let Some(cause) = cause else { return (result, None) };
+        let live = self.shared.live.load();
+        let covered = live.options.covers(cause);
+        if covered && live.options.mode.is_shadow() {
+            self.shared.teller.tell(&Event::WouldFallBack { cause });
+            return (result, None);
+        }
+        (result, covered.then_some(cause))
+    }
+
+    fn within(&self) -> Duration {
+        self.shared.live.load().options.within
     }
 
     /// Which of the two stands.
@@ -297,15 +333,14 @@ impl FallbackPolicy {
     }
 
     fn tell(&self, cause: Cause, answered: bool) {
-        if let Some(observer) = &self.shared.observer {
-            observer.observe(&self.shared.name, &Event::FellBack { cause, answered });
-        }
+        self.shared.teller.tell(&Event::FellBack { cause, answered });
     }
 }
 
 impl fmt::Debug for FallbackPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { name, config, .. } = &*self.shared;
-        f.debug_struct("FallbackPolicy").field("name", name).field("config", config).finish()
+        let Shared { teller, live } = &*self.shared;
+        let config = &live.load().options;
+        f.debug_struct("FallbackPolicy").field("name", teller).field("config", config).finish()
     }
 }

@@ -9,6 +9,9 @@
 //! error otherwise. An experiment ends by itself after `lasts`, and after `faults_max` calls were touched, so that one
 //! that was forgotten does no harm.
 //!
+//! **Shadow.** An experiment in [`Mode::Shadow`](crate::Mode::Shadow) draws its faults and uses itself up as any other, but touches
+//! no call: the observer hears of each that it would have touched.
+//!
 //! **Cost.** Without an experiment: one atomic load. Faults stand innermost, just before the call, so that every policy
 //! sees them as the upstream's.
 //!
@@ -52,6 +55,8 @@ use parking_lot::Mutex;
 pub use self::layer::{FaultLayer, FaultService};
 
 use crate::config::{self, ConfigErrors};
+use crate::mode::Mode;
+use crate::observe::{Event, Observer, Teller};
 use crate::random::{FastRng, Rng};
 use crate::time::{Clock, Instant, TokioClock};
 
@@ -85,6 +90,8 @@ pub struct Faults {
     /// The experiment ends after so long, more than 0, at most 24 h. Default 10 min: long enough to look, short enough to
     /// be forgotten.
     pub lasts: Duration,
+    /// Whether calls are touched, or it is only said which would be. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 impl Default for Faults {
@@ -98,6 +105,7 @@ impl Default for Faults {
             lost_reply_share: 0.0,
             faults_max: 10_000,
             lasts: Duration::from_secs(600),
+            mode: Mode::Enforced,
         }
     }
 }
@@ -147,6 +155,18 @@ impl fmt::Display for Fault {
     }
 }
 
+impl Fault {
+    /// The name in metrics and span events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Error => "error",
+            Self::LostReply => "lost-reply",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Injected {
     latency: Option<Duration>,
@@ -184,6 +204,7 @@ pub struct FaultInjector {
 }
 
 struct Shared {
+    teller: Teller,
     allowed: bool,
     /// Whether there is an experiment: all that a call looks at when there is none.
     running: AtomicBool,
@@ -196,31 +217,57 @@ struct Shared {
 struct State {
     experiment: Option<Experiment>,
     counts: Counts,
+    /// Grows with every experiment that is set, and every change of one.
+    version: u32,
 }
 
 #[derive(Debug)]
 struct Experiment {
     faults: Faults,
-    ends: Instant,
-    left: u64,
+    began: Instant,
+    touched: u64,
+}
+
+impl Experiment {
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.began + self.faults.lasts || self.touched >= self.faults.faults_max
+    }
 }
 
 impl FaultInjector {
     /// An injector that never injects anything.
     #[must_use]
     pub fn off() -> Self {
-        Self::make(false, Arc::new(TokioClock), Arc::new(FastRng::from_entropy()))
+        Self::make(false, NAME, Arc::new(TokioClock), Arc::new(FastRng::from_entropy()), None)
     }
 
     /// An injector that may be set, without an experiment so far.
     #[must_use]
     pub fn allowed(clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
-        Self::make(true, clock, rng)
+        Self::with(NAME, clock, rng, None)
     }
 
-    fn make(allowed: bool, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+    /// An injector that may be set, without an experiment so far, with its own name and observer.
+    #[must_use]
+    pub fn with(
+        name: impl Into<Arc<str>>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        Self::make(true, name, clock, rng, observer)
+    }
+
+    fn make(
+        allowed: bool,
+        name: impl Into<Arc<str>>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
         let (running, state) = (AtomicBool::new(false), Mutex::new(State::default()));
-        Self { shared: Arc::new(Shared { allowed, running, state, clock, rng }) }
+        let teller = Teller::new(name, observer);
+        Self { shared: Arc::new(Shared { teller, allowed, running, state, clock, rng }) }
     }
 
     /// Starts an experiment in place of the one before.
@@ -232,9 +279,21 @@ impl FaultInjector {
             return Err(SetError::NotAllowed);
         }
         faults.validate()?;
-        let (ends, left) = (self.shared.clock.now() + faults.lasts, faults.faults_max);
-        self.shared.state.lock().experiment = Some(Experiment { faults, ends, left });
-        self.shared.running.store(true, Ordering::Release);
+        self.shared.start(|_| None, faults);
+        Ok(())
+    }
+
+    /// Puts other options into force for the experiment that runs: it began when it began, and touched what it touched. If
+    /// none runs, this starts one.
+    ///
+    /// # Errors
+    /// [`SetError::NotAllowed`], or every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, faults: Faults) -> Result<(), SetError> {
+        if !self.shared.allowed {
+            return Err(SetError::NotAllowed);
+        }
+        faults.validate()?;
+        self.shared.start(|state| state.experiment.take(), faults);
         Ok(())
     }
 
@@ -248,7 +307,7 @@ impl FaultInjector {
     pub fn running(&self) -> Option<Faults> {
         let now = self.shared.clock.now();
         let state = self.shared.state.lock();
-        state.experiment.as_ref().filter(|it| now < it.ends).map(|it| it.faults.clone())
+        state.experiment.as_ref().filter(|it| !it.is_over(now)).map(|it| it.faults.clone())
     }
 
     /// What it did so far.
@@ -288,19 +347,52 @@ impl FaultInjector {
 }
 
 impl Shared {
+    /// Starts an experiment, or goes on with the one that `before` finds.
+    fn start(&self, before: impl FnOnce(&mut State) -> Option<Experiment>, faults: Faults) {
+        let now = self.clock.now();
+        let version = {
+            let mut state = self.state.lock();
+            let before = before(&mut state).filter(|it| !it.is_over(now));
+            let (began, touched) = before.map_or((now, 0), |it| (it.began, it.touched));
+            state.experiment = Some(Experiment { faults, began, touched });
+            state.version = state.version.saturating_add(1);
+            self.running.store(true, Ordering::Release);
+            state.version
+        };
+        self.teller.tell(&Event::Reconfigured { policy: NAME, version });
+    }
+
     fn draw(&self) -> Injected {
         if !self.running.load(Ordering::Acquire) {
             return Injected::default();
         }
-        let now = self.clock.now();
-        let mut state = self.state.lock();
-        let Some(experiment) = &mut state.experiment else { return Injected::default() };
-        if now >= experiment.ends || experiment.left == 0 {
-            self.end(&mut state);
+        let (injected, mode) = self.draw_running();
+        let Injected { latency, fault } = injected;
+        if injected == Injected::default() {
+            return injected;
+        }
+        if mode.is_shadow() {
+            self.teller.tell(&Event::WouldFault { latency, fault });
             return Injected::default();
         }
+        self.teller.tell(&Event::FaultInjected { latency, fault });
+        injected
+    }
+
+    fn draw_running(&self) -> (Injected, Mode) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let Some(experiment) = &mut state.experiment else { return Default::default() };
+        if experiment.is_over(now) {
+            self.end(&mut state);
+            return Default::default();
+        }
+        let mode = experiment.faults.mode;
         let injected = experiment.faults.draw([(); 3].map(|()| self.rng.unit_f64()));
-        experiment.left -= u64::from(injected != Injected::default());
+        experiment.touched += u64::from(injected != Injected::default());
+        if mode.is_shadow() {
+            return (injected, mode);
+        }
         let counts = &mut state.counts;
         counts.delayed += u64::from(injected.latency.is_some());
         match injected.fault {
@@ -309,7 +401,7 @@ impl Shared {
             Some(Fault::LostReply) => counts.lost_replies += 1,
             None => {}
         }
-        injected
+        (injected, mode)
     }
 
     fn end(&self, state: &mut State) {

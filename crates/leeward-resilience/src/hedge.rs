@@ -17,6 +17,10 @@
 //! **Cost.** Without a hedge: one short lock before and after the attempt, a timer if it does not end at once, no
 //! allocation. Each hedge is one boxed future.
 //!
+//! **Reload.** Other options hold for every call that starts from then on; latencies and budget are kept.
+//!
+//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) a hedge that is due draws on the budget, is told, and is not sent.
+//!
 //! Trade-off: a hedge costs the upstream a whole call, and dropping the loser does not undo what it did there. The
 //! quantile bounds the cost while the upstream is well, the budget does when it is not.
 //!
@@ -41,6 +45,8 @@ pub use self::layer::{HedgeLayer, HedgeService};
 use self::quantile::Latencies;
 use crate::config::ConfigErrors;
 use crate::deadline::Deadline;
+use crate::live::Live;
+use crate::observe::{Event, Observer, Teller};
 use crate::outcome::Class;
 use crate::pipeline::Call;
 use crate::retry::RetryBudget;
@@ -83,12 +89,14 @@ pub struct Hedger {
 }
 
 struct Shared {
-    config: Hedge,
+    teller: Teller,
+    live: Live<Hedge>,
     budget: RetryBudget,
     /// Whether the calls are counted here. Not when the budget is that of a policy further out, which counts them: a call
     /// that brought twice would allow twice.
     deposits: bool,
-    latencies: Option<Mutex<Latencies>>,
+    /// Not looked into while the delay is fixed.
+    latencies: Mutex<Latencies>,
     sent: AtomicU64,
     won: AtomicU64,
     refused: AtomicU64,
@@ -101,10 +109,29 @@ impl Hedger {
     /// # Errors
     /// Every option outside its range.
     pub fn new(config: Hedge) -> Result<Self, ConfigErrors> {
-        config.validate()?;
-        let clock = Arc::new(TokioClock);
-        let budget = RetryBudget::new(&config.budget, clock.now())?;
-        Ok(Self::make(config, budget, true, clock))
+        Self::with(NAME, config, None, Arc::new(TokioClock), None)
+    }
+
+    /// A hedger with its own name, clock and observer, that draws on `shared`, the budget of a policy further out which
+    /// counts the calls, or has a budget of its own.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn with(
+        name: impl Into<Arc<str>>,
+        config: Hedge,
+        shared: Option<RetryBudget>,
+        clock: Arc<dyn Clock>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ConfigErrors> {
+        check(&config, shared.is_none())?;
+        let deposits = shared.is_none();
+        let budget = shared.map_or_else(|| RetryBudget::new(&config.budget, clock.now()), Ok)?;
+        let latencies = Mutex::new(Latencies::new(config.delay.quantile(), LOOK_BACK_HALF, clock.now()));
+        let (sent, won, refused) = Default::default();
+        let (teller, live) = (Teller::new(name, observer), Live::new(config));
+        let shared = Shared { teller, live, budget, deposits, latencies, sent, won, refused, clock };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// A hedger that draws on the budget of a policy further out, which counts the calls.
@@ -112,20 +139,32 @@ impl Hedger {
     /// # Errors
     /// Every option outside its range.
     pub fn sharing(config: Hedge, budget: RetryBudget, clock: Arc<dyn Clock>) -> Result<Self, ConfigErrors> {
-        config.validate()?;
-        Ok(Self::make(config, budget, false, clock))
+        Self::with(NAME, config, Some(budget), clock, None)
     }
 
-    fn make(config: Hedge, budget: RetryBudget, deposits: bool, clock: Arc<dyn Clock>) -> Self {
-        let latencies = match config.delay {
-            Delay::Fixed(_) => None,
-            Delay::Quantile { quantile, .. } => {
-                Some(Mutex::new(Latencies::new(quantile, LOOK_BACK_HALF, clock.now())))
-            }
-        };
-        let (sent, won, refused) = Default::default();
-        let shared = Shared { config, budget, deposits, latencies, sent, won, refused, clock };
-        Self { shared: Arc::new(shared) }
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.teller.name()
+    }
+
+    /// Puts other options into force, for every call that starts from now on. Latencies and counts are kept, and so is
+    /// the budget, which gets other options too unless it is that of a policy further out.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: Hedge) -> Result<(), ConfigErrors> {
+        let shared = &*self.shared;
+        check(&config, shared.deposits)?;
+        let now = shared.clock.now();
+        if shared.deposits {
+            shared.budget.reconfigure(&config.budget, now)?;
+        }
+        let version = shared.live.replace(config, |_, new| {
+            shared.latencies.lock().look_for(new.delay.quantile(), now);
+        });
+        shared.teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
     }
 
     /// Makes a call. `send` is called with the number of the attempt, 0 for the first; `classify` once for each answer.
@@ -150,14 +189,14 @@ impl Hedger {
 
     /// The options in force.
     #[must_use]
-    pub fn config(&self) -> &Hedge {
-        &self.shared.config
+    pub fn config(&self) -> Hedge {
+        self.shared.live.load().options.clone()
     }
 
     /// How long an attempt may take at `now` before another one is sent beside it.
     #[must_use]
     pub fn delay(&self, now: Instant) -> Duration {
-        self.shared.delay(now)
+        self.shared.delay(&self.shared.live.load().options, now)
     }
 
     /// What it did so far.
@@ -169,22 +208,63 @@ impl Hedger {
     }
 }
 
+/// Every mistake, also of the budget if it is a hedger's own.
+fn check(config: &Hedge, budget: bool) -> Result<(), ConfigErrors> {
+    let mut errors = ConfigErrors::default();
+    errors.merge(config.validate());
+    if budget {
+        errors.merge(config.budget.validate());
+    }
+    errors.finish()
+}
+
 impl Shared {
-    fn delay(&self, now: Instant) -> Duration {
-        match (self.config.delay, &self.latencies) {
-            (Delay::Quantile { initial, min, max, .. }, Some(latencies)) => {
-                let known = latencies.lock().quantile(SAMPLES_MIN, now);
+    fn delay(&self, options: &Hedge, now: Instant) -> Duration {
+        match options.delay {
+            Delay::Quantile { initial, min, max, .. } => {
+                let known = self.latencies.lock().quantile(SAMPLES_MIN, now);
                 known.unwrap_or(initial).clamp(min, max)
             }
-            (Delay::Fixed(delay) | Delay::Quantile { initial: delay, .. }, _) => delay,
+            Delay::Fixed(delay) => delay,
         }
     }
 
-    fn record(&self, latency: Duration, now: Instant) {
-        if let Some(latencies) = &self.latencies {
-            latencies.lock().record(latency, now);
+    fn record(&self, options: &Hedge, latency: Duration, now: Instant) {
+        if matches!(options.delay, Delay::Quantile { .. }) {
+            self.latencies.lock().record(latency, now);
         }
     }
+
+    /// Decides about a hedge that is due, and tells of it. In shadow mode it is as good as sent, and is not.
+    fn decide(&self, options: &Hedge, attempt: u32, delay: Duration, now: Instant) -> Due {
+        if !self.budget.withdraw(now) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.teller.tell(&Event::HedgeRefused);
+            return Due::Refused;
+        }
+        if options.mode.is_shadow() {
+            self.teller.tell(&Event::WouldHedge { attempt, delay });
+            return Due::Shadowed;
+        }
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        self.teller.tell(&Event::Hedged { attempt, delay });
+        Due::Send
+    }
+
+    fn win(&self) {
+        self.won.fetch_add(1, Ordering::Relaxed);
+        self.teller.tell(&Event::HedgeWon);
+    }
+}
+
+/// What becomes of a hedge that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Send,
+    /// It would be sent, were it not for shadow mode.
+    Shadowed,
+    /// The budget is spent.
+    Refused,
 }
 
 impl Hedge {
@@ -208,7 +288,7 @@ impl fmt::Debug for Hedger {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hedger").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Hedger").field("config", &self.live.load().options).finish_non_exhaustive()
     }
 }
 

@@ -22,6 +22,12 @@
 //! # Ok(())
 //! # }
 //! ```
+//! In shadow mode a policy keeps its state (windows, permits, levels, budgets) as if it acted, so that what it says is what it
+//! would do. What an accessor counts as done (hedges sent, answers given, calls touched) is only what was done: the rest
+//! are the [`Event`](crate::Event)s for which [`Event::is_shadow`](crate::Event::is_shadow) holds.
+//!
+//! Trade-off: what a policy in shadow mode would have kept away from the upstream reaches it, so that the upstream
+//! may do worse, and the policy act more often, than if it were enforced.
 
 use std::fmt;
 

@@ -1,35 +1,25 @@
 //! What the policies do, told to whoever counts or logs it.
+//!
+//! A handle that was made with an [`Observer`] tells it everything that it decides, once, whoever asked: rejections and
+//! would-be rejections too. Without one, an event costs a branch.
+
+pub mod metrics;
+pub mod span_events;
+mod teller;
 
 use std::fmt::Debug;
 use std::time::Duration;
 
+pub use self::span_events::{SpanEvent, Value};
+pub(crate) use self::teller::Teller;
+
 use crate::breaker::State;
+use crate::cache::Answered;
 use crate::fallback::Cause;
+use crate::fault::Fault;
 use crate::outcome::Rejected;
 
-/// Names of the metrics that an [`Observer`] should feed, so that every Leeward process calls them the same.
-pub mod metrics {
-    /// Gauge `{policy}`: 0 closed, 1 half-open, 2 open, 3 forced open, 4 forced closed.
-    pub const BREAKER_STATE: &str = "leeward_breaker_state";
-    /// Counter `{policy, to}`: changes of a breaker's state.
-    pub const BREAKER_TRANSITIONS: &str = "leeward_breaker_transitions_total";
-    /// Counter `{policy, kind}`: calls that a policy refused.
-    pub const REJECTIONS: &str = "leeward_policy_rejections_total";
-    /// Counter `{policy}`: attempts after the first one.
-    pub const RETRIES: &str = "leeward_retries_total";
-    /// Counter `{policy}`: failures that were not retried since the retry budget was spent.
-    pub const RETRY_BUDGET_EXHAUSTED: &str = "leeward_retry_budget_exhausted_total";
-    /// Counter `{policy}`: attempts that the attempt timeout cut short.
-    pub const ATTEMPT_TIMEOUTS: &str = "leeward_attempt_timeouts_total";
-    /// Counter `{policy, allowed}`: calls about which the store of a shared rate limit gave no answer.
-    pub const RATE_STORE_UNAVAILABLE: &str = "leeward_rate_store_unavailable_total";
-    /// Gauge `{policy}`: the limit that an adaptive limit found.
-    pub const ADAPTIVE_LIMIT: &str = "leeward_adaptive_limit";
-    /// Gauge `{policy}`: the level of priority shedding, in eighths of a class; 0 sheds nothing.
-    pub const SHED_LEVEL: &str = "leeward_shed_level";
-}
-
-/// Something a policy did.
+/// Something a policy did, or, in [shadow mode](crate::Mode::Shadow), would have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -42,9 +32,18 @@ pub enum Event {
     },
     /// A policy refused a call.
     Rejected(Rejected),
+    /// A policy in shadow mode would have refused a call, and let it pass.
+    WouldReject(Rejected),
     /// An attempt failed and another one follows after the delay.
     Retrying {
         /// The number of the attempt that follows, from 1.
+        attempt: u32,
+        /// The time until then.
+        delay: Duration,
+    },
+    /// An attempt failed, and a retry policy in shadow mode let the failure stand that it would have retried.
+    WouldRetry {
+        /// The number of the attempt that would have followed, from 1.
         attempt: u32,
         /// The time until then.
         delay: Duration,
@@ -55,6 +54,39 @@ pub enum Event {
     AttemptTimeout {
         /// The attempt timeout.
         after: Duration,
+    },
+    /// An attempt took longer than an attempt timeout in shadow mode, and goes on.
+    WouldTimeOut {
+        /// The attempt timeout.
+        after: Duration,
+    },
+    /// Another attempt was sent beside one that takes long.
+    Hedged {
+        /// The number of the hedge, from 1.
+        attempt: u32,
+        /// How long the attempt before it had taken.
+        delay: Duration,
+    },
+    /// Hedging in shadow mode would have sent another attempt.
+    WouldHedge {
+        /// The number of the hedge, from 1.
+        attempt: u32,
+        /// How long the attempt before it had taken.
+        delay: Duration,
+    },
+    /// A hedge had the first good answer.
+    HedgeWon,
+    /// A hedge was due and not sent, since the retry budget was spent.
+    HedgeRefused,
+    /// A cache gave an answer, or loaded one.
+    CacheAnswered {
+        /// Where it came from.
+        from: Answered,
+    },
+    /// A cache in shadow mode would have given an answer, and the call was made all the same.
+    WouldAnswer {
+        /// Where it would have come from.
+        from: Answered,
     },
     /// The store of a shared rate limit gave no answer.
     RateStoreUnavailable {
@@ -82,10 +114,50 @@ pub enum Event {
         /// Whether there was one. If not, the first result stood.
         answered: bool,
     },
+    /// A fallback in shadow mode would have been asked for a substitute; the result stood.
+    WouldFallBack {
+        /// Why.
+        cause: Cause,
+    },
+    /// A call was touched by an experiment.
+    FaultInjected {
+        /// How long it waited first, if it did.
+        latency: Option<Duration>,
+        /// What went wrong, if anything did.
+        fault: Option<Fault>,
+    },
+    /// An experiment in shadow mode would have touched a call.
+    WouldFault {
+        /// How long it would have waited first.
+        latency: Option<Duration>,
+        /// What would have gone wrong.
+        fault: Option<Fault>,
+    },
+    /// Other options came into force.
+    Reconfigured {
+        /// The policy: one of the `NAME` constants of the policy modules.
+        policy: &'static str,
+        /// Their version.
+        version: u32,
+    },
+    /// Keyed policies made room for another key by forgetting one.
+    KeyEvicted {
+        /// Whether it still had something to forget: permits on their way, or a state that is not the one of a new policy.
+        busy: bool,
+    },
+    /// Keyed breakers began or ceased to let everything pass, since too many keys are open for it to be their own fault.
+    PanicChanged {
+        /// Whether everything passes.
+        panicking: bool,
+        /// Keys whose breaker is open or half-open.
+        open: u32,
+        /// All keys.
+        keys: u32,
+    },
 }
 
 /// Gets every [`Event`] of the policies it is given to. It is called on the path of a call: it must not block.
 pub trait Observer: Send + Sync + Debug + 'static {
-    /// `name` is the name of the breaker or the pipeline.
+    /// `name` is the name of the policy's handle, or of the pipeline.
     fn observe(&self, name: &str, event: &Event);
 }

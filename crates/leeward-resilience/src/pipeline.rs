@@ -64,6 +64,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 
 pub use self::builder::PipelineBuilder;
 pub use self::counts::Counts;
@@ -95,6 +96,7 @@ pub struct Pipeline {
 struct Shared {
     around: Surroundings,
     parts: ArcSwap<Parts>,
+    reloading: Mutex<()>,
     /// Options that are tried out.
     trial: ArcSwapOption<Trial>,
     faults: Option<FaultInjector>,
@@ -251,6 +253,26 @@ impl Pipeline {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.shared.counters.read()
+    }
+
+    /// How often the options were put into force, from 1.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.shared.parts.load().version
+    }
+
+    /// Puts other options into force for all calls that come in from now on, and says their version. What the policies have
+    /// learnt is kept: windows, states, permits, places in queues, budgets, levels. A policy that was off begins anew, one that is
+    /// off from now on is forgotten. Calls on their way go on under the old order of policies, which are the same ones.
+    ///
+    /// # Errors
+    /// Every option outside its range; then nothing changes.
+    pub fn reconfigure(&self, options: PipelineOptions) -> Result<u32, ConfigErrors> {
+        let _one_at_a_time = self.shared.reloading.lock();
+        let parts = Parts::after(Some(&**self.shared.parts.load()), options, &self.shared.around)?;
+        let version = parts.version;
+        self.shared.parts.store(Arc::new(parts));
+        Ok(version)
     }
 
     /// Tries out other options beside those in force, in place of a trial before it. Nothing changes for the calls; what

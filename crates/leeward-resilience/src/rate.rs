@@ -16,6 +16,12 @@
 //! **Shared.** A limiter of this module counts in this process. [`SharedRateLimiter`] asks a [`RateStore`], which many
 //! processes can share; [`MemoryStore`] is the one without a network.
 //!
+//! **Reload.** Another rule, limit or period takes over what is used up, and makes no burst free. Each limiter's
+//! `reconfigure` says how.
+//!
+//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) a call beyond the limit passes and is told as a would-be rejection;
+//! it costs nothing, just as a rejected one.
+//!
 //! **Cost.** GCRA: one atomic compare-and-swap, no lock. The sliding window: a short lock and eleven additions at most.
 //! A keyed one takes the short lock of one shard.
 //!
@@ -29,10 +35,12 @@ mod keyed;
 mod layer;
 mod memory;
 mod options;
+mod ruled;
 mod shared;
 mod sliding;
 mod store;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,12 +51,13 @@ pub use self::options::{RateLimit, Rule, SlidingWindow};
 pub use self::shared::{SharedRateLayer, SharedRateLimiter, SharedRateService};
 pub use self::store::{OnStoreFailure, RateStore, SharedRate, Verdict};
 
-use self::gcra::Gcra;
-use self::sliding::{Passed, Sliding};
+use self::ruled::Ruled;
 use crate::config::ConfigErrors;
+use crate::live::Live;
+use crate::mode::Mode;
+use crate::observe::{Event, Observer, Teller};
 use crate::outcome::{Reason, Rejected};
-use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::time::Instant;
+use crate::time::{Clock, Instant, TokioClock};
 
 /// The policy's name in rejections, metrics and `explain()`.
 pub const NAME: &str = "rate-limit";
@@ -66,14 +75,41 @@ pub struct Decision {
     pub reset_after: Duration,
     /// When a rejected call would pass.
     pub retry_after: Option<Duration>,
+    /// The version of the options that decided: 1 for the first.
+    pub version: u32,
 }
 
 impl Decision {
     /// The rejection, when it is one.
     #[must_use]
     pub fn rejected(&self) -> Option<Rejected> {
-        let reason = Reason::RateExceeded { limit: self.limit };
-        (!self.allowed).then_some(Rejected { policy: NAME, reason, retry_after: self.retry_after })
+        let rejected = Rejected::new(NAME, Reason::RateExceeded { limit: self.limit })
+            .with_retry_after(self.retry_after)
+            .with_version(self.version);
+        (!self.allowed).then_some(rejected)
+    }
+
+    /// Tells of a rejection, and turns it into a pass in shadow mode.
+    fn enforce(self, mode: Mode, teller: &Teller) -> Self {
+        match self.rejected().map(|rejected| teller.reject(mode, rejected)) {
+            Some(Ok(())) => Self { allowed: true, retry_after: None, ..self },
+            Some(Err(_)) | None => self,
+        }
+    }
+}
+
+/// A part of a whole, so that it can become the same part of another whole.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    part: u64,
+    whole: u64,
+}
+
+impl Used {
+    /// The same part of another whole, rounded up: nobody gets anything free by a change.
+    fn of(self, whole: u64) -> u64 {
+        let part = (u128::from(self.part) * u128::from(whole)).div_ceil(u128::from(self.whole.max(1)));
+        u64::try_from(part).unwrap_or(u64::MAX).min(whole)
     }
 }
 
@@ -86,56 +122,104 @@ trait Core {
 
     /// From when on the state is worth nothing: the whole limit is free.
     fn clear_at(&self, state: &Self::State) -> Instant;
+
+    /// How much of the limit is used at `now`.
+    fn used(&self, state: &Self::State, now: Instant) -> Used;
+
+    /// The state of a limit of which so much is used.
+    fn with_used(&self, used: Used, now: Instant) -> Self::State;
+
+    /// The state under this rule of what was counted by the same one with other options.
+    fn carry(&self, old: &Self, state: &Self::State, now: Instant) -> Self::State;
 }
 
-/// A rate limit. Clones share its state.
-#[derive(Clone, Debug)]
+/// A rate limit. Clones share its rule and its state.
+#[derive(Clone)]
 pub struct RateLimiter {
-    state: State,
+    shared: Arc<Shared>,
 }
 
-#[derive(Clone, Debug)]
-enum State {
-    Gcra(Gcra, Arc<AtomicU64>),
-    Sliding(Sliding, Arc<Mutex<Passed>>),
+struct Shared {
+    teller: Teller,
+    live: Live<Ruled>,
+    clock: Arc<dyn Clock>,
 }
 
 impl RateLimiter {
-    /// A limiter whose whole limit is free, by the rule of a [`RateLimit`] or a [`SlidingWindow`].
+    /// A limiter whose whole limit is free, by the rule of a [`RateLimit`] or a [`SlidingWindow`], on tokio time.
     ///
     /// # Errors
     /// Every option outside its range.
     pub fn new<R: Into<Rule> + Copy>(rule: &R) -> Result<Self, ConfigErrors> {
-        let rule = (*rule).into();
-        rule.validate()?;
-        let state = match rule {
-            Rule::Gcra(config) => State::Gcra(Gcra::new(&config), Arc::default()),
-            Rule::SlidingWindow(config) => State::Sliding(Sliding::new(&config), Arc::default()),
-        };
-        Ok(Self { state })
+        Self::with(NAME, rule, Arc::new(TokioClock), None)
     }
 
-    /// Asks to make a call at `now`.
+    /// A limiter whose whole limit is free, with its own name, clock and observer.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn with<R: Into<Rule> + Copy>(
+        name: impl Into<Arc<str>>,
+        rule: &R,
+        clock: Arc<dyn Clock>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ConfigErrors> {
+        let rule = (*rule).into();
+        rule.validate()?;
+        let (teller, live) = (Teller::new(name, observer), Live::new(Ruled::new(rule)));
+        Ok(Self { shared: Arc::new(Shared { teller, live, clock }) })
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.teller.name()
+    }
+
+    /// The rule in force.
+    #[must_use]
+    pub fn config(&self) -> Rule {
+        self.shared.live.load().options.rule
+    }
+
+    /// Puts another rule into force. Nobody gets a burst by that: by GCRA the same part of the burst stays used up, and a
+    /// sliding window keeps the calls that passed. Between the two, the same part of the limit stays used up.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old rule then stays.
+    pub fn reconfigure<R: Into<Rule> + Copy>(&self, rule: &R) -> Result<(), ConfigErrors> {
+        let rule = (*rule).into();
+        rule.validate()?;
+        let Shared { live, clock, teller } = &*self.shared;
+        let now = clock.now();
+        let version = live.replace(Ruled::new(rule), |old, new| new.take_over(old, now));
+        teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
+    }
+
+    /// Asks to make a call at `now`. In shadow mode it always passes.
     #[must_use]
     pub fn check(&self, now: Instant) -> Decision {
-        match &self.state {
-            State::Gcra(gcra, paid_at) => check_gcra(*gcra, paid_at, now.as_nanos()),
-            State::Sliding(sliding, passed) => sliding.decide(&mut passed.lock(), now),
+        let Shared { live, teller, .. } = &*self.shared;
+        // Once more only when another rule came into force meanwhile.
+        loop {
+            let ruled = live.load();
+            if let Some(decision) = ruled.options.decide(now) {
+                let decision = Decision { version: ruled.version, ..decision };
+                return decision.enforce(ruled.options.rule.mode(), teller);
+            }
+            drop(ruled);
+            live.settle();
         }
     }
 }
 
-fn check_gcra(gcra: Gcra, shared: &AtomicU64, now: u64) -> Decision {
-    let mut seen = shared.load(Ordering::Relaxed);
-    loop {
-        let (decision, paid_at) = gcra.step(seen, now);
-        if !decision.allowed {
-            return decision;
-        }
-        match shared.compare_exchange_weak(seen, paid_at, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return decision,
-            Err(other) => seen = other,
-        }
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimiter")
+            .field("name", &self.shared.teller)
+            .field("rule", &self.config())
+            .finish_non_exhaustive()
     }
 }
 
@@ -155,7 +239,7 @@ mod tests {
 
     fn limit(limit: u32, period: Duration, burst: u32) -> RateLimit {
         let count = |number| NonZeroU32::new(number).unwrap();
-        RateLimit { limit: count(limit), period, burst: count(burst) }
+        RateLimit { period, burst: count(burst), ..RateLimit::per_second(count(limit)) }
     }
 
     proptest! {

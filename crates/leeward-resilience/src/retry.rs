@@ -10,6 +10,8 @@
 //! - the wait, and `attempt_min` after it, do not fit before the deadline,
 //! - or the [`RetryBudget`] is spent. Then the last real answer is the answer.
 //!
+//! In [`Mode::Shadow`](crate::Mode::Shadow) the first failure that would be retried draws on the budget, is told, and stands.
+//!
 //! The budget is what keeps an outage from becoming a retry storm: see [`RetryBudget`].
 //!
 //! **Cost.** Without a failure: one short lock, in which the budget counts the call. A retry draws one random number and takes
@@ -52,14 +54,17 @@
 mod budget;
 mod layer;
 mod options;
+mod policy;
 
 use std::time::Duration;
 
 pub use self::budget::{Budget, RetryBudget};
 pub use self::layer::{RetryLayer, RetryService};
+pub use self::policy::RetryPolicy;
 
 use crate::config::{self, ConfigErrors};
 use crate::deadline::Deadline;
+use crate::mode::Mode;
 use crate::outcome::Class;
 use crate::random::Rng;
 use crate::time::Instant;
@@ -99,6 +104,8 @@ pub struct Retry {
     pub attempt_min: Duration,
     /// What all the calls together may spend on retries. On by default.
     pub budget: Budget,
+    /// Whether attempts are repeated, or it is only said which would be. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 impl Default for Retry {
@@ -111,6 +118,7 @@ impl Default for Retry {
             retry_after_max: Duration::from_secs(5),
             attempt_min: Duration::from_millis(5),
             budget: Budget::default(),
+            mode: Mode::Enforced,
         }
     }
 }

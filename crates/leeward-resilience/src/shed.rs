@@ -15,6 +15,11 @@
 //! - The queue is first come first served for all classes: were it sorted, the smallest delay would be that of the
 //!   highest class alone.
 //!
+//! **Reload.** Other options keep the level, the permits and the queue.
+//!
+//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) a call whose priority would be shed is told as a would-be rejection and
+//! goes on to the concurrency limit. That has a mode of its own: what would be shed shows only where there is a real queue.
+//!
 //! **Cost.** A short lock on entering, another when the turn has come.
 //!
 //! Trade-off: it needs a queue that may stand for an interval before anything happens, so that the bound of the queue
@@ -35,7 +40,9 @@ pub use self::layer::{ShedLayer, ShedService};
 use self::core::Core;
 use crate::concurrency::{Concurrency, ConcurrencyLimit, Permit};
 use crate::config::{self, ConfigErrors};
-use crate::observe::{Event, Observer};
+use crate::live::Live;
+use crate::mode::Mode;
+use crate::observe::{Event, Observer, Teller};
 use crate::outcome::{Reason, Rejected};
 use crate::priority::Priority;
 use crate::random::{FastRng, Rng};
@@ -53,8 +60,10 @@ pub struct Shed {
     /// Over what time the smallest delay is taken, 10 ms ..= 10 s and at least `target`. Default 100 ms: longer than a
     /// burst, shorter than a caller's patience.
     pub interval: Duration,
-    /// The calls at a time, and the queue before them.
+    /// The calls at a time, and the queue before them. It has a mode of its own.
     pub concurrency: Concurrency,
+    /// Whether it sheds, or only says so. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 impl Default for Shed {
@@ -63,6 +72,7 @@ impl Default for Shed {
             target: Duration::from_millis(5),
             interval: Duration::from_millis(100),
             concurrency: Concurrency::default(),
+            mode: Mode::Enforced,
         }
     }
 }
@@ -97,13 +107,12 @@ pub struct Shedder {
 }
 
 struct Shared {
-    name: Arc<str>,
-    config: Shed,
+    teller: Teller,
+    live: Live<Shed>,
     limit: ConcurrencyLimit,
     core: Mutex<Core>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
-    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Shedder {
@@ -128,16 +137,39 @@ impl Shedder {
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let limit = ConcurrencyLimit::new(config.concurrency.clone())?;
+        let name = name.into();
+        let limit = ConcurrencyLimit::with(Arc::clone(&name), config.concurrency.clone(), observer.clone())?;
         let core = Mutex::new(Core::new(&config, clock.now()));
-        let shared = Shared { name: name.into(), config, limit, core, clock, rng, observer };
+        let teller = Teller::new(name, observer);
+        let shared = Shared { teller, live: Live::new(config), limit, core, clock, rng };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The options in force.
     #[must_use]
-    pub fn config(&self) -> &Shed {
-        &self.shared.config
+    pub fn config(&self) -> Shed {
+        self.shared.live.load().options.clone()
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.teller.name()
+    }
+
+    /// Puts other options into force, those of its concurrency limit among them. Level, permits and queue are kept.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: Shed) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        self.shared.limit.reconfigure(config.concurrency.clone())?;
+        let now = self.shared.clock.now();
+        let version = self.shared.live.replace(config, |_, new| {
+            self.step(|core, waiting| core.reconfigure(new, now, waiting));
+        });
+        self.shared.teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
     }
 
     /// Its concurrency limit. Permits that are taken from it directly are not asked for their priority.
@@ -164,7 +196,7 @@ impl Shedder {
     /// # Cancel safety
     /// Dropping the future gives up the place in the queue and loses no permit.
     pub async fn acquire(&self, priority: Priority) -> Result<Permit, Rejected> {
-        self.acquire_within(priority, self.shared.config.concurrency.max_wait).await
+        self.acquire_within(priority, Duration::MAX).await
     }
 
     /// Like [`acquire`](Self::acquire), waiting no longer than `longest`, for a caller whose deadline is nearer.
@@ -185,7 +217,10 @@ impl Shedder {
     fn try_acquire(&self, priority: Priority) -> Result<Option<Permit>, Rejected> {
         let now = self.shared.clock.now();
         let draw = self.shared.rng.unit_f64();
-        self.step(|core, waiting| core.admit(priority, draw, now, waiting))?;
+        if let Err(rejected) = self.step(|core, waiting| core.admit(priority, draw, now, waiting)) {
+            let live = self.shared.live.load();
+            self.shared.teller.reject(live.options.mode, rejected.with_version(live.version))?;
+        }
         let permit = self.shared.limit.try_acquire();
         if permit.is_some() {
             self.step(|core, waiting| core.waited(Duration::ZERO, now, waiting));
@@ -215,8 +250,8 @@ impl Shedder {
             let to = core.level();
             (result, (from != to).then_some((from, to)))
         };
-        if let (Some((from, to)), Some(observer)) = (changed, &self.shared.observer) {
-            observer.observe(&self.shared.name, &Event::ShedLevelChanged { from, to });
+        if let Some((from, to)) = changed {
+            self.shared.teller.tell(&Event::ShedLevelChanged { from, to });
         }
         result
     }
@@ -225,7 +260,7 @@ impl Shedder {
 impl fmt::Debug for Shedder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shedder")
-            .field("name", &self.shared.name)
+            .field("name", &self.shared.teller)
             .field("limit", &self.shared.limit)
             .field("level", &self.shared.core.lock().level())
             .finish_non_exhaustive()

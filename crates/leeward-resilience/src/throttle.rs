@@ -19,6 +19,10 @@
 //! - The window is ten slices, turned by the time alone, in constant time.
 //! - A rejection names the probability and the counts. It is never retried: [`Error::Rejected`](crate::Error::Rejected).
 //!
+//! - **Reload**: other options keep the counts; a window of another length takes over those that it reaches back to.
+//! - **Shadow**: in [`Mode::Shadow`](crate::Mode::Shadow) a call that would be rejected counts as a request that was, is
+//!   told as a would-be rejection, and passes without being counted again when it ends.
+//!
 //! Beside a breaker, which is all or nothing, a throttler is right for an upstream that is overloaded and not dead: it
 //! lets through what the upstream can take. There is nothing to synchronise between clients.
 //!
@@ -41,6 +45,8 @@ pub use self::layer::{ThrottleFuture, ThrottleLayer, ThrottleService};
 
 use self::core::{Core, Ended};
 use crate::config::{self, ConfigErrors};
+use crate::mode::Mode;
+use crate::observe::{Event, Observer, Teller};
 use crate::outcome::{Class, Rejected};
 use crate::priority::Priority;
 use crate::random::{FastRng, Rng};
@@ -66,6 +72,8 @@ pub struct Throttle {
     /// A permit dropped after so long was not accepted, one dropped earlier does not count; more than 0, at most 1 h. Default 10 s;
     /// best set to the attempt timeout.
     pub abandoned_after: Duration,
+    /// Whether it rejects, or only says so. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 impl Default for Throttle {
@@ -76,6 +84,7 @@ impl Default for Throttle {
             requests_min: 10,
             rejection_max: 0.9,
             abandoned_after: Duration::from_secs(10),
+            mode: Mode::Enforced,
         }
     }
 }
@@ -106,7 +115,7 @@ pub struct Throttler {
 }
 
 struct Shared {
-    config: Throttle,
+    teller: Teller,
     core: Mutex<Core>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -118,23 +127,53 @@ impl Throttler {
     /// # Errors
     /// Every option outside its range.
     pub fn new(config: Throttle) -> Result<Self, ConfigErrors> {
-        Self::with(config, Arc::new(TokioClock), Arc::new(FastRng::from_entropy()))
+        Self::with(NAME, config, Arc::new(TokioClock), Arc::new(FastRng::from_entropy()), None)
     }
 
-    /// A throttler with an empty window, and its own clock and randomness.
+    /// A throttler with an empty window, and its own name, clock, randomness and observer.
     ///
     /// # Errors
     /// Every option outside its range.
-    pub fn with(config: Throttle, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Self, ConfigErrors> {
+    pub fn with(
+        name: impl Into<Arc<str>>,
+        config: Throttle,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ConfigErrors> {
         config.validate()?;
-        let core = Mutex::new(Core::new(&config, clock.now()));
-        Ok(Self { shared: Arc::new(Shared { config, core, clock, rng }) })
+        let core = Mutex::new(Core::new(config, clock.now()));
+        let teller = Teller::new(name, observer);
+        Ok(Self { shared: Arc::new(Shared { teller, core, clock, rng }) })
     }
 
     /// The options in force.
     #[must_use]
-    pub fn config(&self) -> &Throttle {
-        &self.shared.config
+    pub fn config(&self) -> Throttle {
+        self.shared.core.lock().config().clone()
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.teller.name()
+    }
+
+    /// Puts other options into force. The counts are kept.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: Throttle) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        let now = self.shared.clock.now();
+        let version = self.shared.core.lock().reconfigure(config, now);
+        self.shared.teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
+    }
+
+    /// Whether there is a clone of this handle, or a permit.
+    pub(crate) fn is_held(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1
     }
 
     /// Asks to make a call at `now`.
@@ -143,8 +182,18 @@ impl Throttler {
     /// [`Rejected`] with the probability that it was rejected with, and the counts that this came from.
     pub fn acquire(&self, priority: Priority, now: Instant) -> Result<Permit, Rejected> {
         let draw = self.shared.rng.unit_f64();
-        self.shared.core.lock().admit(priority, draw, now)?;
-        Ok(Permit { shared: Some(Arc::clone(&self.shared)), priority, started: now })
+        let (admitted, mode) = {
+            let mut core = self.shared.core.lock();
+            (core.admit(priority, draw, now), core.config().mode)
+        };
+        let shared = match admitted {
+            Ok(()) => Some(Arc::clone(&self.shared)),
+            Err(rejected) => {
+                self.shared.teller.reject(mode, rejected)?;
+                None
+            }
+        };
+        Ok(Permit { shared, priority, started: now })
     }
 
     /// The probability that a call at `now` is rejected with.
@@ -156,14 +205,14 @@ impl Throttler {
 
 impl fmt::Debug for Throttler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Throttler").field("config", &self.shared.config).finish_non_exhaustive()
+        f.debug_struct("Throttler").field("config", &self.config()).finish_non_exhaustive()
     }
 }
 
 /// The right to make one call. It ends in exactly one of success, failure, ignored; dropped, it was cancelled.
 #[must_use = "dropping a permit records the call as cancelled"]
 pub struct Permit {
-    /// `None` once the outcome is known.
+    /// `None` once the outcome is known, and for a call that would have been rejected.
     shared: Option<Arc<Shared>>,
     priority: Priority,
     started: Instant,
@@ -203,7 +252,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(shared) = &self.shared else { return };
         let now = shared.clock.now();
-        if now.saturating_duration_since(self.started) >= shared.config.abandoned_after {
+        if now.saturating_duration_since(self.started) >= shared.core.lock().config().abandoned_after {
             self.end(Ended::Refused, now);
         }
     }

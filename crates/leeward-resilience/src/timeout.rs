@@ -34,8 +34,11 @@
 //! # Ok(())
 //! # }
 //! ```
+//! An attempt timeout in [`Mode::Shadow`](crate::Mode::Shadow) cuts nothing short: it tells of each attempt that it would have, when
+//! it would have. A deadline has no shadow mode, since what comes after it comes for nobody.
 
 mod layer;
+mod policy;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -45,6 +48,7 @@ use std::time::Duration;
 pub use self::layer::{
     DeadlineFuture, DeadlineLayer, DeadlineService, TimeoutFuture, TimeoutLayer, TimeoutService,
 };
+pub use self::policy::TimeoutPolicy;
 
 use crate::config::{self, ConfigErrors, Fields, HOUR, Options, above, units};
 use crate::deadline::Deadline;
@@ -107,7 +111,7 @@ impl Options for Timeout {
 
 /// Which bound ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expired {
+pub enum Expired {
     /// The attempt took longer than an attempt may.
     Attempt,
     /// The caller's deadline passed.
@@ -115,17 +119,20 @@ pub(crate) enum Expired {
 }
 
 /// Runs one attempt under both bounds with a single timer, which is armed only when the attempt does not end at once.
-/// `until` is the earlier of the two.
 pub(crate) async fn bounded<F: Future>(
     attempt: F,
+    attempt_until: Deadline,
     deadline: Deadline,
-    until: Deadline,
     clock: &dyn Clock,
 ) -> Result<F::Output, Expired> {
     let mut attempt = pin!(attempt);
     if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx))).await {
         return Ok(answer);
     }
-    let expired = if until == deadline { Expired::Deadline } else { Expired::Attempt };
+    let (until, expired) = if attempt_until <= deadline {
+        (attempt_until, Expired::Attempt)
+    } else {
+        (deadline, Expired::Deadline)
+    };
     tokio::time::timeout(until.remaining(clock.now()), attempt).await.map_err(|_| expired)
 }

@@ -1,6 +1,7 @@
 //! Counts over a sliding window, of time or of calls, in constant time and space.
 
 mod calls;
+mod resize;
 mod slot;
 mod striped;
 mod stripes;

@@ -5,7 +5,7 @@ use crate::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct Core {
-    config: Aimd,
+    pub(super) config: Aimd,
     pub(super) limit: Limit,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::{
     self, COUNT_MAX, ConfigErrors, Fields, HOUR, MILLI, MINUTE, OneOf, Options, above, count,
 };
+use crate::mode::Mode;
 
 /// Options of an [`AdaptiveLimit`](super::AdaptiveLimit).
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Adaptive {
     /// A permit dropped after so long is overload, one dropped earlier is neutral; more than 0, at most 1 h. Default 10 s; best set
     /// to the attempt timeout.
     pub abandoned_after: Duration,
+    /// Whether it rejects, or only says so. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 /// How an adaptive limit finds its value.
@@ -75,6 +78,7 @@ impl Default for Adaptive {
             limit_initial: const { whole(20) },
             algorithm: Algorithm::default(),
             abandoned_after: Duration::from_secs(10),
+            mode: Mode::Enforced,
         }
     }
 }
@@ -146,6 +150,7 @@ impl Options for Adaptive {
         let what = "A permit dropped after so long is overload, one dropped earlier is neutral.";
         let at = fields.at("abandoned_after", what, "Best set to the attempt timeout.");
         at.duration(&mut self.abandoned_after, above(Duration::ZERO, HOUR));
+        fields.mode(&mut self.mode);
     }
 }
 

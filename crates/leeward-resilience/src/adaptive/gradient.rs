@@ -13,7 +13,7 @@ const DECAY: f64 = 0.95;
 
 #[derive(Debug)]
 pub(super) struct Core {
-    config: Gradient2,
+    pub(super) config: Gradient2,
     pub(super) limit: Limit,
     /// Seconds; `None` before the first step.
     baseline: Option<f64>,

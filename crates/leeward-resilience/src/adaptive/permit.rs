@@ -21,6 +21,11 @@ impl Permit {
         Self { shared: Some(shared), started, in_flight }
     }
 
+    /// For a call beyond the limit that passes in shadow mode.
+    pub(super) const fn unrecorded(started: Instant) -> Self {
+        Self { shared: None, started, in_flight: 0 }
+    }
+
     /// The upstream did its work: its latency counts.
     pub fn success(self, now: Instant) {
         self.record(Class::Success, now);
@@ -63,7 +68,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(shared) = &self.shared else { return };
         let now = shared.clock.now();
-        let abandoned = now.saturating_duration_since(self.started) >= shared.config.abandoned_after;
+        let abandoned =
+            now.saturating_duration_since(self.started) >= shared.live.load().options.abandoned_after;
         self.end(abandoned.then_some(true), || now);
     }
 }

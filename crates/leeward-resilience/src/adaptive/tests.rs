@@ -260,7 +260,10 @@ fn a_rejection_names_the_limit_and_all_mistakes_come_together() {
     let it = Loop::new(Algorithm::default());
     let _held: Vec<_> = (0..20).map(|_| it.limit.acquire(it.clock.now()).unwrap()).collect();
     let rejected = it.limit.acquire(it.clock.now()).unwrap_err();
-    assert_eq!((rejected.policy, rejected.reason), (NAME, Reason::AdaptiveLimit { limit: 20 }));
+    assert_eq!(
+        (rejected.policy, rejected.reason),
+        (NAME, Reason::AdaptiveLimit { limit: 20, in_flight: 20 })
+    );
     let one = NonZeroU32::MIN;
     let gradient = Gradient2 { samples_min: 0, smoothing: 0.0, tolerance: f64::NAN, ..Gradient2::default() };
     let config = Adaptive { limit_initial: one, ..adaptive(Algorithm::Gradient2(gradient)) };

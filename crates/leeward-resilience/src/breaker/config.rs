@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::{self, COUNT_MAX, ConfigErrors, Datum, Fields, HOUR, MILLI, Options, above, count};
+use crate::mode::Mode;
 
 /// Options of a [`CircuitBreaker`](super::CircuitBreaker).
 ///
@@ -50,6 +51,8 @@ pub struct Breaker {
     /// A permit dropped after so long is a failure, one dropped earlier is neutral, more than 0, at most 1 h. Default 10 s; a pipeline sets it to
     /// its attempt timeout.
     pub abandoned_after: Duration,
+    /// Whether it refuses, or only says so. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 const fn whole(number: u32) -> NonZeroU32 {
@@ -72,6 +75,7 @@ impl Default for Breaker {
             probes: const { whole(5) },
             probation: Duration::from_secs(30),
             abandoned_after: Duration::from_secs(10),
+            mode: Mode::Enforced,
         }
     }
 }
@@ -112,6 +116,7 @@ impl Options for Breaker {
         let what = "A permit dropped after so long is a failure, one dropped earlier is neutral.";
         let at = fields.at("abandoned_after", what, "A pipeline sets it to its attempt timeout.");
         at.duration(&mut self.abandoned_after, above(Duration::ZERO, HOUR));
+        fields.mode(&mut self.mode);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::sample::Sample;
 use super::{Breaker, NAME, State};
-use crate::outcome::{Class, Opened, OpenedBy, Reason, Rejected};
+use crate::outcome::{Class, Opened, OpenedBy, Reason, Rejected, per_mille};
 use crate::random::Rng;
 use crate::time::Instant;
 use crate::window::Counts;
@@ -90,6 +90,10 @@ impl Core {
         &self.config
     }
 
+    pub(super) const fn version(&self) -> u32 {
+        self.version
+    }
+
     pub(super) const fn generation(&self) -> u64 {
         self.generation
     }
@@ -142,8 +146,8 @@ impl Core {
             Phase::Closed { .. } | Phase::ForcedClosed => {}
             Phase::HalfOpen { in_flight, successes, progress_at, .. } => {
                 if *in_flight > (*successes).min(self.config.probes.get() - 1) {
-                    let in_flight = *in_flight;
-                    return Err(self.reject(now, Reason::Probing { in_flight }));
+                    let (in_flight, probes) = (*in_flight, self.config.probes.get());
+                    return Err(self.reject(now, Reason::Probing { in_flight, probes }));
                 }
                 *in_flight += 1;
                 *progress_at = now;
@@ -215,13 +219,12 @@ impl Core {
             calls >= config.minimum_calls.get() && f64::from(part) >= rate * f64::from(calls)
         };
         if reaches(counts.misses, config.failure_rate) {
-            Some(OpenedBy::FailureRate)
+            Some(OpenedBy::FailureRate { per_mille: per_mille(config.failure_rate) })
         } else if config.slow_after.is_some() && reaches(counts.slow, config.slow_rate) {
-            Some(OpenedBy::SlowRate)
-        } else if config.consecutive_failures.is_some_and(|limit| self.consecutive >= limit.get()) {
-            Some(OpenedBy::Consecutive)
+            Some(OpenedBy::SlowRate { per_mille: per_mille(config.slow_rate) })
         } else {
-            None
+            let limit = config.consecutive_failures.filter(|limit| self.consecutive >= limit.get());
+            limit.map(|limit| OpenedBy::Consecutive { threshold: limit.get() })
         }
     }
 
@@ -310,7 +313,7 @@ impl Core {
             (config.window, config.window_calls) != (self.config.window, self.config.window_calls);
         self.version = self.version.saturating_add(1);
         self.config = config;
-        if other_window {
+        if other_window && !self.sample.resize(&self.config, now) {
             self.begin_sample(now);
         }
     }
@@ -321,7 +324,7 @@ impl Core {
     }
 
     fn reject(&self, now: Instant, reason: Reason) -> Rejected {
-        Rejected { policy: NAME, reason, retry_after: self.retry_after(now) }
+        Rejected::new(NAME, reason).with_retry_after(self.retry_after(now)).with_version(self.version)
     }
 
     pub(super) fn retry_after(&self, now: Instant) -> Option<Duration> {

@@ -10,18 +10,18 @@ use crate::time::Instant;
 pub(super) struct Notice {
     until: AtomicU64,
     /// The numbers of an [`Opened`], two a word.
-    numbers: [AtomicU64; 3],
+    numbers: [AtomicU64; 4],
 }
 
 impl Notice {
     pub(super) fn write(&self, until: Instant, opened: &Opened) {
         let Opened { cause, failures, slow, calls, consecutive, version } = *opened;
-        let cause = match cause {
-            OpenedBy::FailureRate => 0,
-            OpenedBy::SlowRate => 1,
-            OpenedBy::Consecutive => 2,
+        let (cause, threshold) = match cause {
+            OpenedBy::FailureRate { per_mille } => (0, per_mille),
+            OpenedBy::SlowRate { per_mille } => (1, per_mille),
+            OpenedBy::Consecutive { threshold } => (2, threshold),
         };
-        let words = [(failures, slow), (calls, consecutive), (version, cause)];
+        let words = [(failures, slow), (calls, consecutive), (version, cause), (threshold, 0)];
         self.until.store(until.as_nanos(), Ordering::Release);
         for (number, (high, low)) in self.numbers.iter().zip(words) {
             number.store(u64::from(high) << 32 | u64::from(low), Ordering::Release);
@@ -33,16 +33,16 @@ impl Notice {
     }
 
     pub(super) fn opened(&self) -> Opened {
-        let [(failures, slow), (calls, consecutive), (version, cause)] =
+        let [(failures, slow), (calls, consecutive), (version, cause), (threshold, _)] =
             self.numbers.each_ref().map(|number| {
                 let word = number.load(Ordering::Acquire);
                 let half = |half: u64| u32::try_from(half & u64::from(u32::MAX)).unwrap_or(u32::MAX);
                 (half(word >> 32), half(word))
             });
         let cause = match cause {
-            0 => OpenedBy::FailureRate,
-            1 => OpenedBy::SlowRate,
-            _ => OpenedBy::Consecutive,
+            0 => OpenedBy::FailureRate { per_mille: threshold },
+            1 => OpenedBy::SlowRate { per_mille: threshold },
+            _ => OpenedBy::Consecutive { threshold },
         };
         Opened { cause, failures, slow, calls, consecutive, version }
     }
@@ -54,7 +54,12 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        for cause in [OpenedBy::FailureRate, OpenedBy::SlowRate, OpenedBy::Consecutive] {
+        let causes = [
+            OpenedBy::FailureRate { per_mille: 500 },
+            OpenedBy::SlowRate { per_mille: 1000 },
+            OpenedBy::Consecutive { threshold: u32::MAX },
+        ];
+        for cause in causes {
             let opened =
                 Opened { cause, failures: 1, slow: u32::MAX, calls: 3, consecutive: u32::MAX, version: 5 };
             let notice = Notice::default();

@@ -16,7 +16,8 @@ use crate::time::Instant;
 #[allow(private_bounds, reason = "there are no other ways to hold a breaker than these two")]
 pub struct Permit<Breaker: Keeps = Kept> {
     breaker: Breaker,
-    /// `None` once the outcome is known.
+    /// `None` once the outcome is known; from the start for a call that passes a breaker in shadow mode which would have
+    /// stopped it: a break must not be judged by the calls that it is there to prevent.
     open: Option<Ticket>,
 }
 
@@ -41,14 +42,14 @@ impl Keeps for Borrowed<'_> {
 }
 
 impl Permit {
-    pub(super) fn kept(handle: Arc<Handle>, ticket: Ticket) -> Self {
-        Self { breaker: Kept(handle), open: Some(ticket) }
+    pub(super) fn kept(handle: Arc<Handle>, ticket: Option<Ticket>) -> Self {
+        Self { breaker: Kept(handle), open: ticket }
     }
 }
 
 impl<'a> Permit<Borrowed<'a>> {
-    pub(super) const fn borrowed(shared: &'a Shared, ticket: Ticket) -> Self {
-        Self { breaker: Borrowed(shared), open: Some(ticket) }
+    pub(super) const fn borrowed(shared: &'a Shared, ticket: Option<Ticket>) -> Self {
+        Self { breaker: Borrowed(shared), open: ticket }
     }
 }
 

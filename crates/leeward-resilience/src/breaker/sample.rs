@@ -18,6 +18,17 @@ impl Sample {
         }
     }
 
+    /// Looks back over another time, if it is one of time before and after; `false` when it has to begin anew.
+    pub(super) fn resize(&mut self, config: &Breaker, now: Instant) -> bool {
+        match self {
+            Self::Time(window) if config.window_calls.is_none() => {
+                *window = window.resized(config.window, now);
+                true
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn record(&mut self, now: Instant, missed: bool, slow: bool) -> Counts {
         match self {
             Self::Time(window) => window.record(now, missed, slow),

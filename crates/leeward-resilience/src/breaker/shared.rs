@@ -7,7 +7,8 @@ use super::Breaker;
 use super::core::{Core, Outcome, Ticket};
 use super::notice::Notice;
 use super::{NAME, State};
-use crate::observe::{Event, Observer};
+use crate::mode::Mode;
+use crate::observe::{Event, Observer, Teller};
 use crate::outcome::{Reason, Rejected};
 use crate::random::Rng;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -19,11 +20,16 @@ const FREE: u64 = 1;
 const BROKEN: u64 = 2;
 const GENERATION: u32 = 2;
 
+/// The lowest bit of the options; the version is above it.
+const SHADOW: u64 = 1;
+
 pub(super) struct Shared {
-    pub(super) name: Arc<str>,
+    pub(super) teller: Teller,
     /// The generation, and `FREE` while calls pass without being counted in, or `BROKEN` while the notice says why not.
     /// Written under the lock of the core, after all that it vouches for.
     gate: AtomicU64,
+    /// The version of the options, and `SHADOW` or not.
+    options: AtomicU64,
     /// From how many nanoseconds on a call is slow.
     slow_nanos: AtomicU64,
     /// Successes that the core has not absorbed yet.
@@ -32,7 +38,6 @@ pub(super) struct Shared {
     pub(super) core: Mutex<Core>,
     pub(super) clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
-    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Shared {
@@ -47,26 +52,59 @@ impl Shared {
         let (gate, slow_nanos) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
         let (stripes, notice) = (Stripes::new(), Notice::default());
         let core = Mutex::new(core);
-        let shared = Self { name, gate, slow_nanos, stripes, notice, core, clock, rng, observer };
+        let (teller, options) = (Teller::new(name, observer), AtomicU64::new(0));
+        let shared = Self { teller, gate, options, slow_nanos, stripes, notice, core, clock, rng };
         shared.publish(&shared.core.lock(), 0);
         shared
     }
 
+    /// `None` for a call that passes although it would be stopped: the breaker is in shadow mode.
     #[inline]
-    pub(super) fn acquire(&self, now: Instant) -> Result<Ticket, Rejected> {
+    pub(super) fn acquire(&self, now: Instant) -> Result<Option<Ticket>, Rejected> {
         let gate = self.gate.load(Ordering::Acquire);
         if gate & FREE != 0 {
-            return Ok(Ticket { generation: gate >> GENERATION, started: now });
+            return Ok(Some(Ticket { generation: gate >> GENERATION, started: now }));
         }
         self.acquire_slowly(gate, now)
     }
 
     #[inline(never)]
-    fn acquire_slowly(&self, gate: u64, now: Instant) -> Result<Ticket, Rejected> {
+    fn acquire_slowly(&self, gate: u64, now: Instant) -> Result<Option<Ticket>, Rejected> {
+        self.ask(gate, now).map(Some).or_else(|rejected| self.reject(rejected).map(|()| None))
+    }
+
+    /// Like [`acquire`](Self::acquire), but what would be refused passes, unless an operator forced it open.
+    pub(super) fn acquire_or_pass(
+        &self,
+        now: Instant,
+        passes: impl FnOnce(),
+    ) -> Result<Option<Ticket>, Rejected> {
+        let gate = self.gate.load(Ordering::Acquire);
+        if gate & FREE != 0 {
+            return Ok(Some(Ticket { generation: gate >> GENERATION, started: now }));
+        }
+        match self.ask(gate, now) {
+            Ok(ticket) => Ok(Some(ticket)),
+            Err(Rejected { reason, .. }) if reason != Reason::ForcedOpen => {
+                passes();
+                let gate = self.gate.load(Ordering::Acquire);
+                Ok(Some(Ticket { generation: gate >> GENERATION, started: now }))
+            }
+            Err(rejected) => self.reject(rejected).map(|()| None),
+        }
+    }
+
+    fn ask(&self, gate: u64, now: Instant) -> Result<Ticket, Rejected> {
         match self.read_notice(gate, now) {
             Some(rejected) => Err(rejected),
             None => self.change(|core| core.acquire(now, &*self.rng)),
         }
+    }
+
+    /// Tells of a rejection, and says whether it is one: in shadow mode the call passes.
+    fn reject(&self, rejected: Rejected) -> Result<(), Rejected> {
+        let is_shadow = self.options.load(Ordering::Relaxed) & SHADOW != 0;
+        self.teller.reject(if is_shadow { Mode::Shadow } else { Mode::Enforced }, rejected)
     }
 
     pub(super) fn passes_freely(&self) -> bool {
@@ -81,8 +119,11 @@ impl Shared {
         }
         let reason = Reason::Open(self.notice.opened());
         let retry_after = Some(until.saturating_duration_since(now));
+        let version = self.options.load(Ordering::Relaxed) >> 1;
+        let version = u32::try_from(version).unwrap_or(u32::MAX);
+        let rejected = Rejected::new(NAME, reason).with_retry_after(retry_after).with_version(version);
         let same = self.gate.load(Ordering::Acquire) == gate;
-        same.then_some(Rejected { policy: NAME, reason, retry_after })
+        same.then_some(rejected)
     }
 
     /// Records an outcome under the lock.
@@ -122,8 +163,8 @@ impl Shared {
             let after = core.phase_state();
             (result, (before != after).then_some((before, after)))
         };
-        if let (Some((from, to)), Some(observer)) = (changed, &self.observer) {
-            observer.observe(&self.name, &Event::BreakerChanged { from, to });
+        if let Some((from, to)) = changed {
+            self.teller.tell(&Event::BreakerChanged { from, to });
         }
         result
     }
@@ -138,6 +179,8 @@ impl Shared {
             }
             self.stripes.restart();
         }
+        let options = u64::from(core.version()) << 1 | u64::from(core.config().mode.is_shadow());
+        self.options.store(options, Ordering::Relaxed);
         let slow_nanos = core.config().slow_after.map_or(u64::MAX, nanos);
         self.slow_nanos.store(slow_nanos, Ordering::Relaxed);
         self.stripes.quiet_until(core.quiet_until());
@@ -161,7 +204,7 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.core.lock().phase_state();
         f.debug_struct("CircuitBreaker")
-            .field("name", &self.name)
+            .field("name", &self.teller)
             .field("state", &state)
             .finish_non_exhaustive()
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::{self, COUNT_MAX, ConfigErrors, DAY, Fields, HOUR, MILLI, Options, SECOND, above};
 use crate::fallback::Fallback;
+use crate::mode::Mode;
 
 /// Options of an [`AnswerCache`](super::AnswerCache).
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +17,7 @@ pub struct Cache {
     /// So long after its TTL an answer may still stand in for an error, up to 24 h; 0 is off. Default 5 min: a deployment
     /// or a failover takes about that.
     pub stale_max: Duration,
-    /// Which causes a stale answer stands in for. As for a [`Fallback`]; its `within` plays no part.
+    /// Which causes a stale answer stands in for. As for a [`Fallback`]; its `within` and `mode` play no part.
     pub stale_on: Fallback,
     /// So long an error that does not pass by itself is remembered for its key, up to 1 h. Default `None`: errors are
     /// not cached.
@@ -29,6 +30,8 @@ pub struct Cache {
     pub wait_max: Duration,
     /// The longest that the store may take, more than 0, at most 10 s. Default 50 ms: a slow cache is worse than none.
     pub store_timeout: Duration,
+    /// Whether it gives answers, or only says which it would give. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 impl Default for Cache {
@@ -43,6 +46,7 @@ impl Default for Cache {
             waiters_max: 1000,
             wait_max: Duration::from_secs(10),
             store_timeout: Duration::from_millis(50),
+            mode: Mode::Enforced,
         }
     }
 }
@@ -97,5 +101,6 @@ impl Options for Cache {
             "A slow cache is worse than none.",
         );
         at.duration(&mut self.store_timeout, above(Duration::ZERO, 10 * SECOND));
+        fields.mode(&mut self.mode);
     }
 }

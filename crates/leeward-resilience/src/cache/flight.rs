@@ -15,7 +15,6 @@ use crate::sync::{Mutex, OnceLock};
 
 #[derive(Debug)]
 pub(super) struct Flights<K, R> {
-    waiters_max: u32,
     /// Locked before the seats of a flight.
     map: Mutex<HashMap<K, Arc<Flight<R>>>>,
 }
@@ -49,11 +48,12 @@ pub(super) enum Waited<'a, K: Hash + Eq, R> {
 }
 
 impl<K: Hash + Eq + Clone, R: Clone> Flights<K, R> {
-    pub(super) fn new(waiters_max: u32) -> Self {
-        Self { waiters_max, map: Mutex::new(HashMap::new()) }
+    pub(super) fn new() -> Self {
+        Self { map: Mutex::new(HashMap::new()) }
     }
 
-    pub(super) fn join(&self, key: &K) -> Seat<'_, K, R> {
+    /// A seat in the flight of a key, in which at most so many wait.
+    pub(super) fn join(&self, key: &K, waiters_max: u32) -> Seat<'_, K, R> {
         let mut map = self.map.lock();
         let Some(flight) = map.get(key) else {
             let seats = Mutex::new(Seats { led: true, waiters: 0 });
@@ -68,7 +68,7 @@ impl<K: Hash + Eq + Clone, R: Clone> Flights<K, R> {
             drop(seats);
             return Seat::Leader(Leader { flights: self, key, flight });
         }
-        if seats.waiters >= self.waiters_max {
+        if seats.waiters >= waiters_max {
             return Seat::Full;
         }
         seats.waiters += 1;
@@ -170,14 +170,15 @@ mod tests {
 
     #[test]
     fn a_flight_is_forgotten_once_nobody_is_in_it() {
-        let flights: Flights<u8, u8> = Flights::new(2);
+        let flights: Flights<u8, u8> = Flights::new();
         // Who leaves in which order: the leader is 0.
         for order in [[0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 0, 1]] {
-            let Seat::Leader(leader) = flights.join(&1) else { panic!("the first leads") };
-            let (Seat::Waiter(first), Seat::Waiter(second)) = (flights.join(&1), flights.join(&1)) else {
+            let Seat::Leader(leader) = flights.join(&1, 2) else { panic!("the first leads") };
+            let (Seat::Waiter(first), Seat::Waiter(second)) = (flights.join(&1, 2), flights.join(&1, 2))
+            else {
                 panic!("the others wait")
             };
-            assert!(matches!(flights.join(&1), Seat::Full));
+            assert!(matches!(flights.join(&1, 2), Seat::Full));
             let mut context = Context::from_waker(Waker::noop());
             let (mut first, mut second) = (Box::pin(first.wait()), Box::pin(second.wait()));
             assert!(first.as_mut().poll(&mut context).is_pending());
@@ -197,11 +198,11 @@ mod tests {
 
     #[test]
     fn a_result_ends_the_flight_and_a_newcomer_starts_another() {
-        let flights: Flights<u8, u8> = Flights::new(1);
-        let Seat::Leader(leader) = flights.join(&1) else { panic!("the first leads") };
-        let Seat::Waiter(waiter) = flights.join(&1) else { panic!("the second waits") };
+        let flights: Flights<u8, u8> = Flights::new();
+        let Seat::Leader(leader) = flights.join(&1, 2) else { panic!("the first leads") };
+        let Seat::Waiter(waiter) = flights.join(&1, 2) else { panic!("the second waits") };
         leader.complete(7);
-        let Seat::Leader(_next) = flights.join(&1) else { panic!("a new flight") };
+        let Seat::Leader(_next) = flights.join(&1, 2) else { panic!("a new flight") };
         let mut waiting = Box::pin(waiter.wait());
         let polled = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(polled, std::task::Poll::Ready(Waited::Result(7))));

@@ -44,6 +44,14 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         Self { entries_max, bytes_max, places, slots, newest: NONE, oldest: NONE, bytes: 0 }
     }
 
+    /// Puts other bounds into force, and forgets those used longest ago until all fit.
+    pub(super) fn resize(&mut self, entries_max: usize, bytes_max: usize) {
+        (self.entries_max, self.bytes_max) = (entries_max, bytes_max);
+        while self.slots.len() > self.entries_max || self.bytes > self.bytes_max {
+            self.remove_at(self.oldest);
+        }
+    }
+
     /// The entry, unless it is older than it may be; that one is forgotten.
     pub(super) fn get<Q>(&mut self, key: &Q, now: Instant) -> Option<&Item<V>>
     where

@@ -19,7 +19,8 @@ pub(crate) struct Gate {
     state: AtomicU64,
     /// Changed under the lock of the queue.
     limit: AtomicU32,
-    places: u32,
+    /// Changed under the lock of the queue.
+    places: AtomicU32,
     queue: Mutex<Queue<Waker>>,
 }
 
@@ -36,7 +37,7 @@ pub(crate) enum Entered<'a> {
 impl Gate {
     pub(crate) fn new(limit: u32, places: u32, order: Order) -> Self {
         let (state, queue) = (AtomicU64::new(0), Mutex::new(Queue::new(order)));
-        Self { state, limit: AtomicU32::new(limit), places, queue }
+        Self { state, limit: AtomicU32::new(limit), places: AtomicU32::new(places), queue }
     }
 
     /// Takes a permit if one is free and nobody waits. Whoever does gives it back with [`release`](Self::release).
@@ -58,7 +59,7 @@ impl Gate {
     pub(crate) fn enter(&self, now: Instant) -> Entered<'_> {
         let mut queue = self.queue.lock();
         let mut displaced = None;
-        if queue.len() >= self.places {
+        if queue.len() >= self.places.load(Ordering::Relaxed) {
             if queue.len() == 0 {
                 return if self.try_acquire() { Entered::Granted } else { Entered::Full };
             }
@@ -104,8 +105,22 @@ impl Gate {
     pub(crate) fn set_limit(&self, limit: u32, now: Instant) {
         let mut queue = self.queue.lock();
         self.limit.store(limit, Ordering::Relaxed);
-        // Bounded by the queue.
-        while let Some(waker) = self.grant_one(&mut queue, now) {
+        self.grant_all(&mut queue, now);
+    }
+
+    /// Like [`set_limit`](Self::set_limit), with another queue. Nobody loses his place: a shorter queue is reached as they
+    /// leave.
+    pub(crate) fn resize(&self, limit: u32, places: u32, order: Order, now: Instant) {
+        let mut queue = self.queue.lock();
+        self.limit.store(limit, Ordering::Relaxed);
+        self.places.store(places, Ordering::Relaxed);
+        queue.set_order(order);
+        self.grant_all(&mut queue, now);
+    }
+
+    /// Bounded by the queue.
+    fn grant_all(&self, queue: &mut Queue<Waker>, now: Instant) {
+        while let Some(waker) = self.grant_one(queue, now) {
             wake(waker);
         }
     }

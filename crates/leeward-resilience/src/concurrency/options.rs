@@ -27,6 +27,7 @@ impl Options for Concurrency {
             "Who waits longest: fair, and nobody is forgotten.",
         );
         at.one_of(&mut self.order);
+        fields.mode(&mut self.mode);
     }
 }
 

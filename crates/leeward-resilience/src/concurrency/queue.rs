@@ -58,6 +58,10 @@ impl<W> Queue<W> {
         Self { order, slots, free: NONE, first: NONE, last: NONE, len: 0, since }
     }
 
+    pub(super) const fn set_order(&mut self, order: Order) {
+        self.order = order;
+    }
+
     /// Those who wait.
     pub(super) const fn len(&self) -> u32 {
         self.len

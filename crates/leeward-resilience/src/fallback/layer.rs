@@ -132,7 +132,7 @@ where
                     };
                     let (result, cause) = this.policy.chosen(result, classify);
                     let Some(cause) = cause else { return Poll::Ready(result.map(Answer::Real)) };
-                    let sleep = tokio::time::sleep(this.policy.config().within);
+                    let sleep = tokio::time::sleep(this.policy.within());
                     let substitute = substitute(kept, cause);
                     this.state.set(State::FallingBack { substitute, sleep, cause, first: Some(result) });
                 }

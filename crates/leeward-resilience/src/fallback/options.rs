@@ -34,5 +34,6 @@ impl Options for Fallback {
         fields.rule("", chosen.contains(&true), "for no cause", "at least one cause");
         let at = fields.at("within", "The longest that a substitute may take.", "The caller waited already.");
         at.duration(&mut self.within, above(Duration::ZERO, MINUTE));
+        fields.mode(&mut self.mode);
     }
 }

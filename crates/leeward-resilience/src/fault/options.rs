@@ -40,5 +40,6 @@ impl Options for Faults {
         let what = "The experiment ends after so long.";
         let at = fields.at("lasts", what, "Long enough to look at, and over before anybody wonders.");
         at.duration(&mut self.lasts, above(Duration::ZERO, DAY));
+        fields.mode(&mut self.mode);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{self, ConfigErrors, Datum, Fields, MILLI, MINUTE, OneOf, Options, above, units};
+use crate::mode::Mode;
 use crate::retry::Budget;
 
 /// When a hedge is sent.
@@ -37,6 +38,16 @@ impl Default for Delay {
     }
 }
 
+impl Delay {
+    /// The share of the latencies that is looked for; half of them while nobody asks.
+    pub(super) const fn quantile(self) -> f64 {
+        match self {
+            Self::Fixed(_) => 0.5,
+            Self::Quantile { quantile, .. } => quantile,
+        }
+    }
+}
+
 /// Options of a [`Hedger`](super::Hedger).
 ///
 /// ```
@@ -57,12 +68,15 @@ pub struct Hedge {
     pub attempt_min: Duration,
     /// What all the calls together may spend on hedges, unless the budget of another policy is shared.
     pub budget: Budget,
+    /// Whether hedges are sent, or it is only said when they would be. Default [`Mode::Enforced`].
+    pub mode: Mode,
 }
 
 impl Default for Hedge {
     fn default() -> Self {
         let attempt_min = Duration::from_millis(5);
-        Self { delay: Delay::default(), max_hedges: 1, attempt_min, budget: Budget::default() }
+        let (delay, budget) = (Delay::default(), Budget::default());
+        Self { delay, max_hedges: 1, attempt_min, budget, mode: Mode::Enforced }
     }
 }
 
@@ -98,6 +112,7 @@ impl Options for Hedge {
         let what =
             "What all the calls together may spend on hedges, unless the budget of another policy is shared.";
         fields.at("budget", what, "").group(&mut self.budget);
+        fields.mode(&mut self.mode);
     }
 }
 

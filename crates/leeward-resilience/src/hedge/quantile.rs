@@ -47,6 +47,13 @@ impl Latencies {
         Self { quantile, half_nanos, head, halves: [Half::EMPTY, Half::EMPTY], fresh: 0, known: None }
     }
 
+    /// Looks for another quantile of the same latencies.
+    pub(super) fn look_for(&mut self, quantile: f64, now: Instant) {
+        self.rotate(now);
+        self.quantile = quantile;
+        self.refresh();
+    }
+
     pub(super) fn record(&mut self, latency: Duration, now: Instant) {
         self.rotate(now);
         let half = &mut self.halves[usize::from(self.head % 2 == 1)];

@@ -2,13 +2,12 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::Sleep;
 
-use super::Shared;
+use super::{Due, Hedge, Shared};
 use crate::outcome::Class;
 use crate::pipeline::Call;
 use crate::time::Instant;
@@ -25,13 +24,16 @@ where
     Fut: Future<Output = Result<T, E>>,
     C: Fn(&Result<T, E>) -> Class,
 {
-    let delay = shared.delay(started);
-    let mut sample = Sample { shared, started, delay, ended: false };
+    // The same options until its end, whatever comes into force meanwhile.
+    let live = shared.live.keep();
+    let options = &live.options;
+    let delay = shared.delay(options, started);
+    let mut sample = Sample { shared, options, started, delay, ended: false };
     let mut first = pin!(send(0));
     let mut first_answer = None;
     // Bounded by `max_hedges`, and nothing is allocated before the first of them.
     let mut hedges: Vec<Pin<Box<Fut>>> = Vec::new();
-    let mut timer = pin!(Timer { due: shared.config.due(0, call, delay, started), sleep: None });
+    let mut timer = pin!(Timer { due: options.due(0, call, delay, started), sleep: None });
     let mut sent = 0_u32;
     poll_fn(|cx| {
         loop {
@@ -50,7 +52,7 @@ where
             while let Some(hedge) = hedges.get_mut(index) {
                 match hedge.as_mut().poll(cx) {
                     Poll::Ready(answer) if classify(&answer) == Class::Success => {
-                        shared.won.fetch_add(1, Ordering::Relaxed);
+                        shared.win();
                         return Poll::Ready(answer);
                     }
                     Poll::Ready(_) => {
@@ -68,17 +70,20 @@ where
             ready!(timer.as_mut().poll(cx, shared.clock.now()));
             let now = shared.clock.now();
             // A timer may be late: what would have fitted before the deadline when it was set need not fit now.
-            if !shared.config.fits(call.deadline, now) {
+            if !options.fits(call.deadline, now) {
                 timer.as_mut().off();
-            } else if shared.budget.withdraw(now) {
-                sent += 1;
-                shared.sent.fetch_add(1, Ordering::Relaxed);
-                hedges.push(Box::pin(send(sent)));
-                timer.as_mut().at(shared.config.due(sent, call, delay, now));
-            } else {
-                shared.refused.fetch_add(1, Ordering::Relaxed);
-                timer.as_mut().off();
+                continue;
             }
+            let due = shared.decide(options, sent + 1, delay, now);
+            if due == Due::Refused {
+                timer.as_mut().off();
+                continue;
+            }
+            sent += 1;
+            if due == Due::Send {
+                hedges.push(Box::pin(send(sent)));
+            }
+            timer.as_mut().at(options.due(sent, call, delay, now));
         }
     })
     .await
@@ -121,6 +126,7 @@ impl Timer {
 /// The latency of the first attempt, recorded once.
 struct Sample<'a> {
     shared: &'a Shared,
+    options: &'a Hedge,
     started: Instant,
     delay: Duration,
     ended: bool,
@@ -131,7 +137,7 @@ impl Sample<'_> {
         self.ended = true;
         if good {
             let now = self.shared.clock.now();
-            self.shared.record(now.saturating_duration_since(self.started), now);
+            self.shared.record(self.options, now.saturating_duration_since(self.started), now);
         }
     }
 }
@@ -145,7 +151,7 @@ impl Drop for Sample<'_> {
         let now = self.shared.clock.now();
         let lasted = now.saturating_duration_since(self.started);
         if lasted > self.delay {
-            self.shared.record(lasted, now);
+            self.shared.record(self.options, lasted, now);
         }
     }
 }

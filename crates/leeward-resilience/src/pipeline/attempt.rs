@@ -14,10 +14,11 @@ use crate::deadline::Deadline;
 use crate::effort::Effort;
 use crate::fault::Fault;
 use crate::hedge::Hedger;
+use crate::mode::Mode;
 use crate::observe::Event;
 use crate::outcome::{Class, Error, Rejected};
 use crate::time::Instant;
-use crate::timeout::{Expired, bounded};
+use crate::timeout::{Expired, Timeout, bounded};
 
 /// How one attempt ended.
 pub(super) enum Turn<T, E> {
@@ -138,16 +139,18 @@ impl Trip<'_> {
         let permits = match admitted {
             Ok(permits) => permits,
             Err(rejected) => {
+                // The policy has told of it.
                 shared.counters.rejected();
-                shared.tell(&Event::Rejected(rejected));
                 return Turn::Refused(rejected);
             }
         };
         let hold = Hold { permits, watch };
         // Only the queue of the concurrency limit takes time.
         let now = if parts.concurrency.is_some() { clock.now() } else { now };
-        let longest = parts.options.attempt_longest();
-        let until = deadline.earlier(Deadline::after(now, longest));
+        let timeout = parts.options.attempt_timeout;
+        let enforced = timeout.filter(|timeout| !timeout.mode.is_shadow()).map(|timeout| timeout.after);
+        let attempt_until = enforced.map_or(Deadline::NEVER, |after| Deadline::after(now, after));
+        let until = deadline.earlier(attempt_until);
         if until.is_past(now) {
             hold.record(Class::Ignored, now);
             return Turn::NotStarted;
@@ -161,21 +164,28 @@ impl Trip<'_> {
                 Some(faults) => faults.call(async || Ok(send(attempt).await), Err).await,
             }
         };
-        let answer = match bounded(sent, deadline, until, clock).await {
+        let answer = bounded(sent, attempt_until, deadline, clock).await;
+        let answer = match answer {
             Ok(answer) => answer,
             Err(Expired::Attempt) => {
+                let after = enforced.unwrap_or_default();
                 hold.record(Class::RETRYABLE, clock.now());
-                shared.tell(&Event::AttemptTimeout { after: longest });
-                return Turn::Failed(Failed::Timeout { after: longest }, Class::RETRYABLE);
+                shared.tell(&Event::AttemptTimeout { after });
+                return Turn::Failed(Failed::Timeout { after }, Class::RETRYABLE);
             }
             Err(Expired::Deadline) => {
                 // Without an attempt timeout our own deadline is what bounds the upstream. Else this is a cancellation.
-                if self.own_deadline && longest >= parts.options.deadline {
+                if self.own_deadline && enforced.is_none() {
                     hold.record(Class::RETRYABLE, clock.now());
                 }
                 return Turn::CutShort;
             }
         };
+        if let Some(Timeout { after, mode: Mode::Shadow }) = timeout
+            && clock.now().saturating_duration_since(now) >= after
+        {
+            shared.tell(&Event::WouldTimeOut { after });
+        }
         match answer {
             Ok(answer) => Self::ended(answer, hold, classify, clock),
             Err(fault) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 
 use super::counts::Counters;
 use super::parts::{Parts, Surroundings};
@@ -153,6 +154,7 @@ impl PipelineBuilder {
         let Self { options, around, faults } = self;
         let parts = ArcSwap::from_pointee(Parts::new(options, &around)?);
         let (trial, counters) = (ArcSwapOption::empty(), Counters::default());
-        Ok(Pipeline { shared: Arc::new(Shared { around, parts, trial, faults, counters }) })
+        let shared = Shared { around, parts, reloading: Mutex::new(()), trial, faults, counters };
+        Ok(Pipeline { shared: Arc::new(shared) })
     }
 }

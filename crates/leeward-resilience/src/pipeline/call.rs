@@ -9,7 +9,6 @@ use super::held::Hold;
 use super::parts::Parts;
 use super::{Attempt, Call, Guard, Held, Pipeline};
 use crate::deadline::Deadline;
-use crate::observe::Event;
 use crate::outcome::{Class, Error};
 use crate::retry::{Done, Wait};
 use crate::time::Instant;
@@ -106,23 +105,13 @@ impl Trip<'_> {
         if let Some(trial) = shared.trial() {
             trial.retry(wait.is_some(), self.may_retry(trial.parts(), done, class, now), now);
         }
-        let wait = wait?;
-        if !parts.budget.as_ref().is_none_or(|budget| budget.withdraw(now)) {
-            shared.tell(&Event::RetryBudgetExhausted);
-            return None;
-        }
-        shared.tell(&Event::Retrying { attempt: wait.done.retries, delay: wait.delay });
-        Some(wait)
+        parts.retry.as_ref()?.grant(wait?, now)
     }
 
     /// What comes before the next attempt, if the budget allows one.
     fn may_retry(&self, parts: &Parts, done: Done, class: Class, now: Instant) -> Option<Wait> {
-        let Self { shared, call, deadline, .. } = self;
-        let retry = parts.options.retry.as_ref()?;
-        if !call.replayable || !call.effort.may_repeat() {
-            return None;
-        }
-        let wait = retry.next(class, done, now, *deadline, &*shared.around.rng)?;
+        let Self { call, deadline, .. } = self;
+        let wait = parts.retry.as_ref()?.wanted(*call, class, done, now, *deadline)?;
         // A breaker that will still be open would only burn the budget and the caller's time.
         let open = parts.breaker.as_ref().is_some_and(|it| it.retry_after(now + wait.delay).is_some());
         (!open).then_some(wait)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Core, Decision, RateLimit};
+use super::{Core, Decision, RateLimit, Used};
 use crate::time::{Instant, nanos};
 
 /// The pure rule, with its options turned into nanoseconds.
@@ -36,6 +36,7 @@ impl Gcra {
                 .unwrap_or(u32::MAX),
             reset_after: Duration::from_nanos(debt),
             retry_after: (!allowed).then(|| Duration::from_nanos(after - now - self.debt_nanos)),
+            version: 1,
         };
         (decision, paid_at)
     }
@@ -53,5 +54,19 @@ impl Core for Gcra {
 
     fn clear_at(&self, state: &u64) -> Instant {
         Instant::from_nanos(*state)
+    }
+
+    fn used(&self, paid_at: &u64, now: Instant) -> Used {
+        let debt = paid_at.saturating_sub(now.as_nanos()).min(self.debt_nanos);
+        Used { part: debt, whole: self.debt_nanos }
+    }
+
+    fn with_used(&self, used: Used, now: Instant) -> u64 {
+        now.as_nanos().saturating_add(used.of(self.debt_nanos))
+    }
+
+    /// A debt stays the same part of what may be had, so that who has used up one burst has used up the other.
+    fn carry(&self, old: &Self, paid_at: &u64, now: Instant) -> u64 {
+        self.with_used(old.used(paid_at, now), now)
     }
 }

@@ -4,14 +4,16 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::gcra::Gcra;
 use super::sliding::Sliding;
-use super::{Core, Decision, Rule};
+use super::{Core, Decision, NAME, Rule};
 use crate::config::ConfigErrors;
-use crate::time::Instant;
+use crate::observe::{Event, Observer, Teller};
+use crate::time::{Clock, Instant, TokioClock};
 
 /// Shards, so that cores seldom meet at one lock.
 const SHARDS: usize = 16;
@@ -25,41 +27,96 @@ const EVICTION_LOOKS_AT: usize = 8;
 /// soonest is forgotten, so that it may start afresh: rather that than memory without bound. A key takes its own size
 /// twice, and 8 bytes by GCRA or 56 by a sliding window.
 pub struct KeyedRateLimiter<K> {
-    keys: Keys<K>,
+    teller: Teller,
+    shards: Vec<Mutex<Shard<K>>>,
     hasher: RandomState,
     keys_max: usize,
+    clock: Arc<dyn Clock>,
+    /// Held while the shards get another rule, one after the other.
+    replacing: Mutex<()>,
+}
+
+struct Shard<K> {
+    rule: Rule,
+    version: u32,
+    keys: Keys<K>,
 }
 
 enum Keys<K> {
-    Gcra(Gcra, Vec<Mutex<Shard<K, Gcra>>>),
-    Sliding(Sliding, Vec<Mutex<Shard<K, Sliding>>>),
+    Gcra(Gcra, Entries<K, Gcra>),
+    Sliding(Sliding, Entries<K, Sliding>),
 }
 
-struct Shard<K, C: Core> {
+struct Entries<K, C: Core> {
     places: HashMap<K, usize>,
-    entries: Vec<(K, C::State)>,
+    list: Vec<(K, C::State)>,
     hand: usize,
 }
 
 impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
-    /// A limiter that remembers up to `keys_max` keys, rounded up to a multiple of 16.
+    /// A limiter that remembers up to `keys_max` keys, rounded up to a multiple of 16, on tokio time.
     ///
     /// # Errors
     /// Every option outside its range.
     pub fn new<R: Into<Rule> + Copy>(rule: &R, keys_max: usize) -> Result<Self, ConfigErrors> {
+        Self::with(NAME, rule, keys_max, Arc::new(TokioClock), None)
+    }
+
+    /// A limiter that remembers up to `keys_max` keys, with its own name, clock and observer.
+    ///
+    /// # Errors
+    /// Every option outside its range.
+    pub fn with<R: Into<Rule> + Copy>(
+        name: impl Into<Arc<str>>,
+        rule: &R,
+        keys_max: usize,
+        clock: Arc<dyn Clock>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, ConfigErrors> {
         let rule = (*rule).into();
         let mut errors = ConfigErrors::default();
         errors.merge(rule.validate());
         errors.check((1..=10_000_000).contains(&keys_max), "rate_limit.keys_max", keys_max, "1 to 10000000");
         errors.finish()?;
-        let keys = match rule {
-            Rule::Gcra(config) => Keys::Gcra(Gcra::new(&config), shards()),
-            Rule::SlidingWindow(config) => Keys::Sliding(Sliding::new(&config), shards()),
-        };
-        Ok(Self { keys, hasher: RandomState::new(), keys_max })
+        let shard = || Mutex::new(Shard { rule, version: 1, keys: Keys::new(&rule) });
+        Ok(Self {
+            teller: Teller::new(name, observer),
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            hasher: RandomState::new(),
+            keys_max,
+            clock,
+            replacing: Mutex::new(()),
+        })
     }
 
-    /// Asks to make a call for `key` at `now`. Only a key that is not remembered is copied.
+    /// The rule in force.
+    #[must_use]
+    pub fn config(&self) -> Rule {
+        self.shards[0].lock().rule
+    }
+
+    /// Puts another rule into force for every key. What each has used up stays used up, as
+    /// [`RateLimiter::reconfigure`](super::RateLimiter::reconfigure) has it. It takes time in proportion to the keys, a
+    /// sixteenth of them at a time.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old rule then stays.
+    pub fn reconfigure<R: Into<Rule> + Copy>(&self, rule: &R) -> Result<(), ConfigErrors> {
+        let rule = (*rule).into();
+        rule.validate()?;
+        let now = self.clock.now();
+        let mut version = 0;
+        {
+            let _one_at_a_time = self.replacing.lock();
+            for shard in &self.shards {
+                version = shard.lock().reconfigure(rule, now);
+            }
+        }
+        self.teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
+    }
+
+    /// Asks to make a call for `key` at `now`. Only a key that is not remembered is copied. In shadow mode it always passes.
     #[must_use]
     pub fn check<Q>(&self, key: &Q, now: Instant) -> Decision
     where
@@ -69,28 +126,76 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
     {
         let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         let entries_max = self.keys_max.div_ceil(SHARDS);
-        match &self.keys {
-            Keys::Gcra(core, shards) => shards[shard].lock().check(core, key, now, entries_max),
-            Keys::Sliding(core, shards) => shards[shard].lock().check(core, key, now, entries_max),
-        }
+        let (decision, mode) = {
+            let Shard { keys, version, rule } = &mut *self.shards[shard].lock();
+            let decision = match keys {
+                Keys::Gcra(core, entries) => entries.check(core, key, now, entries_max),
+                Keys::Sliding(core, entries) => entries.check(core, key, now, entries_max),
+            };
+            (Decision { version: *version, ..decision }, rule.mode())
+        };
+        decision.enforce(mode, &self.teller)
     }
 
     /// Keys that are remembered.
     #[must_use]
     pub fn keys(&self) -> usize {
-        match &self.keys {
-            Keys::Gcra(_, shards) => shards.iter().map(|shard| shard.lock().entries.len()).sum(),
-            Keys::Sliding(_, shards) => shards.iter().map(|shard| shard.lock().entries.len()).sum(),
+        self.shards.iter().map(|shard| shard.lock().keys.len()).sum()
+    }
+}
+
+impl<K> Shard<K> {
+    fn reconfigure(&mut self, rule: Rule, now: Instant) -> u32 {
+        let old = std::mem::replace(&mut self.keys, Keys::new(&rule));
+        self.keys = match (old, Keys::<K>::new(&rule)) {
+            (Keys::Gcra(old, its), Keys::Gcra(new, _)) => {
+                Keys::Gcra(new, its.map(|state| new.carry(&old, &state, now)))
+            }
+            (Keys::Sliding(old, its), Keys::Sliding(new, _)) => {
+                Keys::Sliding(new, its.map(|state| new.carry(&old, &state, now)))
+            }
+            (Keys::Gcra(old, its), Keys::Sliding(new, _)) => {
+                Keys::Sliding(new, its.map(|state| new.with_used(old.used(&state, now), now)))
+            }
+            (Keys::Sliding(old, its), Keys::Gcra(new, _)) => {
+                Keys::Gcra(new, its.map(|state| new.with_used(old.used(&state, now), now)))
+            }
+        };
+        self.rule = rule;
+        self.version = self.version.saturating_add(1);
+        self.version
+    }
+}
+
+impl<K> Keys<K> {
+    fn new(rule: &Rule) -> Self {
+        match rule {
+            Rule::Gcra(config) => Self::Gcra(Gcra::new(config), Entries::new()),
+            Rule::SlidingWindow(config) => Self::Sliding(Sliding::new(config), Entries::new()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Gcra(_, entries) => entries.list.len(),
+            Self::Sliding(_, entries) => entries.list.len(),
         }
     }
 }
 
-fn shards<K, C: Core>() -> Vec<Mutex<Shard<K, C>>> {
-    let shard = || Mutex::new(Shard { places: HashMap::new(), entries: Vec::new(), hand: 0 });
-    (0..SHARDS).map(|_| shard()).collect()
+impl<K, C: Core> Entries<K, C> {
+    fn new() -> Self {
+        Self { places: HashMap::new(), list: Vec::new(), hand: 0 }
+    }
+
+    /// The same keys with other states.
+    fn map<D: Core>(self, carry: impl Fn(C::State) -> D::State) -> Entries<K, D> {
+        let list = self.list.into_iter().map(|(key, state)| (key, carry(state))).collect();
+        Entries { places: self.places, list, hand: self.hand }
+    }
 }
 
-impl<K: Hash + Eq + Clone, C: Core> Shard<K, C> {
+impl<K: Hash + Eq + Clone, C: Core> Entries<K, C> {
     fn check<Q>(&mut self, core: &C, key: &Q, now: Instant, entries_max: usize) -> Decision
     where
         K: Borrow<Q>,
@@ -98,7 +203,7 @@ impl<K: Hash + Eq + Clone, C: Core> Shard<K, C> {
         Q::Owned: Into<K>,
     {
         if let Some(&place) = self.places.get(key) {
-            return core.decide(&mut self.entries[place].1, now);
+            return core.decide(&mut self.list[place].1, now);
         }
         let mut state = C::State::default();
         let decision = core.decide(&mut state, now);
@@ -107,13 +212,13 @@ impl<K: Hash + Eq + Clone, C: Core> Shard<K, C> {
     }
 
     fn remember(&mut self, core: &C, key: K, state: C::State, now: Instant, entries_max: usize) {
-        let place = if self.entries.len() < entries_max {
-            self.entries.push((key.clone(), state));
-            self.entries.len() - 1
+        let place = if self.list.len() < entries_max {
+            self.list.push((key.clone(), state));
+            self.list.len() - 1
         } else {
             let place = self.victim(core, now);
-            self.places.remove(&self.entries[place].0);
-            self.entries[place] = (key.clone(), state);
+            self.places.remove(&self.list[place].0);
+            self.list[place] = (key.clone(), state);
             place
         };
         self.places.insert(key, place);
@@ -121,8 +226,8 @@ impl<K: Hash + Eq + Clone, C: Core> Shard<K, C> {
 
     /// The first entry from the hand on whose whole limit is free, or the one of a few that will be soonest.
     fn victim(&mut self, core: &C, now: Instant) -> usize {
-        let len = self.entries.len();
-        let clear_at = |place: usize| core.clear_at(&self.entries[place].1);
+        let len = self.list.len();
+        let clear_at = |place: usize| core.clear_at(&self.list[place].1);
         let mut best = self.hand % len;
         for step in 0..EVICTION_LOOKS_AT.min(len) {
             let place = (self.hand + step) % len;
@@ -140,12 +245,9 @@ impl<K: Hash + Eq + Clone, C: Core> Shard<K, C> {
 
 impl<K> fmt::Debug for KeyedRateLimiter<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule: &dyn fmt::Debug = match &self.keys {
-            Keys::Gcra(core, _) => core,
-            Keys::Sliding(core, _) => core,
-        };
         f.debug_struct("KeyedRateLimiter")
-            .field("rule", rule)
+            .field("name", &self.teller)
+            .field("rule", &self.shards[0].lock().rule)
             .field("keys_max", &self.keys_max)
             .finish_non_exhaustive()
     }
@@ -211,17 +313,17 @@ mod tests {
         for number in 0..1000_u32 {
             let _ = limiter.check(format!("{}", number % 37).as_str(), START);
         }
-        let Keys::Gcra(_, shards) = &limiter.keys else { panic!("the rule is GCRA") };
-        for shard in shards {
+        for shard in &limiter.shards {
             let shard = shard.lock();
-            assert_eq!(shard.places.len(), shard.entries.len());
-            assert!(shard.places.iter().all(|(key, &place)| shard.entries[place].0 == *key));
+            let Keys::Gcra(_, entries) = &shard.keys else { panic!("the rule is GCRA") };
+            assert_eq!(entries.places.len(), entries.list.len());
+            assert!(entries.places.iter().all(|(key, &place)| entries.list[place].0 == *key));
         }
     }
 
     #[test]
     fn a_sliding_window_has_its_own_keys_in_the_same_bounds() {
-        let rule = SlidingWindow { limit: NonZeroU32::new(2).unwrap(), period: Duration::from_secs(1) };
+        let rule = SlidingWindow::per_second(NonZeroU32::new(2).unwrap());
         let limiter = KeyedRateLimiter::<Arc<str>>::new(&rule, 128).unwrap();
         while limiter.check("heavy", START).allowed {}
         for number in 0..10_000_u32 {

@@ -6,9 +6,13 @@ use std::sync::Arc;
 
 use super::{Decision, KeyedRateLimiter, RateStore, Rule};
 use crate::config::ConfigErrors;
+use crate::mode::Mode;
 use crate::time::Instant;
 
 /// A [`RateStore`] in the memory of this process: bounded as a [`KeyedRateLimiter`] is, never late, never failing.
+///
+/// It always says what the rule says. Whether that is enforced is the limiter's [`SharedRate::mode`](super::SharedRate::mode);
+/// the rule's own plays no part.
 #[derive(Debug)]
 pub struct MemoryStore {
     keys: KeyedRateLimiter<Arc<str>>,
@@ -20,7 +24,16 @@ impl MemoryStore {
     /// # Errors
     /// Every option outside its range.
     pub fn new<R: Into<Rule> + Copy>(rule: &R, keys_max: usize) -> Result<Self, ConfigErrors> {
-        Ok(Self { keys: KeyedRateLimiter::new(rule, keys_max)? })
+        let rule = (*rule).into().with_mode(Mode::Enforced);
+        Ok(Self { keys: KeyedRateLimiter::new(&rule, keys_max)? })
+    }
+
+    /// Puts another rule into force: see [`KeyedRateLimiter::reconfigure`].
+    ///
+    /// # Errors
+    /// Every option outside its range; the old rule then stays.
+    pub fn reconfigure<R: Into<Rule> + Copy>(&self, rule: &R) -> Result<(), ConfigErrors> {
+        self.keys.reconfigure(&(*rule).into().with_mode(Mode::Enforced))
     }
 
     /// Keys that are remembered.

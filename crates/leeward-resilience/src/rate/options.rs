@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::units::{self, Rate};
 use crate::config::{self, COUNT_MAX, ConfigErrors, DAY, Fields, MILLI, OneOf, Options, SECOND, count};
+use crate::mode::Mode;
 
 /// Options of a limit by GCRA: so many calls a period, with a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,19 +17,21 @@ pub struct RateLimit {
     /// Calls that may come at once after a pause, 1 ..= 1,000,000. Usually the limit, and in a document so where nothing
     /// is said.
     pub burst: NonZeroU32,
+    /// Whether it rejects, or only says so. [`Mode::Enforced`] unless it is set.
+    pub mode: Mode,
 }
 
 impl RateLimit {
     /// `limit` calls a second, as many at once.
     #[must_use]
     pub const fn per_second(limit: NonZeroU32) -> Self {
-        Self { limit, period: Duration::from_secs(1), burst: limit }
+        Self { limit, period: Duration::from_secs(1), burst: limit, mode: Mode::Enforced }
     }
 
     /// `limit` calls a minute, as many at once.
     #[must_use]
     pub const fn per_minute(limit: NonZeroU32) -> Self {
-        Self { limit, period: Duration::from_secs(60), burst: limit }
+        Self { limit, period: Duration::from_secs(60), burst: limit, mode: Mode::Enforced }
     }
 
     /// Checks every option.
@@ -57,6 +60,7 @@ impl Options for RateLimit {
         let what = "Calls that may come at once after a pause.";
         let at = fields.at("burst", what, "Callers that were quiet have saved so much.");
         at.follows("limit", count(self.limit)).count(&mut self.burst, 1..=COUNT_MAX);
+        fields.mode(&mut self.mode);
     }
 
     fn from_short(text: &str) -> Option<Self> {
@@ -66,7 +70,7 @@ impl Options for RateLimit {
         };
         let Rate { count, per: period } = units::rate(rate.trim())?;
         let limit = NonZeroU32::new(u32::try_from(count).ok()?)?;
-        Some(Self { limit, period, burst: burst.unwrap_or(limit) })
+        Some(Self { limit, period, burst: burst.unwrap_or(limit), mode: Mode::Enforced })
     }
 }
 
@@ -85,9 +89,23 @@ pub struct SlidingWindow {
     pub limit: NonZeroU32,
     /// The period, 1 ms ..= 24 h. In a document 1 s where nothing is said.
     pub period: Duration,
+    /// Whether it rejects, or only says so. [`Mode::Enforced`] unless it is set.
+    pub mode: Mode,
 }
 
 impl SlidingWindow {
+    /// `limit` calls in any second.
+    #[must_use]
+    pub const fn per_second(limit: NonZeroU32) -> Self {
+        Self { limit, period: Duration::from_secs(1), mode: Mode::Enforced }
+    }
+
+    /// `limit` calls in any minute.
+    #[must_use]
+    pub const fn per_minute(limit: NonZeroU32) -> Self {
+        Self { limit, period: Duration::from_secs(60), mode: Mode::Enforced }
+    }
+
     /// Checks every option.
     ///
     /// # Errors
@@ -102,27 +120,29 @@ impl Options for SlidingWindow {
     const SHORT: Option<&'static str> = Some("a rate as 100/s");
 
     fn base() -> Self {
-        Self { limit: NonZeroU32::MIN, period: SECOND }
+        Self { limit: NonZeroU32::MIN, period: SECOND, mode: Mode::Enforced }
     }
 
     fn visit(&mut self, fields: &mut Fields<'_>) {
         visit(&mut self.limit, &mut self.period, fields);
+        fields.mode(&mut self.mode);
     }
 
     fn from_short(text: &str) -> Option<Self> {
         let Rate { count, per: period } = units::rate(text)?;
-        Some(Self { limit: NonZeroU32::new(u32::try_from(count).ok()?)?, period })
+        let limit = NonZeroU32::new(u32::try_from(count).ok()?)?;
+        Some(Self { limit, period, mode: Mode::Enforced })
     }
 }
 
 /// The rule of a limiter, with its options.
 ///
 /// ```
-/// use std::{num::NonZeroU32, time::Duration};
+/// use std::num::NonZeroU32;
 /// use leeward_resilience::{Clock, RateLimiter, TokioClock, rate::SlidingWindow};
 ///
 /// let limit = NonZeroU32::new(100).expect("not zero");
-/// let limiter = RateLimiter::new(&SlidingWindow { limit, period: Duration::from_secs(60) })?;
+/// let limiter = RateLimiter::new(&SlidingWindow::per_minute(limit))?;
 /// assert_eq!(limiter.check(TokioClock.now()).remaining, 99);
 /// # Ok::<(), leeward_resilience::ConfigErrors>(())
 /// ```
@@ -135,6 +155,25 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Whether it rejects, or only says so.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Gcra(config) => config.mode,
+            Self::SlidingWindow(config) => config.mode,
+        }
+    }
+
+    /// The same rule in another mode.
+    #[must_use]
+    pub const fn with_mode(mut self, mode: Mode) -> Self {
+        match &mut self {
+            Self::Gcra(config) => config.mode = mode,
+            Self::SlidingWindow(config) => config.mode = mode,
+        }
+        self
+    }
+
     /// Checks every option.
     ///
     /// # Errors

@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 
 pub use self::layer::{SharedRateLayer, SharedRateService};
 
-use super::{OnStoreFailure, RateStore, SharedRate, Verdict};
+use super::{NAME, OnStoreFailure, RateStore, SharedRate, Verdict};
 use crate::config::ConfigErrors;
-use crate::observe::{Event, Observer};
+use crate::live::{Live, Versioned};
+use crate::observe::{Event, Observer, Teller};
 use crate::time::{Clock, Instant, TokioClock};
 
 /// Asks a [`RateStore`] about each call, for a bounded time. Clones share the store and what is known of its health.
@@ -35,12 +36,11 @@ pub struct SharedRateLimiter<S> {
 }
 
 struct Shared<S> {
-    name: Arc<str>,
+    teller: Teller,
     store: S,
-    config: SharedRate,
+    live: Live<SharedRate>,
     health: Mutex<Health>,
     clock: Arc<dyn Clock>,
-    observer: Option<Arc<dyn Observer>>,
 }
 
 /// When to leave the store alone.
@@ -94,14 +94,26 @@ impl<S: RateStore> SharedRateLimiter<S> {
     ) -> Result<Self, ConfigErrors> {
         config.validate()?;
         let health = Mutex::new(Health::GOOD);
-        let shared = Shared { name: name.into(), store, config, health, clock, observer };
+        let teller = Teller::new(name, observer);
+        let shared = Shared { teller, store, live: Live::new(config), health, clock };
         Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The options in force.
     #[must_use]
-    pub fn config(&self) -> &SharedRate {
-        &self.shared.config
+    pub fn config(&self) -> SharedRate {
+        self.shared.live.load().options
+    }
+
+    /// Puts other options into force. What is known of the store's health is kept. The rule is the store's.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: SharedRate) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        let version = self.shared.live.replace(config, |_, _| {});
+        self.shared.teller.tell(&Event::Reconfigured { policy: NAME, version });
+        Ok(())
     }
 
     /// Its store.
@@ -115,7 +127,7 @@ impl<S: RateStore> SharedRateLimiter<S> {
     /// # Cancel safety
     /// Dropping the future drops the store's; the call may have been counted then.
     pub async fn check(&self, key: &str) -> Verdict {
-        self.check_within(key, self.shared.config.wait_max).await
+        self.check_within(key, Duration::MAX).await
     }
 
     /// Like [`check`](Self::check), waiting no longer than `longest`, for a caller whose deadline is nearer.
@@ -123,33 +135,38 @@ impl<S: RateStore> SharedRateLimiter<S> {
     /// # Cancel safety
     /// As [`check`](Self::check).
     pub async fn check_within(&self, key: &str, longest: Duration) -> Verdict {
-        let Shared { store, config, health, clock, .. } = &*self.shared;
-        let now = clock.now();
+        let Shared { store, live, health, clock, teller } = &*self.shared;
+        let live = live.keep();
+        let (config, now) = (&live.options, clock.now());
         let paused = health.lock().ask(config, now);
         if let Some(rest) = paused {
-            return self.unavailable(rest);
+            return self.unavailable(&live, rest);
         }
         let wait = config.wait_max.min(longest);
         match tokio::time::timeout(wait, store.take(key, now)).await {
             Ok(Ok(decision)) => {
                 *health.lock() = Health::GOOD;
-                Verdict::Decided(decision)
+                Verdict::Decided(decision.enforce(config.mode, teller))
             }
             // A caller without time says nothing about the store.
-            Err(_) if wait < config.wait_max => self.unavailable(config.pause),
+            Err(_) if wait < config.wait_max => self.unavailable(&live, config.pause),
             Ok(Err(_)) | Err(_) => {
                 health.lock().failed(config, clock.now());
-                self.unavailable(config.pause)
+                self.unavailable(&live, config.pause)
             }
         }
     }
 
-    fn unavailable(&self, retry_after: Duration) -> Verdict {
-        let allowed = self.shared.config.on_failure == OnStoreFailure::Open;
-        if let Some(observer) = &self.shared.observer {
-            observer.observe(&self.shared.name, &Event::RateStoreUnavailable { allowed });
+    fn unavailable(&self, live: &Versioned<SharedRate>, retry_after: Duration) -> Verdict {
+        let (config, version) = (&live.options, live.version);
+        let open = config.on_failure == OnStoreFailure::Open;
+        let teller = &self.shared.teller;
+        teller.tell(&Event::RateStoreUnavailable { allowed: open || config.mode.is_shadow() });
+        let verdict = Verdict::Unavailable { allowed: open, retry_after, version };
+        match verdict.rejected().map(|rejected| teller.reject(config.mode, rejected)) {
+            Some(Ok(())) => Verdict::Unavailable { allowed: true, retry_after, version },
+            Some(Err(_)) | None => verdict,
         }
-        Verdict::Unavailable { allowed, retry_after }
     }
 }
 
@@ -162,9 +179,9 @@ impl<S> Clone for SharedRateLimiter<S> {
 impl<S: fmt::Debug> fmt::Debug for SharedRateLimiter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedRateLimiter")
-            .field("name", &self.shared.name)
+            .field("name", &self.shared.teller)
             .field("store", &self.shared.store)
-            .field("config", &self.shared.config)
+            .field("config", &self.shared.live.load().options)
             .finish_non_exhaustive()
     }
 }

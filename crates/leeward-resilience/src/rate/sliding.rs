@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Core, Decision, SlidingWindow};
+use super::{Core, Decision, SlidingWindow, Used};
 use crate::time::{Instant, nanos};
 
 /// Slices of a period.
@@ -80,15 +80,46 @@ impl Core for Sliding {
         Decision {
             allowed,
             limit: self.limit,
-            remaining: self.limit - passed.sum,
+            // More than the limit may have passed while it was higher, or in shadow mode.
+            remaining: self.limit.saturating_sub(passed.sum),
             reset_after: self.clear_at(passed).saturating_duration_since(now),
             // One call at least leaves with the oldest slice.
             retry_after: (!allowed).then(|| freed_after.max(Duration::from_nanos(1))),
+            version: 1,
         }
     }
 
     fn clear_at(&self, passed: &Passed) -> Instant {
         passed.used().next_back().map_or(Instant::ZERO, |newest| self.start(newest.saturating_add(BUCKETS)))
+    }
+
+    fn used(&self, passed: &Passed, now: Instant) -> Used {
+        let clear = self.clear_at(passed) <= now;
+        let part = if clear { 0 } else { passed.sum.min(self.limit) };
+        Used { part: part.into(), whole: self.limit.into() }
+    }
+
+    fn with_used(&self, used: Used, now: Instant) -> Passed {
+        let mut passed = Passed { head: now.as_nanos() / self.slice_nanos, ..Passed::default() };
+        passed.sum = u32::try_from(used.of(self.limit.into())).unwrap_or(self.limit);
+        *passed.bucket(passed.head) = passed.sum;
+        passed
+    }
+
+    /// What passed has passed, whatever the limit is now. A slice counts from its end, since its calls may be as young.
+    fn carry(&self, old: &Self, passed: &Passed, now: Instant) -> Passed {
+        let slice_at = |nanos: u64| nanos / self.slice_nanos;
+        let mut carried = Passed { head: slice_at(now.as_nanos()), ..Passed::default() };
+        for slice in passed.used() {
+            let youngest = old.start(slice.saturating_add(1)).as_nanos() - 1;
+            let to = slice_at(youngest.min(now.as_nanos()));
+            if to + BUCKETS > carried.head {
+                let calls = passed.buckets[index(slice)];
+                *carried.bucket(to) += calls;
+                carried.sum += calls;
+            }
+        }
+        carried
     }
 }
 
@@ -105,7 +136,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn sliding(limit: u32, period: Duration) -> Sliding {
-        Sliding::new(&SlidingWindow { limit: NonZeroU32::new(limit).unwrap(), period })
+        Sliding::new(&SlidingWindow { period, ..SlidingWindow::per_second(NonZeroU32::new(limit).unwrap()) })
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Decision, NAME};
 use crate::config::{self, ConfigErrors, Fields, MILLI, MINUTE, Options, SECOND};
+use crate::mode::Mode;
 use crate::outcome::{Reason, Rejected};
 use crate::time::Instant;
 
@@ -49,6 +50,9 @@ pub struct SharedRate {
     /// How long it is left alone, 1 ms ..= 60 s. One call asks it after that, and the others again once it answered.
     /// Default 1 s: so long a dead store costs nobody `wait_max`.
     pub pause: Duration,
+    /// Whether it rejects, or only says so. Default [`Mode::Enforced`]. In shadow mode the store is asked, and waited for, all
+    /// the same.
+    pub mode: Mode,
 }
 
 impl Default for SharedRate {
@@ -58,6 +62,7 @@ impl Default for SharedRate {
             on_failure: OnStoreFailure::default(),
             failures_max: 5,
             pause: Duration::from_secs(1),
+            mode: Mode::Enforced,
         }
     }
 }
@@ -99,6 +104,7 @@ impl Options for SharedRate {
         let at =
             fields.at("pause", "How long it is left alone.", "So long a dead store costs nobody `wait_max`.");
         at.duration(&mut self.pause, MILLI..=MINUTE);
+        fields.mode(&mut self.mode);
     }
 }
 
@@ -113,6 +119,8 @@ pub enum Verdict {
         allowed: bool,
         /// When the store is worth asking again.
         retry_after: Duration,
+        /// The version of the limiter's options.
+        version: u32,
     },
 }
 
@@ -132,11 +140,10 @@ impl Verdict {
         match self {
             Self::Decided(decision) => decision.rejected(),
             Self::Unavailable { allowed: true, .. } => None,
-            Self::Unavailable { allowed: false, retry_after } => Some(Rejected {
-                policy: NAME,
-                reason: Reason::StoreUnavailable,
-                retry_after: Some(*retry_after),
-            }),
+            Self::Unavailable { allowed: false, retry_after, version } => {
+                let rejected = Rejected::new(NAME, Reason::StoreUnavailable);
+                Some(rejected.with_retry_after(Some(*retry_after)).with_version(*version))
+            }
         }
     }
 }

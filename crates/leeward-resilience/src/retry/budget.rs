@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{self, ConfigErrors};
+use crate::live::Live;
 use crate::time::Instant;
 use crate::window::{Counts, StripedWindow};
 
@@ -46,13 +47,13 @@ pub struct RetryBudget {
 }
 
 struct Shared {
-    ratio: f64,
-    floor: u32,
+    live: Live<Budget>,
     /// Hits are calls, misses are retries.
     window: StripedWindow,
 }
 
-impl Shared {
+impl Budget {
+    /// The most retries that this many calls allow.
     fn allowed(&self, counts: Counts) -> f64 {
         (self.ratio * f64::from(counts.hits)).max(f64::from(self.floor))
     }
@@ -66,7 +67,34 @@ impl RetryBudget {
     pub fn new(config: &Budget, now: Instant) -> Result<Self, ConfigErrors> {
         config.validate()?;
         let window = StripedWindow::new(config.window, now);
-        Ok(Self { shared: Arc::new(Shared { ratio: config.ratio, floor: config.floor, window }) })
+        Ok(Self { shared: Arc::new(Shared { live: Live::new(config.clone()), window }) })
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn config(&self) -> Budget {
+        self.shared.live.load().options.clone()
+    }
+
+    /// How often they were replaced, from 1.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.shared.live.load().version
+    }
+
+    /// Puts other options into force. Calls and retries are kept; a window of another length takes over those that it
+    /// reaches back to.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn reconfigure(&self, config: &Budget, now: Instant) -> Result<(), ConfigErrors> {
+        config.validate()?;
+        self.shared.live.replace(config.clone(), |old, new| {
+            if old.window != new.window {
+                self.shared.window.resize(new.window, now);
+            }
+        });
+        Ok(())
     }
 
     /// Counts a call.
@@ -78,7 +106,7 @@ impl RetryBudget {
     #[must_use]
     pub fn spent_percent(&self, now: Instant) -> u8 {
         let Some(counts) = self.shared.window.counts_since_miss(now) else { return 0 };
-        let spent = f64::from(counts.misses) / self.shared.allowed(counts).max(1.0);
+        let spent = f64::from(counts.misses) / self.shared.live.load().options.allowed(counts).max(1.0);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 100")]
         let percent = (spent.min(1.0) * 100.0) as u8;
         percent
@@ -87,17 +115,15 @@ impl RetryBudget {
     /// Takes one retry; `false` when the budget is spent.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
-        let shared = &*self.shared;
-        shared.window.miss_if(now, |counts| f64::from(counts.misses) + 1.0 <= shared.allowed(counts))
+        let live = self.shared.live.load();
+        let granted = |counts: Counts| f64::from(counts.misses) + 1.0 <= live.options.allowed(counts);
+        self.shared.window.miss_if(now, granted)
     }
 }
 
 impl fmt::Debug for RetryBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryBudget")
-            .field("ratio", &self.shared.ratio)
-            .field("floor", &self.shared.floor)
-            .finish_non_exhaustive()
+        f.debug_struct("RetryBudget").field("config", &self.config()).finish_non_exhaustive()
     }
 }
 

@@ -1,19 +1,17 @@
 //! The retry policy as a tower layer.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tower_service::Service;
 
-use super::{Done, Retry, RetryBudget};
+use super::{Done, NAME, Retry, RetryPolicy};
 use crate::config::ConfigErrors;
 use crate::deadline::Deadline;
 use crate::layer::BoxFuture;
 use crate::layer::replay::{Replay, ReplayLayer, ReplayService};
 use crate::outcome::{Class, Error, Rejected};
-use crate::random::{FastRng, Rng};
-use crate::time::{Clock, TokioClock};
+use crate::pipeline::Call;
 
 /// The time that all the attempts of a call have together unless [`RetryLayer::within`] says otherwise.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -31,20 +29,11 @@ pub type RetryLayer<C, R> = ReplayLayer<Retrying, C, R>;
 /// A service whose calls are retried.
 pub type RetryService<S, C, R> = ReplayService<S, Retrying, C, R>;
 
-/// The options and the budget of a [`RetryLayer`]. Clones share the budget.
+/// The policy of a [`RetryLayer`], and the time that it has. Clones share the policy.
 #[derive(Clone, Debug)]
 pub struct Retrying {
-    /// One allocation for all the clones.
-    policy: Arc<Policy>,
+    policy: RetryPolicy,
     within: Duration,
-}
-
-#[derive(Debug)]
-struct Policy {
-    retry: Retry,
-    budget: RetryBudget,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
 }
 
 impl<C, R> RetryLayer<C, R> {
@@ -54,12 +43,13 @@ impl<C, R> RetryLayer<C, R> {
     /// # Errors
     /// Every option outside its range.
     pub fn new(retry: Retry, classify: C, replay: R) -> Result<Self, ConfigErrors> {
-        retry.validate()?;
-        let clock = TokioClock;
-        let budget = RetryBudget::new(&retry.budget, clock.now())?;
-        let rng = Arc::new(FastRng::from_entropy());
-        let policy = Arc::new(Policy { retry, budget, clock: Arc::new(clock), rng });
-        Ok(Self { policy: Retrying { policy, within: WITHIN }, classify, replay })
+        Ok(Self::of(RetryPolicy::new(NAME, retry)?, classify, replay))
+    }
+
+    /// A layer that decides by `policy`, which others may share.
+    #[must_use]
+    pub const fn of(policy: RetryPolicy, classify: C, replay: R) -> Self {
+        Self { policy: Retrying { policy, within: WITHIN }, classify, replay }
     }
 
     /// The time that all the attempts of a call have together. Default 10 s, that of a pipeline.
@@ -107,9 +97,9 @@ where
     R: Fn(&Request) -> Option<Request>,
 {
     let ReplayLayer { policy: Retrying { policy, within }, classify, replay } = layer;
-    let started = policy.clock.now();
+    let started = policy.clock().now();
     let deadline = Deadline::after(started, within);
-    policy.budget.deposit(started);
+    policy.budget().deposit(started);
     let mut done = Done::default();
     // Bounded by `Retry::max_retries`.
     loop {
@@ -119,9 +109,9 @@ where
         if result.as_ref().err().is_some_and(|error| Rejected::caused(error)) {
             return result.map_err(Error::Inner);
         }
-        let now = policy.clock.now();
-        let wait = policy.retry.next(classify(&result), done, now, deadline, &*policy.rng);
-        let Some(wait) = wait.filter(|_| policy.budget.withdraw(now)) else {
+        let (now, class) = (policy.clock().now(), classify(&result));
+        let wait = policy.wanted(Call::REPLAYABLE, class, done, now, deadline);
+        let Some(wait) = wait.and_then(|wait| policy.grant(wait, now)) else {
             return result.map_err(Error::Inner);
         };
         done = wait.done;

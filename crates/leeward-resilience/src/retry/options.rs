@@ -36,6 +36,7 @@ impl Options for Retry {
         let at = fields.at("attempt_min", what, "Nothing answers sooner over a network.");
         at.duration(&mut self.attempt_min, Duration::ZERO..=MINUTE);
         fields.at("budget", "What all the calls together may spend on retries.", "").group(&mut self.budget);
+        fields.mode(&mut self.mode);
     }
 }
 

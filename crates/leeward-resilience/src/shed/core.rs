@@ -39,6 +39,15 @@ impl Core {
         Self { target, interval, level: 0, since: now, least, last_bad, empty_at: now }
     }
 
+    /// Puts other options into force. The level stays, and the interval that has begun is the first of the new length.
+    pub(super) fn reconfigure(&mut self, config: &Shed, now: Instant, waiting: u32) {
+        self.turn(now, waiting);
+        if config.interval != self.interval {
+            self.since = now;
+        }
+        (self.target, self.interval) = (config.target, config.interval);
+    }
+
     pub(super) const fn level(&self) -> u32 {
         self.level
     }
@@ -57,7 +66,7 @@ impl Core {
         }
         let reason = Reason::Shed { priority, delay: self.last_bad, target: self.target };
         // So long does a class take to be let in again.
-        Err(Rejected { policy: NAME, reason, retry_after: Some(self.interval * PARTS) })
+        Err(Rejected::new(NAME, reason).with_retry_after(Some(self.interval * PARTS)))
     }
 
     /// A call left the queue at `now` after `delay`, with its turn or without, and so many are left.

@@ -69,8 +69,8 @@ where
             Ok(None) => {
                 let shedder = shedder.clone();
                 let ready = take_ready(&mut self.inner);
-                let longest = shedder.config().concurrency.max_wait;
-                let acquire = Box::pin(async move { shedder.wait(longest).await });
+                // The limit's own `max_wait` is what bounds it.
+                let acquire = Box::pin(async move { shedder.wait(std::time::Duration::MAX).await });
                 ConcurrencyFuture::waiting(acquire, ready, request)
             }
             Err(rejected) => ConcurrencyFuture::rejected(rejected),

@@ -21,5 +21,6 @@ impl Options for Shed {
         fields
             .at("concurrency", "The calls at a time, and the queue before them.", "")
             .group(&mut self.concurrency);
+        fields.mode(&mut self.mode);
     }
 }

@@ -1,9 +1,7 @@
 //! The pure rule: (counts, priority, draw, now) to a decision.
 
-use std::time::Duration;
-
 use super::{NAME, Throttle};
-use crate::outcome::{Reason, Rejected};
+use crate::outcome::{Reason, Rejected, per_mille};
 use crate::priority::Priority;
 use crate::time::Instant;
 use crate::window::{Counts, Window};
@@ -25,24 +23,31 @@ pub(super) struct Odds {
 
 #[derive(Debug)]
 pub(super) struct Core {
-    k: f64,
-    requests_min: u32,
-    rejection_max: f64,
-    retry_after: Duration,
+    config: Throttle,
+    /// Grows with every change of the options, from 1.
+    version: u32,
     /// For each class, lowest first: hits are requests, misses are those of them that the upstream accepted.
     windows: [Window; Priority::ALL.len()],
 }
 
 impl Core {
-    pub(super) fn new(config: &Throttle, now: Instant) -> Self {
-        Self {
-            k: config.k,
-            requests_min: config.requests_min,
-            rejection_max: config.rejection_max,
-            // The counts are others when a slice of the window has gone.
-            retry_after: config.window / 10,
-            windows: std::array::from_fn(|_| Window::new(config.window, now)),
+    pub(super) fn new(config: Throttle, now: Instant) -> Self {
+        let windows = std::array::from_fn(|_| Window::new(config.window, now));
+        Self { config, version: 1, windows }
+    }
+
+    pub(super) const fn config(&self) -> &Throttle {
+        &self.config
+    }
+
+    /// Puts other options into force, and says their version.
+    pub(super) fn reconfigure(&mut self, config: Throttle, now: Instant) -> u32 {
+        if config.window != self.config.window {
+            self.windows = self.windows.each_ref().map(|window| window.resized(config.window, now));
         }
+        self.version = self.version.saturating_add(1);
+        self.config = config;
+        self.version
     }
 
     pub(super) fn admit(&mut self, priority: Priority, draw: f64, now: Instant) -> Result<(), Rejected> {
@@ -52,7 +57,9 @@ impl Core {
         }
         self.windows[priority.rank()].hit(now);
         let reason = Reason::Throttled { per_mille: per_mille(probability), requests, accepts };
-        Err(Rejected { policy: NAME, reason, retry_after: Some(self.retry_after) })
+        // The counts are others when a slice of the window has gone.
+        let retry_after = Some(self.config.window / 10);
+        Err(Rejected::new(NAME, reason).with_retry_after(retry_after).with_version(self.version))
     }
 
     pub(super) fn record(&mut self, priority: Priority, ended: Ended, now: Instant) {
@@ -67,11 +74,12 @@ impl Core {
         let counts = self.windows.each_mut().map(|window| window.counts(now));
         let requests = counts.iter().fold(0_u32, |sum, class| sum.saturating_add(class.hits));
         let accepts = counts.iter().fold(0_u32, |sum, class| sum.saturating_add(class.misses));
-        let overall = if requests < self.requests_min {
+        let Throttle { k, requests_min, rejection_max, .. } = self.config;
+        let overall = if requests < requests_min {
             0.0
         } else {
-            let excess = f64::from(requests) - self.k * f64::from(accepts);
-            (excess / (f64::from(requests) + 1.0)).clamp(0.0, self.rejection_max)
+            let excess = f64::from(requests) - k * f64::from(accepts);
+            (excess / (f64::from(requests) + 1.0)).clamp(0.0, rejection_max)
         };
         let probability = share(overall, &counts, priority.rank());
         Odds { probability, requests, accepts }
@@ -86,15 +94,10 @@ fn share(overall: f64, counts: &[Counts], rank: usize) -> f64 {
     (to_reject / f64::from(counts[rank].hits.max(1))).clamp(0.0, 1.0)
 }
 
-/// For a reason, which is compared and copied: a whole number.
-fn per_mille(probability: f64) -> u32 {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
-    let whole = (probability * 1000.0).round() as u32;
-    whole
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -103,7 +106,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn core(config: &Throttle) -> Core {
-        Core::new(config, START)
+        Core::new(config.clone(), START)
     }
 
     fn record(core: &mut Core, priority: Priority, accepted: u32, refused: u32) {

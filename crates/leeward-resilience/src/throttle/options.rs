@@ -32,5 +32,6 @@ impl Options for Throttle {
         let what = "A permit dropped after so long was not accepted, one dropped earlier does not count.";
         let at = fields.at("abandoned_after", what, "Best set to the attempt timeout.");
         at.duration(&mut self.abandoned_after, above(Duration::ZERO, HOUR));
+        fields.mode(&mut self.mode);
     }
 }

@@ -11,21 +11,31 @@ use tokio::time::Sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::{NAME, Timeout, TimeoutPolicy};
 use crate::deadline::Deadline;
+use crate::mode::Mode;
+use crate::observe::Teller;
 use crate::outcome::Error;
 use crate::time::{Clock, TokioClock};
 
-/// Bounds each call of a service by the same time: the attempt timeout.
-#[derive(Clone, Copy, Debug)]
+/// Bounds each call of a service by the same time: the attempt timeout. Every service that the layer makes shares the
+/// options.
+#[derive(Clone, Debug)]
 pub struct TimeoutLayer {
-    after: Duration,
+    policy: TimeoutPolicy,
 }
 
 impl TimeoutLayer {
-    /// Each call may take `after`.
+    /// Each call may take so long. The time is taken as it is: [`TimeoutPolicy::new`] checks it.
     #[must_use]
-    pub const fn new(after: Duration) -> Self {
-        Self { after }
+    pub fn new(timeout: impl Into<Timeout>) -> Self {
+        Self::of(TimeoutPolicy::unchecked(Teller::new(NAME, None), timeout.into()))
+    }
+
+    /// A layer over `policy`, which others may share.
+    #[must_use]
+    pub const fn of(policy: TimeoutPolicy) -> Self {
+        Self { policy }
     }
 }
 
@@ -33,15 +43,15 @@ impl<S> Layer<S> for TimeoutLayer {
     type Service = TimeoutService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        TimeoutService { inner, after: self.after }
+        TimeoutService { inner, policy: self.policy.clone() }
     }
 }
 
 /// A service whose calls are bounded by an attempt timeout.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TimeoutService<S> {
     inner: S,
-    after: Duration,
+    policy: TimeoutPolicy,
 }
 
 impl<S: Service<Request>, Request> Service<Request> for TimeoutService<S> {
@@ -55,7 +65,9 @@ impl<S: Service<Request>, Request> Service<Request> for TimeoutService<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let call = self.inner.call(request);
-        TimeoutFuture { call, sleep: tokio::time::sleep(self.after), after: self.after }
+        let timeout = self.policy.config();
+        let sleep = tokio::time::sleep(timeout.after);
+        TimeoutFuture { call, sleep, timeout, policy: Some(self.policy.clone()) }
     }
 }
 
@@ -67,7 +79,9 @@ pin_project! {
         call: F,
         #[pin]
         sleep: Sleep,
-        after: Duration,
+        timeout: Timeout,
+        // `None` once the time was over.
+        policy: Option<TimeoutPolicy>,
     }
 }
 
@@ -79,8 +93,17 @@ impl<F: Future<Output = Result<T, E>>, T, E> Future for TimeoutFuture<F> {
         if let Poll::Ready(result) = this.call.poll(cx) {
             return Poll::Ready(result.map_err(Error::Inner));
         }
-        ready!(this.sleep.poll(cx));
-        Poll::Ready(Err(Error::Timeout { after: *this.after }))
+        if this.policy.is_some() {
+            ready!(this.sleep.poll(cx));
+        }
+        let Timeout { after, mode } = *this.timeout;
+        if let Some(policy) = this.policy.take() {
+            policy.tell(after, mode);
+        }
+        match mode {
+            Mode::Enforced => Poll::Ready(Err(Error::Timeout { after })),
+            Mode::Shadow => Poll::Pending,
+        }
     }
 }
 

@@ -11,38 +11,38 @@ use crate::time::Instant;
 pub(crate) struct StripedWindow {
     stripes: Stripes,
     locked: Mutex<Locked>,
-    length: Duration,
     /// Until when the last miss is in the window, in nanoseconds: there usually is none, and nobody needs to count.
     missed_until: AtomicU64,
 }
 
 struct Locked {
     window: Window,
+    length: Duration,
     /// So many hits of the stripes are in the window.
     absorbed: u64,
 }
 
 impl StripedWindow {
     pub(crate) fn new(length: Duration, now: Instant) -> Self {
-        let locked = Locked { window: Window::new(length, now), absorbed: 0 };
+        let locked = Locked { window: Window::new(length, now), length, absorbed: 0 };
         let missed_until = AtomicU64::new(0);
-        Self { stripes: Stripes::new(), locked: Mutex::new(locked), length, missed_until }
+        Self { stripes: Stripes::new(), locked: Mutex::new(locked), missed_until }
     }
 
     pub(crate) fn hit(&self, now: Instant) {
         let counted = slot().is_some_and(|slot| self.stripes.hit(slot, now, || true));
         if !counted {
-            self.with(|window| window.hit(now));
+            self.with(|locked| locked.window.hit(now));
         }
     }
 
     /// Counts a miss if `allows` says so of the counts before it.
     pub(crate) fn miss_if(&self, now: Instant, allows: impl FnOnce(Counts) -> bool) -> bool {
-        self.with(|window| {
+        self.with(|Locked { window, length, .. }| {
             let allowed = allows(window.counts(now));
             if allowed {
                 window.miss(now);
-                self.missed_until.fetch_max((now + self.length).as_nanos(), Ordering::Relaxed);
+                self.missed_until.fetch_max((now + *length).as_nanos(), Ordering::Relaxed);
             }
             allowed
         })
@@ -53,15 +53,25 @@ impl StripedWindow {
         if now.as_nanos() >= self.missed_until.load(Ordering::Relaxed) {
             return None;
         }
-        Some(self.with(|window| window.counts(now)))
+        Some(self.with(|locked| locked.window.counts(now)))
     }
 
-    fn with<T>(&self, step: impl FnOnce(&mut Window) -> T) -> T {
+    /// Looks back over another length. What is counted is kept, as far as it reaches.
+    pub(crate) fn resize(&self, length: Duration, now: Instant) {
+        self.with(|locked| {
+            locked.window = locked.window.resized(length, now);
+            locked.length = length;
+            // A miss of the old window may be in the new one for as long as that is.
+            self.missed_until.fetch_max((now + length).as_nanos(), Ordering::Relaxed);
+        });
+    }
+
+    fn with<T>(&self, step: impl FnOnce(&mut Locked) -> T) -> T {
         let mut locked = self.locked.lock();
         let total = self.stripes.total();
         let absorbed = std::mem::replace(&mut locked.absorbed, total);
         locked.window.absorb(total.wrapping_sub(absorbed));
-        let result = step(&mut locked.window);
+        let result = step(&mut locked);
         self.stripes.quiet_until(locked.window.running_until());
         result
     }

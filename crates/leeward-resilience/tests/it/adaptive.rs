@@ -48,7 +48,9 @@ async fn defect_9_an_adaptive_limit_is_one_for_all_clones_and_a_dropped_call_giv
         match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => assert!(number < 20),
             Poll::Ready(Err(Error::Rejected(rejected))) => {
-                assert!(number >= 20 && rejected.reason == Reason::AdaptiveLimit { limit: 20 });
+                assert!(
+                    number >= 20 && rejected.reason == Reason::AdaptiveLimit { limit: 20, in_flight: 20 }
+                );
             }
             other => panic!("{other:?}"),
         }
@@ -59,15 +61,20 @@ async fn defect_9_an_adaptive_limit_is_one_for_all_clones_and_a_dropped_call_giv
     tokio::time::advance(100 * MS).await;
     drop(calls);
     assert_eq!((limit.in_flight(), limit.limit()), (0, 18), "ten calls of one overload");
-    assert_eq!(*seen.0.lock().unwrap(), [Event::AdaptiveLimitChanged { from: 20, to: 18 }]);
+    let told = seen.0.lock().unwrap();
+    let (last, rejections) = told.split_last().unwrap();
+    assert!(rejections.len() == 10 && rejections.iter().all(|event| matches!(event, Event::Rejected(_))));
+    assert_eq!(*last, Event::AdaptiveLimitChanged { from: 20, to: 18 });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_call_is_not_sent_and_not_retried() {
     let throttler = Throttler::with(
+        "upstream",
         Throttle { rejection_max: 1.0, ..Throttle::default() },
         Arc::new(TokioClock),
         Arc::new(FastRng::seeded(1)),
+        None,
     )
     .unwrap();
     let sent = Arc::new(AtomicU32::new(0));
@@ -114,8 +121,14 @@ async fn a_throttled_call_is_not_sent_and_not_retried() {
 #[test]
 fn an_overloaded_upstream_sees_about_k_times_what_it_accepts_and_is_soon_found_well_again() {
     let clock = ManualClock::new();
-    let throttler =
-        Throttler::with(Throttle::default(), Arc::new(clock.clone()), Arc::new(FastRng::seeded(7))).unwrap();
+    let throttler = Throttler::with(
+        "upstream",
+        Throttle::default(),
+        Arc::new(clock.clone()),
+        Arc::new(FastRng::seeded(7)),
+        None,
+    )
+    .unwrap();
     // A thousand calls a second, of which it takes a hundred: (sent, accepted).
     let second = |capacity: u32| {
         let (mut sent, mut accepted) = (0_u32, 0_u32);
@@ -152,8 +165,14 @@ fn an_overloaded_upstream_sees_about_k_times_what_it_accepts_and_is_soon_found_w
 #[test]
 fn a_cancelled_call_was_refused_once_it_had_its_time() {
     let clock = ManualClock::new();
-    let throttler =
-        Throttler::with(Throttle::default(), Arc::new(clock.clone()), Arc::new(FastRng::seeded(7))).unwrap();
+    let throttler = Throttler::with(
+        "upstream",
+        Throttle::default(),
+        Arc::new(clock.clone()),
+        Arc::new(FastRng::seeded(7)),
+        None,
+    )
+    .unwrap();
     let hold = |held: Duration| {
         let permits: Vec<_> =
             (0..20).map_while(|_| throttler.acquire(Priority::Normal, clock.now()).ok()).collect();

@@ -32,7 +32,14 @@ fn breaker(config: Breaker) -> (CircuitBreaker, ManualClock, Arc<Seen>) {
 
 /// What a breaker says that five failures in a row have opened.
 pub(crate) const fn five_in_a_row() -> Opened {
-    Opened { cause: OpenedBy::Consecutive, failures: 5, slow: 0, calls: 5, consecutive: 5, version: 1 }
+    Opened {
+        cause: OpenedBy::Consecutive { threshold: 5 },
+        failures: 5,
+        slow: 0,
+        calls: 5,
+        consecutive: 5,
+        version: 1,
+    }
 }
 
 fn fail(breaker: &CircuitBreaker, clock: &ManualClock, times: usize) {
@@ -159,8 +166,13 @@ fn a_rejection_names_the_version_of_the_options_that_decided() {
     breaker.reconfigure(Breaker { consecutive_failures: NonZeroU32::new(2), ..Breaker::default() }).unwrap();
     fail(&breaker, &clock, 2);
     let rejected = breaker.acquire(clock.now()).unwrap_err();
-    let opened =
-        Opened { cause: OpenedBy::Consecutive, failures: 2, slow: 0, calls: 2, consecutive: 2, version: 2 };
+    let cause = OpenedBy::Consecutive { threshold: 2 };
+    let opened = Opened { cause, failures: 2, slow: 0, calls: 2, consecutive: 2, version: 2 };
     assert_eq!(rejected.reason, Reason::Open(opened));
-    assert_eq!(rejected.reason.to_string(), "open after 2 failures in a row (options of version 2)");
+    assert_eq!(rejected.reason.to_string(), "open after 2 failures in a row, threshold 2");
+    // What opened it stays what it was, whatever comes into force afterwards.
+    breaker.reconfigure(Breaker::default()).unwrap();
+    let rejected = breaker.acquire(clock.now()).unwrap_err();
+    assert_eq!((rejected.reason, rejected.version), (Reason::Open(opened), 3));
+    assert!(rejected.to_string().ends_with("; options of version 3"), "{rejected}");
 }

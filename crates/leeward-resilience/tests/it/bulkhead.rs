@@ -15,8 +15,9 @@ const LIFO: Order = Order::LifoUnderOverload { after: Duration::from_millis(100)
 
 fn limit(limit: u32, queue: u32, order: Order) -> ConcurrencyLimit {
     let limit = NonZeroU32::new(limit).unwrap();
-    let config = Concurrency { limit, queue, max_wait: Duration::from_secs(60), ..Concurrency::default() };
-    ConcurrencyLimit::with(config, order).unwrap()
+    let max_wait = Duration::from_secs(60);
+    let config = Concurrency { limit, queue, max_wait, order, ..Concurrency::default() };
+    ConcurrencyLimit::new(config).unwrap()
 }
 
 type Waiting = Pin<Box<dyn Future<Output = Result<Permit, Rejected>>>>;

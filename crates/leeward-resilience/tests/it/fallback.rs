@@ -10,7 +10,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 
 type Result<T> = std::result::Result<T, Error<u16>>;
 
-const REJECTED: Rejected = Rejected { policy: "breaker", reason: Reason::ForcedOpen, retry_after: None };
+const REJECTED: Rejected = Rejected::new("breaker", Reason::ForcedOpen);
 
 #[derive(Debug, Default)]
 struct Seen(Mutex<Vec<(Cause, bool)>>);

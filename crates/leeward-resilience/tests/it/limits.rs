@@ -9,13 +9,8 @@ use tokio::task::JoinSet;
 
 fn limit(limit: u32, queue: u32, max_wait_ms: u64) -> ConcurrencyLimit {
     let limit = NonZeroU32::new(limit).unwrap();
-    ConcurrencyLimit::new(Concurrency {
-        limit,
-        queue,
-        max_wait: Duration::from_millis(max_wait_ms),
-        ..Concurrency::default()
-    })
-    .unwrap()
+    let max_wait = Duration::from_millis(max_wait_ms);
+    ConcurrencyLimit::new(Concurrency { limit, queue, max_wait, ..Concurrency::default() }).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

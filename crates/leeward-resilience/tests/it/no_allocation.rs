@@ -35,7 +35,7 @@ fn at_once<F: Future>(future: F) -> F::Output {
 
 #[tokio::test]
 async fn a_call_through_each_limit_allocates_nothing() {
-    let window = SlidingWindow { limit: NonZeroU32::new(100_000).unwrap(), period: Duration::from_secs(1) };
+    let window = SlidingWindow::per_second(NonZeroU32::new(100_000).unwrap());
     let sliding = RateLimiter::new(&window).unwrap();
     let store = MemoryStore::new(&window, 100).unwrap();
     let shared = SharedRateLimiter::new("shared", store, SharedRate::default()).unwrap();

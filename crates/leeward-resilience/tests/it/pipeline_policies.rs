@@ -89,7 +89,7 @@ async fn a_refusal_further_in_leaves_nothing_behind_further_out() {
         .throttle(Throttle::default())
         .breaker(breaker)
         .adaptive(Adaptive::default())
-        .rate_limit(RateLimit { limit: count(1), period: Duration::from_secs(60), burst: count(2) })
+        .rate_limit(RateLimit { burst: count(2), ..RateLimit::per_minute(count(1)) })
         .build()
         .unwrap();
     bad(&pipeline, Call::ONCE).await.unwrap_err();
@@ -305,4 +305,42 @@ async fn a_trial_decides_about_the_same_calls_and_changes_nothing() {
     assert_eq!(pipeline.end_trial().unwrap().1, report);
     assert_eq!((pipeline.trial(), pipeline.options()), (None, live));
     assert!(pipeline.try_out(PipelineOptions { deadline: Duration::ZERO, ..strict }).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_keeps_what_the_policies_know() {
+    let options = PipelineOptions {
+        retry: Some(Retry {
+            budget: Budget { ratio: 0.0, floor: 3, ..Budget::default() },
+            ..Retry::default()
+        }),
+        breaker: Some(Breaker { consecutive_failures: Some(count(5)), ..Breaker::default() }),
+        concurrency: Some(Concurrency { limit: count(1), queue: 1, ..Concurrency::default() }),
+        ..PipelineOptions::default()
+    };
+    let pipeline = builder().options(options.clone()).build().unwrap();
+    // Three attempts: two retries are gone, and three failures in a row are known.
+    bad(&pipeline, Call::REPLAYABLE).await.unwrap_err();
+    let slow = tokio::spawn({
+        let pipeline = pipeline.clone();
+        async move { pipeline.call(Call::ONCE, async |_| Ok(sleep(100 * MS).await), classify).await }
+    });
+    tokio::task::yield_now().await;
+    let wrong = PipelineOptions { deadline: Duration::ZERO, breaker: None, ..options.clone() };
+    assert_eq!(pipeline.reconfigure(wrong).unwrap_err().paths(), ["deadline"]);
+    assert_eq!((pipeline.version(), pipeline.options().breaker.is_some()), (1, true));
+    let mut other = options;
+    other.concurrency = Some(Concurrency { limit: count(2), queue: 1, ..Concurrency::default() });
+    other.breaker = Some(Breaker { consecutive_failures: Some(count(4)), ..Breaker::default() });
+    other.throttle = Some(Throttle::default());
+    assert_eq!(pipeline.reconfigure(other), Ok(2));
+    assert_eq!(pipeline.concurrency().unwrap().in_flight(), 1);
+    // One more failure opens it, by the new number; the budget has one retry left, which an open breaker spares.
+    let error = bad(&pipeline, Call::REPLAYABLE).await.unwrap_err();
+    assert_eq!(error, Error::Inner("reset"));
+    assert_eq!(pipeline.breaker().unwrap().state(TokioClock.now()), State::Open);
+    let Err(Error::Rejected(rejected)) = good(&pipeline).await else { panic!("it is open") };
+    assert_eq!((rejected.policy, rejected.version), ("breaker", 2));
+    assert_eq!(slow.await.unwrap(), Ok(()));
+    assert_eq!(pipeline.concurrency().unwrap().in_flight(), 0);
 }

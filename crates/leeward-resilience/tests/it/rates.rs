@@ -21,7 +21,7 @@ const MS: Duration = Duration::from_millis(1);
 const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 fn five_a_second() -> [Rule; 2] {
-    [RateLimit::per_second(FIVE).into(), SlidingWindow { limit: FIVE, period: Duration::from_secs(1) }.into()]
+    [RateLimit::per_second(FIVE).into(), SlidingWindow::per_second(FIVE).into()]
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,9 +101,14 @@ impl RateStore for Scripted {
             match mode {
                 Mode::Hung => std::future::pending().await,
                 Mode::Broken => Err(std::io::ErrorKind::ConnectionRefused.into()),
-                Mode::Answers => {
-                    Ok(Decision { allowed: true, limit: 5, remaining: 4, reset_after: MS, retry_after: None })
-                }
+                Mode::Answers => Ok(Decision {
+                    allowed: true,
+                    limit: 5,
+                    remaining: 4,
+                    reset_after: MS,
+                    retry_after: None,
+                    version: 1,
+                }),
             }
         }
     }
@@ -142,12 +147,14 @@ async fn a_late_store_costs_a_call_no_more_than_the_bound() {
         let start = tokio::time::Instant::now();
         let verdict = bench.limiter.check("ann").await;
         assert_eq!(start.elapsed(), 50 * MS);
-        assert_eq!(verdict, Verdict::Unavailable { allowed, retry_after: 1000 * MS });
+        assert_eq!(verdict, Verdict::Unavailable { allowed, retry_after: 1000 * MS, version: 1 });
         let reason = verdict.rejected().map(|rejected| rejected.reason);
         assert_eq!(reason, (!allowed).then_some(Reason::StoreUnavailable));
         bench.limiter.check_within("ann", 3 * MS).await;
         assert_eq!(start.elapsed(), 53 * MS);
-        assert_eq!(*bench.seen.0.lock().unwrap(), [Event::RateStoreUnavailable { allowed }; 2]);
+        let each = std::iter::once(Event::RateStoreUnavailable { allowed });
+        let each: Vec<_> = each.chain(verdict.rejected().map(Event::Rejected)).collect();
+        assert_eq!(*bench.seen.0.lock().unwrap(), [each.clone(), each].concat());
     }
 }
 
@@ -211,6 +218,6 @@ fn all_mistakes_of_a_shared_limit_come_together() {
     let errors = config.validate().unwrap_err();
     let paths = errors.paths();
     assert_eq!(paths, ["rate_limit.wait_max", "rate_limit.failures_max", "rate_limit.pause"]);
-    let window = SlidingWindow { limit: FIVE, period: Duration::ZERO };
+    let window = SlidingWindow { period: Duration::ZERO, ..SlidingWindow::per_second(FIVE) };
     assert_eq!(MemoryStore::new(&window, 0).unwrap_err().mistakes.len(), 2);
 }

@@ -90,7 +90,9 @@ async fn under_overload_the_lowest_class_is_shed_and_the_others_are_served_in_ti
     );
     sleep(Duration::from_secs(5)).await;
     assert_eq!(shedder.shedding(Priority::Low, TokioClock.now()), 0.0);
-    let levels: Vec<_> = seen.0.lock().unwrap().clone();
+    let (rejected, levels): (Vec<Event>, Vec<Event>) =
+        seen.0.lock().unwrap().iter().partition(|event| matches!(event, Event::Rejected(_)));
+    assert_eq!(rejected.len(), (low.shed + normal.shed + critical.shed) as usize);
     assert!(levels.iter().all(|event| matches!(event, Event::ShedLevelChanged { from, to } if from != to)));
     assert_eq!(levels.first(), Some(&Event::ShedLevelChanged { from: 0, to: 2 }));
     assert!(matches!(levels.last(), Some(Event::ShedLevelChanged { to: 0, .. })));
@@ -145,7 +147,7 @@ async fn calls_that_hang_shed_too_and_given_up_at_any_point_a_caller_leaves_noth
 #[test]
 fn all_mistakes_come_together() {
     let concurrency = Concurrency { queue: 2_000_000, ..Concurrency::default() };
-    let config = Shed { target: Duration::ZERO, interval: Duration::ZERO, concurrency };
+    let config = Shed { target: Duration::ZERO, interval: Duration::ZERO, concurrency, ..Shed::default() };
     let errors = config.validate().unwrap_err();
     let paths = errors.paths();
     assert_eq!(paths, ["shed.target", "shed.interval", "shed.concurrency.queue"]);

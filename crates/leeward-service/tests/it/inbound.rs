@@ -178,8 +178,8 @@ async fn the_callers_deadline_counts_and_ours_caps_it() {
 async fn at_the_limit_a_request_is_shed_and_probes_are_not() {
     let limit = NonZeroU32::MIN;
     let shop = shop(|options| {
-        options.inbound.concurrency =
-            Concurrency { limit, queue: 0, max_wait: Duration::from_millis(1), ..Concurrency::default() };
+        let max_wait = Duration::from_millis(1);
+        options.inbound.concurrency = Concurrency { limit, queue: 0, max_wait, ..Concurrency::default() };
     })
     .await;
     let first = tokio::time::timeout(Duration::from_secs(5), get(shop.address, "/slow", ""));

@@ -104,7 +104,7 @@ fn an_upstream_that_is_slow_for_enough_opens_it_although_it_answers() {
         assert_eq!(core.phase_state() == State::Open, opens, "{time} ms");
         if opens {
             let expected = Opened {
-                cause: OpenedBy::SlowRate,
+                cause: OpenedBy::SlowRate { per_mille: 500 },
                 failures: 0,
                 slow: 10,
                 calls: 20,
@@ -152,8 +152,14 @@ fn other_options_keep_the_window_unless_it_is_another() {
 #[test]
 fn a_dead_upstream_with_little_traffic_opens_it_too() {
     let core = opened(config(20, Some(5)));
-    let expected =
-        Opened { cause: OpenedBy::Consecutive, failures: 5, slow: 0, calls: 5, consecutive: 5, version: 1 };
+    let expected = Opened {
+        cause: OpenedBy::Consecutive { threshold: 5 },
+        failures: 5,
+        slow: 0,
+        calls: 5,
+        consecutive: 5,
+        version: 1,
+    };
     assert!(matches!(core.phase, Phase::Open { reason: Reason::Open(opened), .. } if opened == expected));
 }
 
@@ -199,7 +205,7 @@ fn a_probe_that_never_ends_does_not_hold_it_half_open() {
     let lost = core.acquire(now, &Steady).unwrap();
     let almost = now + Duration::from_millis(29_999);
     let rejected = core.acquire(almost, &Steady).unwrap_err();
-    assert_eq!(rejected.reason, Reason::Probing { in_flight: 1 });
+    assert_eq!(rejected.reason, Reason::Probing { in_flight: 1, probes: 5 });
     assert!(
         core.acquire(now + Duration::from_secs(30), &Steady).is_err(),
         "its probation is over: a break again"

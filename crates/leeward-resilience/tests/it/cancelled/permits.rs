@@ -52,7 +52,7 @@ async fn assert_clear(limit: &ConcurrencyLimit, at: &str) {
 async fn a_place_in_the_queue_and_a_permit_that_came_too_late() {
     for order in [Order::Fifo, Order::LifoUnderOverload { after: MS }] {
         let scene = || {
-            let limit = ConcurrencyLimit::with(one_at_a_time(), order).unwrap();
+            let limit = ConcurrencyLimit::new(Concurrency { order, ..one_at_a_time() }).unwrap();
             hold(&limit);
             limit
         };
@@ -163,7 +163,7 @@ impl RateStore for Slow {
         tokio::time::sleep(MS).await;
         tokio::time::sleep(MS).await;
         let reset_after = Duration::ZERO;
-        Ok(Decision { allowed: true, limit: 1, remaining: 1, reset_after, retry_after: None })
+        Ok(Decision { allowed: true, limit: 1, remaining: 1, reset_after, retry_after: None, version: 1 })
     }
 }
 

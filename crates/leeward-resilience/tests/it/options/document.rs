@@ -24,33 +24,33 @@ fn count(number: u32) -> NonZeroU32 {
 const FULL: &str = r#"{
     "fallback": {
         "on_rejected": false, "on_timeout": false, "on_deadline": false, "on_retryable": false, "on_permanent": true,
-        "within": "30ms"
+        "within": "30ms", "mode": "shadow"
     },
     "cache": {
         "ttl": "1h", "ttl_jitter": 0, "stale_max": "0s", "stale_on": {"on_timeout": false}, "negative_ttl": "1s",
-        "negative_entries_max": 5, "waiters_max": 0, "wait_max": "1s", "store_timeout": "1s"
+        "negative_entries_max": 5, "waiters_max": 0, "wait_max": "1s", "store_timeout": "1s", "mode": "shadow"
     },
     "deadline": "2s",
     "retry": {
         "max_retries": 1, "jitter": "decorrelated", "backoff_base": "10ms", "backoff_max": "100ms",
-        "retry_after_max": "1s", "attempt_min": "1ms", "budget": {"ratio": "10%", "floor": 3, "window": "1m"}
+        "retry_after_max": "1s", "attempt_min": "1ms", "budget": {"ratio": "10%", "floor": 3, "window": "1m"}, "mode": "shadow"
     },
-    "hedge": {"delay": "30ms", "max_hedges": 2, "attempt_min": "0s", "budget": {"ratio": 0.05}},
-    "throttle": {"k": 1.5, "window": "2m", "requests_min": 0, "rejection_max": 1, "abandoned_after": "1s"},
+    "hedge": {"delay": "30ms", "max_hedges": 2, "attempt_min": "0s", "budget": {"ratio": 0.05}, "mode": "shadow"},
+    "throttle": {"k": 1.5, "window": "2m", "requests_min": 0, "rejection_max": 1, "abandoned_after": "1s", "mode": "shadow"},
     "breaker": {
         "failure_rate": "30%", "window": "1s", "window_calls": 100, "minimum_calls": 10, "slow_after": "250ms",
         "slow_rate": "60%", "consecutive_failures": "off", "break_initial": "1s", "break_max": "30s",
-        "break_growth": 3, "probes": 1, "probation": "5s", "abandoned_after": "1s"
+        "break_growth": 3, "probes": 1, "probation": "5s", "abandoned_after": "1s", "mode": "shadow"
     },
-    "rate_limit": {"sliding_window": {"limit": 100, "period": "1m"}},
+    "rate_limit": {"sliding_window": {"limit": 100, "period": "1m", "mode": "shadow"}},
     "adaptive": {
         "limit_min": 1, "limit_max": 100, "limit_initial": 10, "algorithm": {"gradient2": {
             "window": "1s", "samples_min": 5, "baseline_steps": 100, "tolerance": 2, "smoothing": 0.5, "headroom": 2,
             "backoff": 0.8
-        }}, "abandoned_after": "1s"
+        }}, "abandoned_after": "1s", "mode": "shadow"
     },
     "concurrency": {
-        "limit": 8, "queue": 4, "max_wait": "50ms", "order": {"lifo_under_overload": {"after": "20ms"}}
+        "limit": 8, "queue": 4, "max_wait": "50ms", "order": {"lifo_under_overload": {"after": "20ms"}}, "mode": "shadow"
     },
     "attempt_timeout": {"after": "500ms", "mode": "shadow"}
 }"#;
@@ -63,6 +63,7 @@ fn full() -> PipelineOptions {
         on_retryable: false,
         on_permanent: true,
         within: 30 * MS,
+        mode: Mode::Shadow,
     };
     let cache = Cache {
         ttl: 3600 * SECOND,
@@ -74,6 +75,7 @@ fn full() -> PipelineOptions {
         waiters_max: 0,
         wait_max: SECOND,
         store_timeout: SECOND,
+        mode: Mode::Shadow,
     };
     let retry = Retry {
         max_retries: 1,
@@ -83,12 +85,14 @@ fn full() -> PipelineOptions {
         retry_after_max: SECOND,
         attempt_min: MS,
         budget: Budget { ratio: 0.1, floor: 3, window: 60 * SECOND },
+        mode: Mode::Shadow,
     };
     let hedge = Hedge {
         delay: Delay::Fixed(30 * MS),
         max_hedges: 2,
         attempt_min: Duration::ZERO,
         budget: Budget { ratio: 0.05, ..Budget::default() },
+        mode: Mode::Shadow,
     };
     let throttle = Throttle {
         k: 1.5,
@@ -96,6 +100,7 @@ fn full() -> PipelineOptions {
         requests_min: 0,
         rejection_max: 1.0,
         abandoned_after: SECOND,
+        mode: Mode::Shadow,
     };
     let breaker = Breaker {
         failure_rate: 0.3,
@@ -111,6 +116,7 @@ fn full() -> PipelineOptions {
         probes: count(1),
         probation: 5 * SECOND,
         abandoned_after: SECOND,
+        mode: Mode::Shadow,
     };
     let gradient = Gradient2 {
         window: SECOND,
@@ -127,6 +133,7 @@ fn full() -> PipelineOptions {
         limit_initial: count(10),
         algorithm: Algorithm::Gradient2(gradient),
         abandoned_after: SECOND,
+        mode: Mode::Shadow,
     };
     let order = Order::LifoUnderOverload { after: 20 * MS };
     PipelineOptions {
@@ -137,9 +144,15 @@ fn full() -> PipelineOptions {
         hedge: Some(hedge),
         throttle: Some(throttle),
         breaker: Some(breaker),
-        rate_limit: Some(SlidingWindow { limit: count(100), period: 60 * SECOND }.into()),
+        rate_limit: Some(SlidingWindow { limit: count(100), period: 60 * SECOND, mode: Mode::Shadow }.into()),
         adaptive: Some(adaptive),
-        concurrency: Some(Concurrency { limit: count(8), queue: 4, max_wait: 50 * MS, order }),
+        concurrency: Some(Concurrency {
+            limit: count(8),
+            queue: 4,
+            max_wait: 50 * MS,
+            order,
+            mode: Mode::Shadow,
+        }),
         attempt_timeout: Some(Timeout { after: 500 * MS, mode: Mode::Shadow }),
     }
 }
@@ -185,7 +198,7 @@ fn a_policy_is_switched_on_and_off() {
 fn short_forms() {
     let rule = |text| read::<PipelineOptions>(&document(&[("rate_limit", text)])).map(|it| it.rate_limit);
     let gcra = |limit, period, burst| {
-        Some(Rule::Gcra(RateLimit { limit: count(limit), period, burst: count(burst) }))
+        Some(Rule::Gcra(RateLimit { limit: count(limit), period, burst: count(burst), mode: Mode::Enforced }))
     };
     assert_eq!(rule("100/s"), Ok(gcra(100, SECOND, 100)));
     assert_eq!(rule("10/1m30s burst 20"), Ok(gcra(10, 90 * SECOND, 20)));

@@ -40,33 +40,34 @@ fn every_field_is_described() {
     let it = Breaker::default();
     assert_eq!(names::<Breaker>(""), fields!(it, Breaker {
         failure_rate, window, window_calls, minimum_calls, slow_after, slow_rate, consecutive_failures, break_initial,
-        break_max, break_growth, probes, probation, abandoned_after,
+        break_max, break_growth, probes, probation, abandoned_after, mode,
     }));
     let it = Retry::default();
     assert_eq!(names::<Retry>(""), fields!(it, Retry {
-        max_retries, jitter, backoff_base, backoff_max, retry_after_max, attempt_min, budget,
+        max_retries, jitter, backoff_base, backoff_max, retry_after_max, attempt_min, budget, mode,
     }));
     assert_eq!(names::<Budget>(""), fields!(Budget::default(), Budget { ratio, floor, window }));
-    assert_eq!(names::<Hedge>(""), fields!(Hedge::default(), Hedge { delay, max_hedges, attempt_min, budget }));
+    assert_eq!(names::<Hedge>(""), fields!(Hedge::default(), Hedge { delay, max_hedges, attempt_min, budget, mode }));
     assert_eq!(names::<Timeout>(""), fields!(Timeout::default(), Timeout { after, mode }));
     let it = Fallback::default();
     assert_eq!(names::<Fallback>(""), fields!(it, Fallback {
-        on_rejected, on_timeout, on_deadline, on_retryable, on_permanent, within,
+        on_rejected, on_timeout, on_deadline, on_retryable, on_permanent, within, mode,
     }));
     let it = Cache::default();
     assert_eq!(names::<Cache>(""), fields!(it, Cache {
         ttl, ttl_jitter, stale_max, stale_on, negative_ttl, negative_entries_max, waiters_max, wait_max, store_timeout,
+        mode,
     }));
     assert_eq!(names::<Memory>(""), fields!(Memory::default(), Memory { entries_max, bytes_max }));
-    assert_eq!(names::<RateLimit>(""), fields!(RateLimit::base(), RateLimit { limit, period, burst }));
-    assert_eq!(names::<SlidingWindow>(""), fields!(SlidingWindow::base(), SlidingWindow { limit, period }));
+    assert_eq!(names::<RateLimit>(""), fields!(RateLimit::base(), RateLimit { limit, period, burst, mode }));
+    assert_eq!(names::<SlidingWindow>(""), fields!(SlidingWindow::base(), SlidingWindow { limit, period, mode }));
     let it = SharedRate::default();
-    assert_eq!(names::<SharedRate>(""), fields!(it, SharedRate { wait_max, on_failure, failures_max, pause }));
+    assert_eq!(names::<SharedRate>(""), fields!(it, SharedRate { wait_max, on_failure, failures_max, pause, mode }));
     let it = Concurrency::default();
-    assert_eq!(names::<Concurrency>(""), fields!(it, Concurrency { limit, queue, max_wait, order }));
+    assert_eq!(names::<Concurrency>(""), fields!(it, Concurrency { limit, queue, max_wait, order, mode }));
     let it = Adaptive::default();
     assert_eq!(names::<Adaptive>(""), fields!(it, Adaptive {
-        limit_min, limit_max, limit_initial, algorithm, abandoned_after,
+        limit_min, limit_max, limit_initial, algorithm, abandoned_after, mode,
     }));
     assert_eq!(names::<Adaptive>("algorithm.aimd."), fields!(Aimd::default(), Aimd { backoff, latency_max }));
     let it = Gradient2::default();
@@ -74,11 +75,11 @@ fn every_field_is_described() {
         window, samples_min, baseline_steps, tolerance, smoothing, headroom, backoff,
     }));
     let it = Throttle::default();
-    assert_eq!(names::<Throttle>(""), fields!(it, Throttle { k, window, requests_min, rejection_max, abandoned_after }));
-    assert_eq!(names::<Shed>(""), fields!(Shed::default(), Shed { target, interval, concurrency }));
+    assert_eq!(names::<Throttle>(""), fields!(it, Throttle { k, window, requests_min, rejection_max, abandoned_after, mode }));
+    assert_eq!(names::<Shed>(""), fields!(Shed::default(), Shed { target, interval, concurrency, mode }));
     let it = Faults::default();
     assert_eq!(names::<Faults>(""), fields!(it, Faults {
-        latency_share, latency_min, latency_max, refused_share, error_share, lost_reply_share, faults_max, lasts,
+        latency_share, latency_min, latency_max, refused_share, error_share, lost_reply_share, faults_max, lasts, mode,
     }));
     let it = PipelineOptions::default();
     assert_eq!(names::<PipelineOptions>(""), fields!(it, PipelineOptions {
