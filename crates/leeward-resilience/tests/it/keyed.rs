@@ -50,7 +50,7 @@ proptest! {
         let keyed = limits(keys_max, &seen);
         let (mut model, mut held) = (Vec::<u32>::new(), HashMap::new());
         for (key, hold) in steps {
-            let mut expected = Vec::new();
+            let (mut expected, mut still_held) = (Vec::new(), None);
             match model.iter().position(|&other| other == key) {
                 Some(place) => {
                     model.remove(place);
@@ -58,13 +58,14 @@ proptest! {
                 None if model.len() == keys_max => {
                     let idle = model.iter().position(|key| !held.contains_key(key));
                     let gone = model.remove(idle.unwrap_or(0));
-                    held.remove(&gone);
+                    still_held = held.remove(&gone);
                     expected.push(Event::KeyEvicted { busy: idle.is_none() });
                 }
                 None => {}
             }
             model.push(key);
             let policy = keyed.get(&key);
+            drop(still_held);
             if hold && !held.contains_key(&key) {
                 held.insert(key, policy.try_acquire().unwrap());
             } else if !hold {
@@ -124,14 +125,14 @@ fn what_refuses_calls_is_not_forgotten_for_what_does_not() {
         }
     }
     seen.take();
-    let _ = (throttlers.get(&2), throttlers.get(&3));
+    (2..4).for_each(|key| drop(throttlers.get(&key)));
     assert_eq!(seen.take(), [Event::KeyEvicted { busy: false }]);
     assert!(throttlers.get(&1).probability(Priority::Low, clock.now()) > 0.5);
 
     let options = KeyedOptions { policy: leeward_resilience::Adaptive::default(), keys_max: 2 };
     let adaptive = Keyed::<u32, AdaptiveLimit>::new("upstream", options).unwrap();
     let held = adaptive.get(&1).acquire(clock.now()).unwrap();
-    let _ = (adaptive.get(&2), adaptive.get(&3));
+    (2..4).for_each(|key| drop(adaptive.get(&key)));
     assert_eq!(adaptive.get(&1).in_flight(), 1);
     drop(held);
 }
@@ -223,7 +224,7 @@ fn when_more_than_half_are_open_everything_passes() {
 fn what_passes_in_a_panic_is_recorded_and_ends_it() {
     let hosts = Hosts::new(Panic::default());
     hosts.know(0..6);
-    (0..4).for_each(|host| hosts.fail(host));
+    (0..5).for_each(|host| hosts.fail(host));
     assert!(hosts.passes(0) && hosts.breakers.is_panicking());
     // After the break they are half-open, and all that pass are probes, more at a time than would be otherwise.
     hosts.clock.advance(Duration::from_secs(10));
@@ -237,12 +238,14 @@ fn what_passes_in_a_panic_is_recorded_and_ends_it() {
     hosts.breakers.acquire(&2, hosts.clock.now()).unwrap().failure(hosts.clock.now());
     assert_eq!(state(2), State::Open);
     assert!(!hosts.passes(2) && !hosts.breakers.is_panicking());
-    // The upstream's own `Retry-After` is kept, which no break would have known of.
+    // The upstream's own `Retry-After` is kept too, for the next break.
     hosts.fail(0);
-    hosts.fail(1);
     let patience = Some(Duration::from_secs(55));
     hosts.breakers.acquire(&0, hosts.clock.now()).unwrap().failure_until(hosts.clock.now(), patience);
-    assert!(hosts.breakers.is_panicking());
+    hosts.clock.advance(Duration::from_secs(15));
+    hosts.breakers.acquire(&0, hosts.clock.now()).unwrap().failure(hosts.clock.now());
+    let breaker = hosts.breakers.breakers().get(&0);
+    assert_eq!(breaker.retry_after(hosts.clock.now()), Some(Duration::from_secs(40)));
 }
 
 #[test]

@@ -199,15 +199,16 @@ async fn a_shared_rate_limit_that_fails_closed_is_open_in_shadow_mode() {
 #[tokio::test(start_paused = true)]
 async fn a_shedder_sheds_nobody_and_its_queue_is_real() {
     let seen = Seen::new();
-    let concurrency = Concurrency { limit: NonZeroU32::MIN, ..Concurrency::default() };
+    let max_wait = Duration::from_secs(5);
+    let concurrency = Concurrency { limit: NonZeroU32::MIN, max_wait, ..Concurrency::default() };
     let config = Shed { concurrency, mode: SHADOW, ..Shed::default() };
     let shedder =
         Shedder::with("upstream", config.clone(), Arc::new(TokioClock), rng(), seen.observer()).unwrap();
     let held = shedder.acquire(Priority::High).await.unwrap();
     let mut waiting = Polled::new(shedder.acquire(Priority::High));
     assert!(waiting.poll().is_none());
-    // A queue that stands for a second raises the level as far as it goes for this class.
-    tokio::time::advance(450 * MS).await;
+    // A queue that stands for six intervals raises the level to the end of the lowest class.
+    tokio::time::advance(650 * MS).await;
     assert!(shedder.shedding(Priority::Low, TokioClock.now()) > 0.9);
     seen.take();
     let mut low = Polled::new(shedder.acquire(Priority::Low));
