@@ -37,8 +37,8 @@
 //! let store = MemoryStore::new(Memory::default(), |_: &u32, text: &String| text.len())?;
 //! let cache = AnswerCache::<u32, String, &str>::new("articles", Cache::default(), store)?;
 //! let load = async || Ok("text".to_owned());
-//! assert_eq!(cache.get(&1, load, |_| Class::Success).await?.source, Source::Loaded);
-//! assert_eq!(cache.get(&1, load, |_| Class::Success).await?.source, Source::Hit);
+//! assert_eq!(cache.get(&1, load, |_| Class::Success).await.unwrap().source, Source::Loaded);
+//! assert_eq!(cache.get(&1, load, |_| Class::Success).await.unwrap().source, Source::Hit);
 //! assert_eq!((cache.counts().loads, cache.counts().hits), (1, 1));
 //! # Ok(())
 //! # }
