@@ -2,10 +2,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fs::File;
 use std::future::Future;
 use std::hint::black_box;
+use std::os::unix::fs::FileExt;
 use std::pin::{Pin, pin};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -73,20 +76,21 @@ impl Sample {
 const SLICE: Duration = Duration::from_micros(200);
 
 /// Runs on each thread what `prepare` makes there, all at once, for the run's time. The figure is the median over the
-/// slices of all threads, so that a slice in which somebody else had the processor does not decide.
+/// slices of all threads. On a busy machine threads are held up, and hardly ever run together; what does not meet does not
+/// contend. So a slice counts only if the thread did not wait for a processor, and every other thread finished one meanwhile.
 pub fn measure<Op: FnMut()>(run: &Run, prepare: impl Fn() -> Op + Sync) -> Result<Sample, String> {
-    let barrier = Barrier::new(run.threads);
+    let (barrier, progress) = (Barrier::new(run.threads), Progress::new(run.threads));
     let of_threads: Vec<(Vec<f64>, f64)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..run.threads)
-            .map(|_| {
-                scope.spawn(|| {
-                    // Timers and the like belong to a runtime for each thread.
-                    let runtime = runtime();
-                    let _entered = runtime.enter();
-                    slices(prepare(), run, &barrier)
-                })
+        let of_thread = |thread| {
+            let (barrier, progress, prepare) = (&barrier, &progress, &prepare);
+            scope.spawn(move || {
+                // Timers and the like belong to a runtime for each thread.
+                let runtime = runtime();
+                let _entered = runtime.enter();
+                slices(prepare(), run, barrier, progress, thread)
             })
-            .collect();
+        };
+        let threads: Vec<_> = (0..run.threads).map(of_thread).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().map_err(|_| "a thread panicked"))
@@ -94,12 +98,85 @@ pub fn measure<Op: FnMut()>(run: &Run, prepare: impl Fn() -> Op + Sync) -> Resul
     })?;
     let mut all: Vec<f64> = of_threads.iter().flat_map(|(slices, _)| slices).copied().collect();
     all.sort_by(f64::total_cmp);
-    let ns = *all.get(all.len() / 2).ok_or("not one slice was finished")?;
+    if all.len() < SLICES_MIN {
+        return Err(format!(
+            "the threads ran together in {} slices only: the machine is too busy",
+            all.len()
+        ));
+    }
     let allocs = of_threads.iter().map(|(_, allocs)| allocs).fold(0.0, |most: f64, allocs| most.max(*allocs));
-    Ok(Sample { ns, allocs })
+    Ok(Sample { ns: all[all.len() / 2], allocs })
 }
 
-fn slices(mut op: impl FnMut(), run: &Run, barrier: &Barrier) -> (Vec<f64>, f64) {
+/// Fewer do not make a median.
+const SLICES_MIN: usize = 20;
+
+/// So many times the run's time is waited for them.
+const PATIENCE: u32 = 60;
+
+/// The slices that each thread has finished, in lines of their own.
+struct Progress {
+    finished: Vec<Finished>,
+    /// Those of all threads that count.
+    counted: AtomicU64,
+}
+
+#[repr(align(128))]
+struct Finished(AtomicU64);
+
+impl Progress {
+    fn new(threads: usize) -> Self {
+        let finished = (0..threads).map(|_| Finished(AtomicU64::new(0))).collect();
+        Self { finished, counted: AtomicU64::new(0) }
+    }
+
+    /// Until the time is over; on a busy machine until enough slices count, but not for ever.
+    fn wanted(&self, elapsed: Duration, run: &Run) -> bool {
+        let (time, enough) = (Duration::from_millis(run.millis), SLICES_MIN as u64);
+        elapsed < time || (elapsed < time * PATIENCE && self.counted.load(Ordering::Relaxed) < enough)
+    }
+
+    /// Whether every thread but this one has finished a slice since, and how many each has finished now.
+    fn moved(&self, thread: usize, before: &mut [u64]) -> bool {
+        let mut all = true;
+        for (other, finished) in self.finished.iter().enumerate() {
+            let now = finished.0.load(Ordering::Relaxed);
+            all &= other == thread || now > before[other];
+            before[other] = now;
+        }
+        all
+    }
+}
+
+/// How long this thread was ready to run and did not, as Linux counts it. Elsewhere nobody can tell.
+struct Waits {
+    file: Option<File>,
+    nanos: u64,
+}
+
+impl Waits {
+    fn open() -> Self {
+        Self { file: File::open("/proc/thread-self/schedstat").ok(), nanos: 0 }
+    }
+
+    /// Whether it waited since it was asked last, for more than the moment that a wake-up takes.
+    fn grew(&mut self) -> bool {
+        let mut line = [0; 64];
+        let read = self.file.as_ref().and_then(|file| file.read_at(&mut line, 0).ok()).unwrap_or(0);
+        let text = std::str::from_utf8(&line[..read]).unwrap_or_default();
+        let nanos = text.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+        let before = std::mem::replace(&mut self.nanos, nanos);
+        nanos - before > 5_000
+    }
+}
+
+fn slices(
+    mut op: impl FnMut(),
+    run: &Run,
+    barrier: &Barrier,
+    progress: &Progress,
+    thread: usize,
+) -> (Vec<f64>, f64) {
     let mut slice = |calls: u64| {
         let start = Instant::now();
         (0..calls).for_each(|_| op());
@@ -109,15 +186,28 @@ fn slices(mut op: impl FnMut(), run: &Run, barrier: &Barrier) -> (Vec<f64>, f64)
     while slice(calls) < SLICE {
         calls *= 2;
     }
-    let mut taken = Vec::with_capacity(usize::try_from(run.millis * 20).expect("a run is short"));
+    let mut waits = Waits::open();
+    let (mut taken, mut seen) = (Vec::with_capacity(SLICES_MAX), vec![0; run.threads]);
     barrier.wait();
-    let (end, before) = (Instant::now() + Duration::from_millis(run.millis), ALLOCATIONS.get());
-    while Instant::now() < end && taken.len() < taken.capacity() {
-        taken.push(slice(calls).as_nanos() as f64 / calls as f64);
+    let (start, before, mut made) = (Instant::now(), ALLOCATIONS.get(), 0);
+    progress.moved(thread, &mut seen);
+    waits.grew();
+    while progress.wanted(start.elapsed(), run) && taken.len() < SLICES_MAX {
+        let took = slice(calls);
+        made += calls;
+        progress.finished[thread].0.fetch_add(1, Ordering::Relaxed);
+        let (together, held_up) = (progress.moved(thread, &mut seen), waits.grew());
+        if together && !held_up {
+            taken.push(took.as_nanos() as f64 / calls as f64);
+            progress.counted.fetch_add(1, Ordering::Relaxed);
+        }
     }
-    let allocs = (ALLOCATIONS.get() - before) as f64 / (calls * taken.len() as u64) as f64;
+    let allocs = (ALLOCATIONS.get() - before) as f64 / made as f64;
     (taken, allocs)
 }
+
+/// A run has no more; the memory is there before it starts.
+const SLICES_MAX: usize = 100_000;
 
 /// The answer of a future that is ready at once.
 pub fn at_once<F: Future>(future: F) -> F::Output {

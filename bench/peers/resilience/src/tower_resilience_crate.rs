@@ -24,7 +24,9 @@ pub fn subjects() -> Vec<Subject> {
             .note("grows with the calls in the window: measured over the first moments only"),
         Subject::new("breaker_closed_count_window", LIB, "std, several", |run| closed(run, CountBased))
             .note("the window does not slide"),
-        Subject::new("breaker_open", LIB, "std once", open),
+        Subject::new("breaker_open", LIB, "std once", open)
+            .note("at two threads it sleeps for 1 ms when its lock is taken: not measured")
+            .one_thread(),
         Subject::new("retry_ok", LIB, "none", retry_ok).note("with its budget"),
         Subject::new("bulkhead", LIB, "std, several", bulkhead),
         Subject::new("rate_limit", LIB, "std once", rate_limit),
