@@ -170,7 +170,7 @@ impl CircuitBreaker {
 
     /// Whether there is a clone of this handle, or a permit.
     pub(crate) fn is_held(&self) -> bool {
-        Arc::strong_count(&self.shared) > 1
+        self.handles.are_held()
     }
 
     /// Asks to make a call at `now`.

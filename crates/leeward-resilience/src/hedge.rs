@@ -124,7 +124,7 @@ impl Hedger {
         clock: Arc<dyn Clock>,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, ConfigErrors> {
-        check(&config, shared.is_none())?;
+        config.validate()?;
         let deposits = shared.is_none();
         let budget = shared.map_or_else(|| RetryBudget::new(&config.budget, clock.now()), Ok)?;
         let latencies = Mutex::new(Latencies::new(config.delay.quantile(), LOOK_BACK_HALF, clock.now()));
@@ -155,7 +155,7 @@ impl Hedger {
     /// Every option outside its range; the old options then stay.
     pub fn reconfigure(&self, config: Hedge) -> Result<(), ConfigErrors> {
         let shared = &*self.shared;
-        check(&config, shared.deposits)?;
+        config.validate()?;
         let now = shared.clock.now();
         if shared.deposits {
             shared.budget.reconfigure(&config.budget, now)?;
@@ -206,16 +206,6 @@ impl Hedger {
         let Shared { sent, won, refused, .. } = &*self.shared;
         Counts { sent: read(sent), won: read(won), refused: read(refused) }
     }
-}
-
-/// Every mistake, also of the budget if it is a hedger's own.
-fn check(config: &Hedge, budget: bool) -> Result<(), ConfigErrors> {
-    let mut errors = ConfigErrors::default();
-    errors.merge(config.validate());
-    if budget {
-        errors.merge(config.budget.validate());
-    }
-    errors.finish()
 }
 
 impl Shared {

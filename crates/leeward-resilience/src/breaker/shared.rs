@@ -234,6 +234,11 @@ impl Handles {
         Self { all: (0..slots()).map(handle).collect() }
     }
 
+    /// Whether anybody has a clone of them, or a permit that keeps one.
+    pub(super) fn are_held(&self) -> bool {
+        Arc::strong_count(&self.all) > 1 || self.all.iter().any(|handle| Arc::strong_count(handle) > 1)
+    }
+
     /// That of the calling thread; one that others use too is as good, only slower.
     #[inline]
     pub(super) fn one(&self) -> Arc<Handle> {

@@ -163,7 +163,7 @@ fn a_document_is_the_same_as_code_and_comes_back() {
     assert_eq!(options, full());
     let unchanged: Vec<_> = config::settings(&options).into_iter().filter(|it| it.is_default).collect();
     let names: Vec<_> = unchanged.iter().map(|setting| setting.name.as_str()).collect();
-    let of_fallback = ["on_rejected", "on_deadline", "on_retryable", "on_permanent", "within"];
+    let of_fallback = ["on_rejected", "on_deadline", "on_retryable", "on_permanent", "within", "mode"];
     let mut expected: Vec<_> = of_fallback.iter().map(|name| format!("cache.stale_on.{name}")).collect();
     expected.extend(["hedge.budget.floor", "hedge.budget.window"].map(str::to_owned));
     assert_eq!(names, expected, "the document has every option, none at its default");
@@ -236,7 +236,7 @@ fn all_mistakes_of_a_document_are_reported_at_once() {
         "adaptive": {"algorithm": {"aimd": {}, "gradient2": {}}},
         "concurrency": {"order": 3, "limit": 1.5}
     }"#;
-    let retry = "max_retries, jitter, backoff_base, backoff_max, retry_after_max, attempt_min, budget";
+    let retry = "max_retries, jitter, backoff_base, backoff_max, retry_after_max, attempt_min, budget, mode";
     let root = "fallback, cache, deadline, retry, hedge, throttle, breaker, rate_limit, adaptive, concurrency, \
                 attempt_timeout";
     let expected = [

@@ -131,7 +131,7 @@ fn what_differs_from_its_default_is_not_marked() {
     assert_eq!(
         line(&concurrency),
         "limit 256 (default), queue 0, max_wait 500ms (default), order lifo_under_overload, \
-         order.lifo_under_overload.after 100ms (default)"
+         order.lifo_under_overload.after 100ms (default), mode enforced (default)"
     );
     let gradient = Algorithm::Gradient2(Gradient2 { headroom: 8, ..Gradient2::default() });
     let changed: Vec<_> = settings(&Adaptive { algorithm: gradient, ..Adaptive::default() })
@@ -150,5 +150,5 @@ fn what_differs_from_its_default_is_not_marked() {
             .starts_with("fallback off (default), cache off (default), deadline 10s (default), retry on, ")
     );
     let limit = RateLimit::per_minute(std::num::NonZeroU32::MIN);
-    assert_eq!(line(&limit), "limit 1, period 1m, burst 1 (default)");
+    assert_eq!(line(&limit), "limit 1, period 1m, burst 1 (default), mode enforced (default)");
 }
