@@ -35,5 +35,6 @@ fn loom_a_sliding_window_lets_exactly_the_limit_through() {
     exactly_the_limit_passes(SlidingWindow {
         limit: NonZeroU32::new(3).unwrap(),
         period: Duration::from_secs(1),
+        mode: crate::mode::Mode::Enforced,
     });
 }

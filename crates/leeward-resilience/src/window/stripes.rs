@@ -1,6 +1,6 @@
 //! Hits that are counted without a lock, each thread in its own cache line.
 
-use super::slot::slots;
+use super::slots;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Instant;
 

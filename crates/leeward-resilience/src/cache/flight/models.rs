@@ -15,7 +15,7 @@ fn get(flights: &Flights<u8, u32>, load: u32) -> u32 {
         leader.complete(load);
         load
     };
-    match flights.join(&1) {
+    match flights.join(&1, 2) {
         Seat::Leader(leader) => lead(leader),
         Seat::Waiter(waiter) => match block_on(waiter.wait()) {
             Waited::Result(result) => result,
@@ -27,7 +27,7 @@ fn get(flights: &Flights<u8, u32>, load: u32) -> u32 {
 
 /// A caller who is dropped: without a result as a leader, after one look as a waiter.
 fn give_up(flights: &Flights<u8, u32>) {
-    match flights.join(&1) {
+    match flights.join(&1, 2) {
         Seat::Leader(leader) => drop(leader),
         Seat::Waiter(waiter) => {
             let mut waiting = Box::pin(waiter.wait());
@@ -41,7 +41,7 @@ fn give_up(flights: &Flights<u8, u32>) {
 #[test]
 fn loom_everybody_gets_a_result_and_the_flight_ends() {
     loom::model(|| {
-        let flights = Arc::new(Flights::new(2));
+        let flights = Arc::new(Flights::new());
         let threads = [1, 2].map(|load| {
             let flights = Arc::clone(&flights);
             thread::spawn(move || get(&flights, load))
@@ -55,8 +55,8 @@ fn loom_everybody_gets_a_result_and_the_flight_ends() {
 #[test]
 fn loom_a_leader_who_leaves_hands_over() {
     loom::model(|| {
-        let flights = Arc::new(Flights::new(2));
-        let Seat::Leader(leader) = flights.join(&1) else { panic!("the first leads") };
+        let flights = Arc::new(Flights::new());
+        let Seat::Leader(leader) = flights.join(&1, 2) else { panic!("the first leads") };
         let thread = thread::spawn({
             let flights = Arc::clone(&flights);
             move || get(&flights, 7)
@@ -70,8 +70,8 @@ fn loom_a_leader_who_leaves_hands_over() {
 #[test]
 fn loom_a_waiter_who_leaves_takes_nobody_s_turn_with_it() {
     loom::model(|| {
-        let flights = Arc::new(Flights::new(2));
-        let Seat::Leader(leader) = flights.join(&1) else { panic!("the first leads") };
+        let flights = Arc::new(Flights::new());
+        let Seat::Leader(leader) = flights.join(&1, 2) else { panic!("the first leads") };
         let waits = thread::spawn({
             let flights = Arc::clone(&flights);
             move || get(&flights, 7)
@@ -90,13 +90,13 @@ fn loom_a_waiter_who_leaves_takes_nobody_s_turn_with_it() {
 #[test]
 fn loom_a_result_reaches_all_who_wait() {
     loom::model(|| {
-        let flights = Arc::new(Flights::new(2));
-        let Seat::Leader(leader) = flights.join(&1) else { panic!("the first leads") };
-        let Seat::Waiter(waiter) = flights.join(&1) else { panic!("the second waits") };
+        let flights = Arc::new(Flights::new());
+        let Seat::Leader(leader) = flights.join(&1, 2) else { panic!("the first leads") };
+        let Seat::Waiter(waiter) = flights.join(&1, 2) else { panic!("the second waits") };
         let completes = thread::spawn({
             let flights = Arc::clone(&flights);
             move || {
-                let newcomer = flights.join(&1);
+                let newcomer = flights.join(&1, 2);
                 // A newcomer may wait, or lead the next flight: it gives up either way.
                 drop(newcomer);
             }

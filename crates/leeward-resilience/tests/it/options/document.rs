@@ -55,6 +55,7 @@ const FULL: &str = r#"{
     "attempt_timeout": {"after": "500ms", "mode": "shadow"}
 }"#;
 
+#[allow(clippy::too_many_lines, reason = "one line an option")]
 fn full() -> PipelineOptions {
     let fallback = Fallback {
         on_rejected: false,
