@@ -323,7 +323,11 @@ async fn a_reload_keeps_what_the_policies_know() {
     bad(&pipeline, Call::REPLAYABLE).await.unwrap_err();
     let slow = tokio::spawn({
         let pipeline = pipeline.clone();
-        async move { pipeline.call(Call::ONCE, async |_| Ok(sleep(100 * MS).await), classify).await }
+        let send = async |_| {
+            sleep(100 * MS).await;
+            Ok(())
+        };
+        async move { pipeline.call(Call::ONCE, send, classify).await }
     });
     tokio::task::yield_now().await;
     let wrong = PipelineOptions { deadline: Duration::ZERO, breaker: None, ..options.clone() };
