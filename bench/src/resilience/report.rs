@@ -94,6 +94,7 @@ impl Report {
             .iter()
             .filter(|row| !row.subject.is_ours() && row.threads == threads)
             .filter(|row| cases.contains(&row.subject.case.as_str()))
+            .filter(|row| !row.samples.is_empty())
             .min_by(|one, other| one.ns().total_cmp(&other.ns()))
     }
 
@@ -121,7 +122,8 @@ impl Report {
         if let (Some(ours), Some(best)) = (self.find("breaker_closed", "leeward", 2), best) {
             let times = best.ns() / ours.ns();
             let lib = &best.subject.lib;
-            let what = format!("breaker_closed at 2 threads: {times:.1} of {TIMES_FASTER} times as fast as {lib}");
+            let what =
+                format!("breaker_closed at 2 threads: {times:.1} of {TIMES_FASTER} times as fast as {lib}");
             verdicts.push(Verdict { what, met: times >= TIMES_FASTER });
         }
         let plain = self.rows.iter().filter(|row| row.subject.lib == "leeward");
