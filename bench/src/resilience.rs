@@ -3,7 +3,7 @@
 //! Every library runs in the same loop, in `bench/peers/resilience`, which is a workspace of its own and built here on
 //! demand; those of Node.js run in `bench/peers/resilience-node`, when node and npm are there. One measurement is one
 //! process. Within a round all libraries of a case take turns, so that a disturbance hits none alone; the figures are the
-//! medians of the rounds. Each measurement first proves that the case does its work: that an open breaker rejects, that a
+//! medians of the rounds. On a machine that is too busy to run the threads together a row stays empty. Each measurement first proves that the case does its work: that an open breaker rejects, that a
 //! limit limits, that failures and successes are counted.
 
 mod peers;
@@ -61,7 +61,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), String> {
             // Each round starts elsewhere, so that nobody always follows the same one.
             let index = (index + round) % rows.len();
             let (subject, threads) = rows[index];
-            report.add(index, peers.measure(subject, threads, arguments.millis)?);
+            match peers.measure(subject, threads, arguments.millis)? {
+                Some(sample) => report.add(index, sample),
+                None => {
+                    eprintln!("{}, {}: the {threads} threads hardly ran together", subject.case, subject.lib)
+                }
+            }
         }
         eprintln!("round {} of {}", round + 1, arguments.rounds);
     }

@@ -81,7 +81,13 @@ impl Peers {
         self.node.as_ref().err().map(String::as_str)
     }
 
-    pub(super) fn measure(&self, subject: &Subject, threads: usize, millis: u64) -> Result<Sample, String> {
+    /// One measurement; `None` when the machine was too busy for one.
+    pub(super) fn measure(
+        &self,
+        subject: &Subject,
+        threads: usize,
+        millis: u64,
+    ) -> Result<Option<Sample>, String> {
         let mut command = match &self.node {
             Ok(folder) if subject.on_node => script(folder),
             _ => Command::new(&self.rust),
@@ -92,8 +98,8 @@ impl Peers {
         }
         let printed = answer(command.arg(millis.to_string()))?;
         let sample: Value = serde_json::from_str(&printed).map_err(|error| format!("{error}: {printed}"))?;
-        let ns = sample["ns"].as_f64().ok_or_else(|| format!("no figure: {printed}"))?;
-        Ok(Sample { ns, allocs: sample["allocs"].as_f64() })
+        let allocs = sample["allocs"].as_f64();
+        Ok(sample["ns"].as_f64().map(|ns| Sample { ns, allocs }))
     }
 }
 

@@ -94,6 +94,7 @@ impl Report {
             .iter()
             .filter(|row| !row.subject.is_ours() && row.threads == threads)
             .filter(|row| cases.contains(&row.subject.case.as_str()))
+            .filter(|row| !row.samples.is_empty())
             .min_by(|one, other| one.ns().total_cmp(&other.ns()))
     }
 
