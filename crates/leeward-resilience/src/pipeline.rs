@@ -62,6 +62,7 @@ mod trial;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -99,6 +100,8 @@ struct Shared {
     reloading: Mutex<()>,
     /// Options that are tried out.
     trial: ArcSwapOption<Trial>,
+    /// Whether there are any: all that a call looks at when there are none.
+    is_trying: AtomicBool,
     faults: Option<FaultInjector>,
     counters: Counters,
 }
@@ -180,7 +183,7 @@ impl Pipeline {
     {
         let (value, hold) = self.run(call, send, classify).await?;
         if let Some(hold) = hold {
-            hold.record(Class::Success, self.shared.around.clock.now());
+            hold.finish(Class::Success, &*self.shared.around.clock);
         }
         Ok(value)
     }
@@ -284,6 +287,7 @@ impl Pipeline {
         let quiet = Surroundings { observer: None, budget: None, ..self.shared.around.clone() };
         let trial = Trial::new(Parts::new(options, &quiet)?);
         self.shared.trial.store(Some(Arc::new(trial)));
+        self.shared.is_trying.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -295,6 +299,7 @@ impl Pipeline {
 
     /// Ends the trial, and says what it would have changed.
     pub fn end_trial(&self) -> Option<(PipelineOptions, TrialReport)> {
+        self.shared.is_trying.store(false, Ordering::Release);
         let trial = self.shared.trial.swap(None);
         trial.map(|trial| (trial.options().clone(), trial.report()))
     }
@@ -308,7 +313,7 @@ impl Shared {
     }
 
     fn trial(&self) -> Option<Arc<Trial>> {
-        self.trial.load_full()
+        if self.is_trying.load(Ordering::Acquire) { self.trial.load_full() } else { None }
     }
 }
 

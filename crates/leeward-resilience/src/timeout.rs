@@ -40,10 +40,13 @@
 mod layer;
 mod policy;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
 
 pub use self::layer::{
     DeadlineFuture, DeadlineLayer, DeadlineService, TimeoutFuture, TimeoutLayer, TimeoutService,
@@ -118,21 +121,46 @@ pub enum Expired {
     Deadline,
 }
 
-/// Runs one attempt under both bounds with a single timer, which is armed only when the attempt does not end at once.
-pub(crate) async fn bounded<F: Future>(
+pin_project! {
+    /// One attempt under both bounds with a single timer, which is armed only when the attempt does not end at once.
+    pub(crate) struct Bounded<'a, F> {
+        #[pin]
+        attempt: F,
+        #[pin]
+        sleep: Option<Sleep>,
+        attempt_until: Deadline,
+        deadline: Deadline,
+        clock: &'a dyn Clock,
+    }
+}
+
+/// Runs one attempt under both bounds.
+pub(crate) const fn bounded<F: Future>(
     attempt: F,
     attempt_until: Deadline,
     deadline: Deadline,
     clock: &dyn Clock,
-) -> Result<F::Output, Expired> {
-    let mut attempt = pin!(attempt);
-    if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx))).await {
-        return Ok(answer);
+) -> Bounded<'_, F> {
+    Bounded { attempt, sleep: None, attempt_until, deadline, clock }
+}
+
+impl<F: Future> Future for Bounded<'_, F> {
+    type Output = Result<F::Output, Expired>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(answer) = this.attempt.poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        let (attempt_until, deadline) = (*this.attempt_until, *this.deadline);
+        if this.sleep.is_none() {
+            let left = attempt_until.earlier(deadline).remaining(this.clock.now());
+            this.sleep.set(Some(tokio::time::sleep(left)));
+        }
+        if let Some(sleep) = this.sleep.as_pin_mut() {
+            ready!(sleep.poll(cx));
+        }
+        let of_attempt = attempt_until <= deadline;
+        Poll::Ready(Err(if of_attempt { Expired::Attempt } else { Expired::Deadline }))
     }
-    let (until, expired) = if attempt_until <= deadline {
-        (attempt_until, Expired::Attempt)
-    } else {
-        (deadline, Expired::Deadline)
-    };
-    tokio::time::timeout(until.remaining(clock.now()), attempt).await.map_err(|_| expired)
 }

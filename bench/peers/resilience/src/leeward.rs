@@ -175,7 +175,7 @@ fn retry_layer(run: &Run) -> Result<Sample, String> {
         let counted = Arc::clone(&calls);
         let failing = layer.layer(service_fn(move |_: u32| {
             counted.fetch_add(1, Ordering::Relaxed);
-            std::future::ready(Err::<u32, &str>("no"))
+            std::future::ready(Err::<u32, _>(std::fmt::Error))
         }));
         let failed = runtime.block_on(failing.oneshot(7)).is_err();
         expect(failed && calls.load(Ordering::Relaxed) == 3, "a failure was not retried twice")
@@ -206,7 +206,7 @@ fn bulkhead(run: &Run) -> Result<Sample, String> {
 /// A call every ten nanoseconds, more than are made here; the burst is 10 ms, since a thread that is held up after it read
 /// the clock comes with an old time.
 fn plenty() -> RateLimit {
-    RateLimit { limit: count(1_000_000), period: Duration::from_millis(10), burst: count(1_000_000) }
+    RateLimit { period: Duration::from_millis(10), ..RateLimit::per_second(count(1_000_000)) }
 }
 
 fn limiter(rule: RateLimit) -> Result<RateLimiter, String> {
@@ -225,20 +225,20 @@ fn rate_limit(run: &Run) -> Result<Sample, String> {
     })
 }
 
-fn whole() -> Result<(Pipeline, RateLimiter), String> {
-    let pipeline = Pipeline::builder("bench")
+fn whole(retry: Retry) -> Result<Pipeline, String> {
+    Pipeline::builder("bench")
         .breaker(Breaker::default())
-        .retry(Retry { max_retries: 0, ..Retry::default() })
+        .retry(retry)
         .concurrency(Concurrency::default())
+        .rate_limit(plenty())
         .attempt_timeout(Duration::from_secs(1))
         .build()
-        .map_err(|errors| errors.to_string())?;
-    Ok((pipeline, limiter(plenty())?))
+        .map_err(|errors| errors.to_string())
 }
 
 fn pipeline(run: &Run, suspended: bool) -> Result<Sample, String> {
     proven(|_| {
-        let (pipeline, _) = whole()?;
+        let pipeline = whole(Retry { max_retries: 0, ..Retry::default() })?;
         let class =
             |answer: &Result<u32, &str>| if answer.is_ok() { Class::Success } else { Class::RETRYABLE };
         for _ in 0..5 {
@@ -248,15 +248,13 @@ fn pipeline(run: &Run, suspended: bool) -> Result<Sample, String> {
         let answer = at_once(pipeline.call(Call::REPLAYABLE, async |_| Ok(7), class));
         expect(matches!(answer, Err(Error::Rejected(_))), "five failures did not open its breaker")
     })?;
-    let (pipeline, limiter) = whole()?;
-    let pipeline = Arc::new(pipeline);
+    let pipeline = whole(Retry::default())?;
     measure(run, || {
-        let (pipeline, limiter) = (Arc::clone(&pipeline), limiter.clone());
+        let pipeline = pipeline.clone();
         move || {
             let call = pipeline.call(
                 Call::REPLAYABLE,
                 async |attempt| {
-                    black_box(limiter.check(now()));
                     if suspended {
                         Suspend::default().await;
                     }
@@ -268,8 +266,4 @@ fn pipeline(run: &Run, suspended: bool) -> Result<Sample, String> {
             assert!(answer.is_ok());
         }
     })
-}
-
-fn now() -> Instant {
-    TokioClock.now()
 }

@@ -135,9 +135,9 @@ impl Trip<'_> {
         }
         let admitted = Permits::acquire(parts, self.call.priority, deadline, now, clock).await;
         let trial = shared.trial();
-        let watch = trial.and_then(|trial| trial.watch(self.call.priority, admitted.is_err(), now));
-        let permits = match admitted {
-            Ok(permits) => permits,
+        let watch = trial.and_then(|trial| trial.watch(self.call.priority, admitted.is_err(), now, clock));
+        let (permits, now) = match admitted {
+            Ok(admitted) => admitted,
             Err(rejected) => {
                 // The policy has told of it.
                 shared.counters.rejected();
@@ -145,14 +145,12 @@ impl Trip<'_> {
             }
         };
         let hold = Hold { permits, watch };
-        // Only the queue of the concurrency limit takes time.
-        let now = if parts.concurrency.is_some() { clock.now() } else { now };
         let timeout = parts.options.attempt_timeout;
         let enforced = timeout.filter(|timeout| !timeout.mode.is_shadow()).map(|timeout| timeout.after);
         let attempt_until = enforced.map_or(Deadline::NEVER, |after| Deadline::after(now, after));
         let until = deadline.earlier(attempt_until);
         if until.is_past(now) {
-            hold.record(Class::Ignored, now);
+            hold.finish(Class::Ignored, clock);
             return Turn::NotStarted;
         }
         shared.counters.attempt();
@@ -169,14 +167,14 @@ impl Trip<'_> {
             Ok(answer) => answer,
             Err(Expired::Attempt) => {
                 let after = enforced.unwrap_or_default();
-                hold.record(Class::RETRYABLE, clock.now());
+                hold.finish(Class::RETRYABLE, clock);
                 shared.tell(&Event::AttemptTimeout { after });
                 return Turn::Failed(Failed::Timeout { after }, Class::RETRYABLE);
             }
             Err(Expired::Deadline) => {
                 // Without an attempt timeout our own deadline is what bounds the upstream. Else this is a cancellation.
                 if self.own_deadline && enforced.is_none() {
-                    hold.record(Class::RETRYABLE, clock.now());
+                    hold.finish(Class::RETRYABLE, clock);
                 }
                 return Turn::CutShort;
             }
@@ -189,7 +187,7 @@ impl Trip<'_> {
         match answer {
             Ok(answer) => Self::ended(answer, hold, classify, clock),
             Err(fault) => {
-                hold.record(Class::RETRYABLE, clock.now());
+                hold.finish(Class::RETRYABLE, clock);
                 Turn::Failed(Failed::Injected(fault), Class::RETRYABLE)
             }
         }
@@ -205,11 +203,11 @@ impl Trip<'_> {
         match (class, answer) {
             (Class::Success, Ok(value)) => Turn::Good(value, hold),
             (Class::Failure { .. }, answer) => {
-                hold.record(class, clock.now());
+                hold.finish(class, clock);
                 Turn::Failed(Failed::Answer(answer), class)
             }
             (_, answer) => {
-                hold.record(class, clock.now());
+                hold.finish(class, clock);
                 Turn::Final(answer)
             }
         }

@@ -1,6 +1,7 @@
 //! Putting a pipeline together.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -154,7 +155,15 @@ impl PipelineBuilder {
         let Self { options, around, faults } = self;
         let parts = ArcSwap::from_pointee(Parts::new(options, &around)?);
         let (trial, counters) = (ArcSwapOption::empty(), Counters::default());
-        let shared = Shared { around, parts, reloading: Mutex::new(()), trial, faults, counters };
+        let shared = Shared {
+            around,
+            parts,
+            reloading: Mutex::new(()),
+            trial,
+            is_trying: AtomicBool::new(false),
+            faults,
+            counters,
+        };
         Ok(Pipeline { shared: Arc::new(shared) })
     }
 }

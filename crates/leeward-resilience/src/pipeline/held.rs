@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::permits::Permits;
 use super::trial::Watch;
 use crate::outcome::Class;
-use crate::time::{Clock, Instant};
+use crate::time::Clock;
 
 /// What an attempt holds until its end is known. Dropping it means that the attempt was cancelled.
 #[derive(Debug)]
@@ -15,11 +15,11 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    pub(super) fn record(self, class: Class, now: Instant) {
+    pub(super) fn finish(self, class: Class, clock: &dyn Clock) {
         if let Some(watch) = self.watch {
-            watch.record(class, now);
+            watch.finish(class, clock);
         }
-        self.permits.record(class, now);
+        self.permits.finish(class, clock);
     }
 }
 
@@ -34,7 +34,7 @@ pub struct Guard {
 impl Guard {
     /// Ends the call: its body came to the end, or broke off.
     pub fn record(self, class: Class) {
-        self.hold.record(class, self.clock.now());
+        self.hold.finish(class, &*self.clock);
     }
 }
 

@@ -18,31 +18,31 @@ pub(super) struct Permits {
 }
 
 impl Permits {
-    /// Asks every policy, outermost first. What a refusal leaves behind ends as ignored: nothing was sent.
+    /// Asks every policy, outermost first, and says when all had answered. What a refusal leaves behind ends as ignored: nothing was sent.
     pub(super) async fn acquire(
         parts: &Parts,
         priority: Priority,
         deadline: Deadline,
         now: Instant,
         clock: &dyn Clock,
-    ) -> Result<Self, Rejected> {
+    ) -> Result<(Self, Instant), Rejected> {
         let mut permits = Self::default();
         if let Err(rejected) = permits.ask(parts, priority, now) {
-            permits.record(Class::Ignored, now);
+            permits.finish(Class::Ignored, clock);
             return Err(rejected);
         }
-        let Some(limit) = &parts.concurrency else { return Ok(permits) };
+        let Some(limit) = &parts.concurrency else { return Ok((permits, now)) };
         if let Some(permit) = limit.try_acquire() {
             permits.concurrency = Some(permit);
-            return Ok(permits);
+            return Ok((permits, now));
         }
         match limit.acquire_within(deadline.remaining(now)).await {
             Ok(permit) => {
                 permits.concurrency = Some(permit);
-                Ok(permits)
+                Ok((permits, clock.now()))
             }
             Err(rejected) => {
-                permits.record(Class::Ignored, clock.now());
+                permits.finish(Class::Ignored, clock);
                 Err(rejected)
             }
         }
@@ -68,28 +68,36 @@ impl Permits {
     }
 
     /// As [`acquire`](Self::acquire) for whoever only watches: without waiting, so that a queue refuses nothing.
-    pub(super) fn acquire_at_once(parts: &Parts, priority: Priority, now: Instant) -> Result<Self, Rejected> {
+    pub(super) fn acquire_at_once(
+        parts: &Parts,
+        priority: Priority,
+        now: Instant,
+        clock: &dyn Clock,
+    ) -> Result<Self, Rejected> {
         let mut permits = Self::default();
         if let Err(rejected) = permits.ask(parts, priority, now) {
-            permits.record(Class::Ignored, now);
+            permits.finish(Class::Ignored, clock);
             return Err(rejected);
         }
         permits.concurrency = parts.concurrency.as_ref().and_then(concurrency::ConcurrencyLimit::try_acquire);
         Ok(permits)
     }
 
-    /// The attempt ended.
-    pub(super) fn record(self, class: Class, now: Instant) {
+    /// The attempt ended. The clock is read only where something depends on it.
+    pub(super) fn finish(self, class: Class, clock: &dyn Clock) {
         let Self { throttle, breaker, adaptive, concurrency } = self;
         drop(concurrency);
-        if let Some(permit) = adaptive {
-            permit.record(class, now);
+        if throttle.is_some() || adaptive.is_some() {
+            let now = clock.now();
+            if let Some(permit) = adaptive {
+                permit.record(class, now);
+            }
+            if let Some(permit) = throttle {
+                permit.record(class, now);
+            }
         }
         if let Some(permit) = breaker {
-            permit.record(class, now);
-        }
-        if let Some(permit) = throttle {
-            permit.record(class, now);
+            permit.finish(class);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::permits::Permits;
 use crate::outcome::Class;
 use crate::priority::Priority;
 use crate::retry::Wait;
-use crate::time::Instant;
+use crate::time::{Clock, Instant};
 
 /// How the decisions of a trial differ from those that were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,9 +93,15 @@ impl Trial {
     }
 
     /// An attempt was sent, or refused.
-    pub(super) fn watch(self: &Arc<Self>, priority: Priority, refused: bool, now: Instant) -> Option<Watch> {
+    pub(super) fn watch(
+        self: &Arc<Self>,
+        priority: Priority,
+        refused: bool,
+        now: Instant,
+        clock: &dyn Clock,
+    ) -> Option<Watch> {
         count(&self.attempts);
-        match (refused, Permits::acquire_at_once(&self.parts, priority, now)) {
+        match (refused, Permits::acquire_at_once(&self.parts, priority, now, clock)) {
             (false, Ok(permits)) => Some(Watch { trial: Arc::clone(self), permits, started: now }),
             (false, Err(_)) => {
                 count(&self.rejected_only_trial);
@@ -103,7 +109,7 @@ impl Trial {
             }
             (true, Ok(permits)) => {
                 count(&self.rejected_only_live);
-                permits.record(Class::Ignored, now);
+                permits.finish(Class::Ignored, clock);
                 None
             }
             (true, Err(_)) => {
@@ -147,8 +153,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn record(self, class: Class, now: Instant) {
+    pub(super) fn finish(self, class: Class, clock: &dyn Clock) {
         let Self { trial, permits, started } = self;
+        let now = clock.now();
         let took = now.saturating_duration_since(started);
         let late = took >= trial.parts.options.attempt_longest();
         if late && class == Class::Success {
@@ -157,7 +164,7 @@ impl Watch {
         if trial.parts.hedger.as_ref().is_some_and(|hedger| took >= hedger.delay(now)) {
             count(&trial.hedged);
         }
-        permits.record(if late { Class::RETRYABLE } else { class }, now);
+        permits.finish(if late { Class::RETRYABLE } else { class }, clock);
     }
 }
 
