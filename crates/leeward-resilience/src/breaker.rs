@@ -179,8 +179,7 @@ impl CircuitBreaker {
     /// [`Rejected`] when the breaker is open, or half-open with all its probes on their way. It says when to come back.
     #[inline]
     pub fn acquire(&self, now: Instant) -> Result<Permit, Rejected> {
-        let ticket = self.shared.acquire(now)?;
-        Ok(Permit::kept(self.handles.one(), ticket))
+        self.shared.acquire(now, |ticket| Permit::kept(self.handles.one(), ticket))
     }
 
     /// Like [`acquire`](Self::acquire), for a permit that ends before the borrow does: it costs less than half.
@@ -189,8 +188,7 @@ impl CircuitBreaker {
     /// As [`acquire`](Self::acquire).
     #[inline]
     pub fn acquire_ref(&self, now: Instant) -> Result<Permit<Borrowed<'_>>, Rejected> {
-        let ticket = self.shared.acquire(now)?;
-        Ok(Permit::borrowed(&self.shared, ticket))
+        self.shared.acquire(now, |ticket| Permit::borrowed(&self.shared, ticket))
     }
 
     /// Like [`acquire`](Self::acquire), by the breaker's own clock.

@@ -28,10 +28,12 @@ impl Notice {
         }
     }
 
+    #[inline]
     pub(super) fn until(&self) -> Instant {
         Instant::from_nanos(self.until.load(Ordering::Acquire))
     }
 
+    #[inline]
     pub(super) fn opened(&self) -> Opened {
         let [(failures, slow), (calls, consecutive), (version, cause), (threshold, _)] =
             self.numbers.each_ref().map(|number| {

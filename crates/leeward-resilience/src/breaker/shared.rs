@@ -58,19 +58,46 @@ impl Shared {
         shared
     }
 
-    /// `None` for a call that passes although it would be stopped: the breaker is in shadow mode.
+    /// `permit` makes what the caller gets, of no ticket for a call that passes although it would be stopped: the breaker is in
+    /// shadow mode.
     #[inline]
-    pub(super) fn acquire(&self, now: Instant) -> Result<Option<Ticket>, Rejected> {
+    pub(super) fn acquire<P>(
+        &self,
+        now: Instant,
+        permit: impl FnOnce(Option<Ticket>) -> P,
+    ) -> Result<P, Rejected> {
         let gate = self.gate.load(Ordering::Acquire);
         if gate & FREE != 0 {
-            return Ok(Some(Ticket { generation: gate >> GENERATION, started: now }));
+            return Ok(permit(Some(Ticket { generation: gate >> GENERATION, started: now })));
         }
-        self.acquire_slowly(gate, now)
+        self.acquire_slowly(gate, now, permit)
     }
 
     #[inline(never)]
-    fn acquire_slowly(&self, gate: u64, now: Instant) -> Result<Option<Ticket>, Rejected> {
-        self.ask(gate, now).map(Some).or_else(|rejected| self.reject(rejected).map(|()| None))
+    fn acquire_slowly<P>(
+        &self,
+        gate: u64,
+        now: Instant,
+        permit: impl FnOnce(Option<Ticket>) -> P,
+    ) -> Result<P, Rejected> {
+        // Straight out, where nobody is to be told: a rejection is many words, which are better not copied about.
+        let until = self.notice.until();
+        let options = self.options.load(Ordering::Relaxed);
+        if gate & BROKEN != 0 && now < until && options & SHADOW == 0 && !self.teller.is_heard() {
+            let opened = self.notice.opened();
+            if self.gate.load(Ordering::Acquire) == gate {
+                return Err(Rejected {
+                    policy: NAME,
+                    reason: Reason::Open(opened),
+                    retry_after: Some(until.saturating_duration_since(now)),
+                    version: version_of(options),
+                });
+            }
+        }
+        match self.ask(gate, now) {
+            Ok(ticket) => Ok(permit(Some(ticket))),
+            Err(rejected) => self.reject(rejected).map(|()| permit(None)),
+        }
     }
 
     /// Like [`acquire`](Self::acquire), but what would be refused passes, unless an operator forced it open.
@@ -102,6 +129,7 @@ impl Shared {
     }
 
     /// Tells of a rejection, and says whether it is one: in shadow mode the call passes.
+    #[cold]
     fn reject(&self, rejected: Rejected) -> Result<(), Rejected> {
         let is_shadow = self.options.load(Ordering::Relaxed) & SHADOW != 0;
         self.teller.reject(if is_shadow { Mode::Shadow } else { Mode::Enforced }, rejected)
@@ -119,8 +147,7 @@ impl Shared {
         }
         let reason = Reason::Open(self.notice.opened());
         let retry_after = Some(until.saturating_duration_since(now));
-        let version = self.options.load(Ordering::Relaxed) >> 1;
-        let version = u32::try_from(version).unwrap_or(u32::MAX);
+        let version = version_of(self.options.load(Ordering::Relaxed));
         let rejected = Rejected::new(NAME, reason).with_retry_after(retry_after).with_version(version);
         let same = self.gate.load(Ordering::Acquire) == gate;
         same.then_some(rejected)
@@ -198,6 +225,10 @@ impl Shared {
             self.gate.store(gate, Ordering::Release);
         }
     }
+}
+
+fn version_of(options: u64) -> u32 {
+    u32::try_from(options >> 1).unwrap_or(u32::MAX)
 }
 
 impl fmt::Debug for Shared {

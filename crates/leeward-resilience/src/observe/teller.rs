@@ -28,6 +28,11 @@ impl Teller {
         }
     }
 
+    /// Whether anybody is told.
+    pub(crate) const fn is_heard(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Tells of a rejection, and says whether it is one: in shadow mode the call passes.
     pub(crate) fn reject(&self, mode: Mode, rejected: Rejected) -> Result<(), Rejected> {
         if mode.is_shadow() {

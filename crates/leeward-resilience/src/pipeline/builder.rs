@@ -154,7 +154,7 @@ impl PipelineBuilder {
     pub fn build(self) -> Result<Pipeline, ConfigErrors> {
         let Self { options, around, faults } = self;
         let parts = ArcSwap::from_pointee(Parts::new(options, &around)?);
-        let (trial, counters) = (ArcSwapOption::empty(), Counters::default());
+        let (trial, counters) = (ArcSwapOption::empty(), Counters::new());
         let shared = Shared {
             around,
             parts,

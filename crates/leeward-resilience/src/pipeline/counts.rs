@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::window::{slot, slots};
+
 /// What a [`Pipeline`](super::Pipeline) did since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -36,9 +38,16 @@ fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
 
-/// Counted without a lock.
-#[derive(Debug, Default)]
+/// Counted without a lock, by each thread in lines of its own: a count that all share would be what a call costs.
+#[derive(Debug)]
 pub(super) struct Counters {
+    stripes: Box<[Stripe]>,
+}
+
+/// Two cache lines: processors fetch them in pairs.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+struct Stripe {
     calls: AtomicU64,
     calls_repeated: AtomicU64,
     attempts: AtomicU64,
@@ -46,28 +55,44 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn new() -> Self {
+        Self { stripes: (0..slots()).map(|_| Stripe::default()).collect() }
+    }
+
     pub(super) fn call(&self, repeated: bool) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        let stripe = self.own();
+        count(&stripe.calls);
         if repeated {
-            self.calls_repeated.fetch_add(1, Ordering::Relaxed);
+            count(&stripe.calls_repeated);
         }
     }
 
     pub(super) fn attempt(&self) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+        count(&self.own().attempts);
     }
 
     pub(super) fn rejected(&self) {
-        self.rejected.fetch_add(1, Ordering::Relaxed);
+        count(&self.own().rejected);
     }
 
     pub(super) fn read(&self) -> Counts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let sum = |counter: fn(&Stripe) -> &AtomicU64| -> u64 {
+            self.stripes.iter().map(|stripe| counter(stripe).load(Ordering::Relaxed)).sum()
+        };
         Counts {
-            calls: read(&self.calls),
-            calls_repeated: read(&self.calls_repeated),
-            attempts: read(&self.attempts),
-            rejected: read(&self.rejected),
+            calls: sum(|stripe| &stripe.calls),
+            calls_repeated: sum(|stripe| &stripe.calls_repeated),
+            attempts: sum(|stripe| &stripe.attempts),
+            rejected: sum(|stripe| &stripe.rejected),
         }
     }
+
+    /// That of this thread; one without a slot shares the first.
+    fn own(&self) -> &Stripe {
+        &self.stripes[slot().unwrap_or(0)]
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }
