@@ -1,6 +1,8 @@
 //! The check of ranges.
 
-use super::field::{Datum, Field, Group};
+use super::datum::Datum;
+use super::field::Field;
+use super::group::Group;
 use super::mistake::{ConfigErrors, Mistake};
 use super::options::Options;
 use super::visitor::{Enter, Visitor, visit};

@@ -1,7 +1,9 @@
 //! Values where nothing is said.
 
-use super::field::{Datum, Field, Group};
+use super::datum::Datum;
+use super::field::Field;
 use super::fields::Fields;
+use super::group::Group;
 use super::options::Options;
 use super::visitor::{Enter, Visitor};
 

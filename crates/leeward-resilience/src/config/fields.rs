@@ -3,9 +3,12 @@
 use std::ops::RangeBounds;
 use std::time::Duration;
 
+use super::datum::{Datum, Kind};
 use super::defaults::Defaults;
-use super::field::{Datum, Field, Form, Group, Kind, Other, Range};
+use super::field::Field;
+use super::group::{Form, Group};
 use super::options::{OneOf, Options};
+use super::range::{Other, Range};
 use super::scalar::Scalar;
 use super::visitor::{Enter, Visitor};
 use crate::mode::Mode;

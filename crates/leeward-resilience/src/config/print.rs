@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::field::{Datum, Field, Group};
+use super::datum::Datum;
+use super::field::Field;
+use super::group::Group;
 use super::options::Options;
 use super::visitor::{Enter, Visitor, visit};
 

@@ -1,7 +1,9 @@
 //! Reading options from a tree of values.
 
 use super::check::check;
-use super::field::{Datum, Field, Form, Group, Refused};
+use super::datum::{Datum, Kind};
+use super::field::{Field, Refused};
+use super::group::{Form, Group};
 use super::mistake::{ConfigErrors, Mistake};
 use super::options::Options;
 use super::suggest::nearest;
@@ -149,7 +151,7 @@ impl Visitor for Reader<'_> {
             Err(Refused::Form) => field.written(),
             Err(Refused::Range) => field.allowed(),
         };
-        let names = if let super::Kind::Choice(names) = &field.kind { names.as_slice() } else { &[] };
+        let names = if let Kind::Choice(names) = &field.kind { names.as_slice() } else { &[] };
         let suggestion = value.text().and_then(|text| nearest(&text, names)).map(str::to_owned);
         let mistake = Mistake { suggestion, ..Mistake::new(&field.path, value.shown(), allowed) };
         self.errors.mistakes.push(mistake);

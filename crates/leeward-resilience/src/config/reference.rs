@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use super::field::{Datum, Field, Form, Group};
+use super::datum::Datum;
+use super::field::Field;
+use super::group::{Form, Group};
 use super::options::Options;
 use super::visitor::{Enter, Visitor, visit};
 

@@ -1,8 +1,10 @@
 //! Who walks over a description.
 
+use super::datum::Datum;
 use super::defaults::Defaults;
-use super::field::{Datum, Field, Group};
+use super::field::Field;
 use super::fields::Fields;
+use super::group::Group;
 use super::options::Options;
 
 /// What becomes of a group.

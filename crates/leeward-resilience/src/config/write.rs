@@ -1,6 +1,8 @@
 //! Writing options as a tree of values.
 
-use super::field::{Datum, Field, Group};
+use super::datum::Datum;
+use super::field::Field;
+use super::group::Group;
 use super::options::Options;
 use super::value::Value;
 use super::visitor::{Enter, Visitor, visit};
@@ -50,8 +52,12 @@ impl Visitor for Writer {
     }
 
     fn leave(&mut self) {
-        if let Some((name, entries)) = self.open.pop() {
-            self.push(&name, Value::Map(entries));
-        }
+        let Some((name, entries)) = self.open.pop() else { return };
+        let value = match entries.as_slice() {
+            // A form without options is its name.
+            [(form, Value::Map(options))] if options.is_empty() => Value::Text(form.clone()),
+            _ => Value::Map(entries),
+        };
+        self.push(&name, value);
     }
 }

@@ -245,4 +245,17 @@ mod tests {
         let reason = Reason::Shed { priority: Priority::Low, delay: 20 * MS, target: 5 * MS };
         assert_eq!((rejected.reason, rejected.retry_after), (reason, Some(800 * MS)));
     }
+
+    #[test]
+    fn a_shorter_interval_begins_with_the_reload() {
+        let (mut core, now) = after_bad(4);
+        core.turn(now, 1);
+        let level = core.level();
+        let late = now + 90 * MS;
+        core.reconfigure(&Shed { interval: 10 * MS, ..Shed::default() }, late, 1);
+        core.turn(late + 9 * MS, 1);
+        assert_eq!(core.level(), level, "ninety milliseconds are not nine intervals of what came later");
+        core.turn(late + 10 * MS, 1);
+        assert!(core.level() > level);
+    }
 }

@@ -60,13 +60,17 @@ fn a_breaker_opens_and_recovers_by_the_calls_that_it_would_have_let_pass() {
     call().success(clock.now());
     assert!(matches!(would_reject(&seen.take())[..], [Rejected { reason: Reason::Probing { .. }, .. }]));
     probe.success(clock.now());
-    (0..4).for_each(|_| call().success(clock.now()));
+    (0..3).for_each(|_| call().success(clock.now()));
+    assert_eq!(breaker.state(clock.now()), State::HalfOpen, "the one beyond the ramp was no probe");
+    call().success(clock.now());
     assert_eq!((breaker.state(clock.now()), seen.names()), (State::Closed, vec!["breaker.changed"]));
     // Enforced again, it refuses by what it saw in shadow mode.
     (0..5).for_each(|_| call().failure(clock.now()));
     breaker.reconfigure(Breaker { mode: Mode::Enforced, ..config }).unwrap();
     let rejected = breaker.acquire(clock.now()).unwrap_err();
     assert_eq!(rejected.version, 2);
+    let wait = rejected.retry_after.unwrap();
+    assert!(wait < Duration::from_secs(20), "{wait:?}, not the 50 s that nobody should have been told");
     assert_eq!(
         seen.take()[1..],
         [Event::Reconfigured { policy: "breaker", version: 2 }, Event::Rejected(rejected)]

@@ -98,7 +98,7 @@ fn all_mistakes_have_their_place() {
     let mut options = PipelineOptions::default();
     let report = read(text, &mut options).unwrap_err().to_string();
     let expected = "policies.yaml:3:5: policies.retry.max_retires: unknown key
-  allowed: attempt_min, backoff_base, backoff_max, budget, jitter, max_retries, retry_after_max
+  allowed: attempt_min, backoff_base, backoff_max, budget, jitter, max_retries, mode, retry_after_max
   did you mean: max_retries
 policies.yaml:4:19: policies.retry.backoff_base: `5 parsecs` is not a duration
   allowed: a duration as 250ms, 5s or 1m30s, more than 0s, at most backoff_max
@@ -127,7 +127,7 @@ policies.yaml:12:25: policies.adaptive.algorithm: is not one form
 policies.yaml:13:20: policies.attempt_timeout: `11s` is out of range
   allowed: at most the deadline
 policies.yaml:14:3: policies.braker: unknown key
-  allowed: adaptive, attempt_timeout, breaker, cache, concurrency, deadline, fallback, faults, hedge, rate_limit, retry, throttle
+  allowed: adaptive, attempt_timeout, breaker, cache, concurrency, deadline, fallback, hedge, rate_limit, retry, throttle
   did you mean: breaker
 policies.yaml:16:5: policies.concurrency: is not a map
   allowed: a map of its options, or on, or off";
