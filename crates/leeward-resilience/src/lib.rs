@@ -43,6 +43,7 @@
 //!   [`fault`].
 //! - How they stand together: [`pipeline`]. What hops tell each other: [`deadline`] and [`effort`]. Errors and what to do
 //!   about them: [`outcome`]. Watching only: [`mode`]. An outage on virtual time: [`storm`].
+//!
 //! Any handle can get other options while calls are on their way (`reconfigure`), and keeps its state: windows, permits, queues,
 //! what is used up of a rate. Each policy also has a [`Mode`] in which it only says what it would do. A rejection names what
 //! was counted, the threshold, and the version of the options. [`Keyed`] holds a policy for each key, in bounded memory.
