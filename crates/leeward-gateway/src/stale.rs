@@ -18,6 +18,10 @@ const REWRITE_AFTER: Duration = Duration::from_secs(1);
 /// What an entry costs beside its body: headers, key, maps.
 const ENTRY_OVERHEAD_BYTES: usize = 1_024;
 
+/// The most entries and the least bytes of a store.
+const ENTRIES_MAX: usize = 10_000_000;
+const BYTES_MIN: usize = 1_024;
+
 /// Headers of an answer that a copy keeps.
 const KEPT: [HeaderName; 7] = [
     header::CONTENT_TYPE,
@@ -49,7 +53,11 @@ impl StaleStore {
     /// A bound outside its range.
     pub(crate) fn new(bytes_max: usize, entry_bytes_max: usize) -> Result<Self, ConfigErrors> {
         // The bytes are the bound: an entry without a body is one of its overhead.
-        let bounds = Memory { bytes_max, entries_max: (bytes_max / ENTRY_OVERHEAD_BYTES).max(1) };
+        // Less than a store's least room is room for nothing.
+        let (bytes_max, entry_bytes_max) =
+            if bytes_max < BYTES_MIN { (BYTES_MIN, 0) } else { (bytes_max, entry_bytes_max) };
+        let bounds =
+            Memory { bytes_max, entries_max: (bytes_max / ENTRY_OVERHEAD_BYTES).clamp(1, ENTRIES_MAX) };
         let weigh = |key: &Arc<str>, copy: &Arc<Copy>| key.len() + copy.body.len() + ENTRY_OVERHEAD_BYTES;
         Ok(Self { copies: MemoryStore::new(bounds, weigh)?, entry_bytes_max })
     }

@@ -41,7 +41,7 @@ pub struct Deadline(Instant);
 
 impl Deadline {
     /// Later than any clock goes.
-    pub(crate) const NEVER: Self = Self(Instant::from_nanos(u64::MAX));
+    pub(crate) const NEVER: Self = Self(Instant::NEVER);
 
     /// The deadline `timeout` after `now`.
     #[must_use]

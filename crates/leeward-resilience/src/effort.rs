@@ -49,10 +49,10 @@ impl Effort {
     #[must_use]
     pub fn from_header(value: &str) -> Self {
         let mut parts = value.split(';').map(str::trim);
-        let attempt = parts.next().and_then(|text| text.parse().ok()).unwrap_or(0);
-        let spent = parts.find_map(|part| part.strip_prefix("spent="));
-        let spent_percent = spent.and_then(|text| text.parse().ok()).unwrap_or(0_u8).min(100);
-        Self { attempt, spent_percent }
+        let Some(attempt) = parts.next().and_then(|text| text.parse().ok()) else { return Self::FIRST };
+        let spent = parts.find_map(|part| part.strip_prefix("spent=")).map_or(Ok(0), str::parse::<u32>);
+        let Ok(spent) = spent else { return Self::FIRST };
+        Self { attempt, spent_percent: u8::try_from(spent.min(100)).unwrap_or(100) }
     }
 
     /// Whether this hop may repeat the call by itself.
@@ -98,10 +98,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_nothing() {
-        for text in ["", "soon", "-1", ";", "1e3", "spent=9", "99999999999"] {
+        for text in ["", "soon", "-1", ";", "1e3", "spent=9", "99999999999", "abc;spent=85", "1;spent=lots"] {
             assert!(Effort::from_header(text).is_first(), "{text}");
         }
-        assert_eq!(Effort::from_header("1; spent=300"), Effort { attempt: 1, spent_percent: 0 });
+        assert_eq!(Effort::from_header("1; spent=300"), Effort { attempt: 1, spent_percent: 100 });
         assert_eq!(Effort::from_header("1; spent=120").spent_percent, 100);
     }
 

@@ -180,11 +180,28 @@ impl Hedger {
         Fut: Future<Output = Result<T, E>>,
         C: Fn(&Result<T, E>) -> Class,
     {
+        self.call_while(|_| true, call, send, classify).await
+    }
+
+    /// As [`call`](Self::call), with hedges only while `may` says so: one that a policy further in would refuse must neither
+    /// draw on the budget nor count as sent.
+    pub(crate) async fn call_while<T, E, F, Fut, C>(
+        &self,
+        may: impl Fn(Instant) -> bool,
+        call: Call,
+        send: F,
+        classify: C,
+    ) -> Result<T, E>
+    where
+        F: FnMut(u32) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        C: Fn(&Result<T, E>) -> Class,
+    {
         let now = self.shared.clock.now();
         if self.shared.deposits {
             self.shared.budget.deposit(now);
         }
-        race::run(&self.shared, call, now, send, classify).await
+        race::run(&self.shared, may, call, now, send, classify).await
     }
 
     /// The options in force.

@@ -54,7 +54,8 @@ pub struct KeyedOptions<O> {
     /// The options of the policy of every key.
     pub policy: O,
     /// Keys that are remembered at most, 1 ..= 100,000, rounded up to a multiple of the shards (one for each 256 keys, at
-    /// most 16). Default 1,000: more hosts or tenants than most have, in less than a megabyte of breakers.
+    /// most 16). Default 1,000: more hosts or tenants than most have. A breaker takes 1.5 kB
+    /// on two processors and 12 kB on sixteen and more.
     pub keys_max: usize,
 }
 
@@ -152,11 +153,21 @@ impl<K: Hash + Eq + Clone, P: KeyedPolicy> Keyed<K, P> {
         Q: ?Sized + Hash + Eq + ToOwned,
         Q::Owned: Into<K>,
     {
+        self.seek(key).0
+    }
+
+    /// The policy of `key`, and whether it was made just now.
+    pub(crate) fn seek<Q>(&self, key: &Q) -> (P, bool)
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq + ToOwned,
+        Q::Owned: Into<K>,
+    {
         let shared = &*self.shared;
         let (policy, evicted) = {
             let mut shard = shared.shard(key).lock();
             if let Some(policy) = shard.get(key) {
-                return policy.clone();
+                return (policy.clone(), false);
             }
             let live = shared.live.load();
             let evicted = shared.evict_to(&mut shard, live.options.keys_max, 1);
@@ -167,7 +178,7 @@ impl<K: Hash + Eq + Clone, P: KeyedPolicy> Keyed<K, P> {
             (policy, evicted)
         };
         shared.tell(evicted);
-        policy
+        (policy, true)
     }
 
     /// Puts other options into force, for the policies that there are and for those to come. State is kept; with a smaller

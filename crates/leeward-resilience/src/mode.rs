@@ -3,6 +3,10 @@
 //! **Rule.** A policy in shadow learns from every outcome and decides as if it acted; only the decision has no effect. Which
 //! calls it would have refused, repeated or cut short the observer hears. Every policy's options have a mode.
 //!
+//! In shadow mode a policy keeps its state (windows, permits, levels, budgets) as if it acted, so that what it says is what it
+//! would do. What an accessor counts as done (hedges sent, answers given, calls touched) is only what was done: the rest
+//! are the [`Event`](crate::Event)s for which [`Event::is_shadow`](crate::Event::is_shadow) holds.
+//!
 //! Trade-off: a shadow sees the traffic of a process in which it does not act. What it would have refused was sent, and goes on
 //! to count; a breaker in shadow therefore opens and recovers on other numbers than one that keeps the calls away.
 //!
@@ -22,12 +26,6 @@
 //! # Ok(())
 //! # }
 //! ```
-//! In shadow mode a policy keeps its state (windows, permits, levels, budgets) as if it acted, so that what it says is what it
-//! would do. What an accessor counts as done (hedges sent, answers given, calls touched) is only what was done: the rest
-//! are the [`Event`](crate::Event)s for which [`Event::is_shadow`](crate::Event::is_shadow) holds.
-//!
-//! Trade-off: what a policy in shadow mode would have kept away from the upstream reaches it, so that the upstream
-//! may do worse, and the policy act more often, than if it were enforced.
 
 use std::fmt;
 

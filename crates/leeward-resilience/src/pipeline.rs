@@ -266,7 +266,9 @@ impl Pipeline {
 
     /// Puts other options into force for all calls that come in from now on, and says their version. What the policies have
     /// learnt is kept: windows, states, permits, places in queues, budgets, levels. A policy that was off begins anew, one that is
-    /// off from now on is forgotten. Calls on their way go on under the old order of policies, which are the same ones.
+    /// off from now on is forgotten. Calls on their way go on
+    /// under the old order of policies, which are the same ones. A [`cache`](Self::cache) that was made from the pipeline is its
+    /// owner's: [`AnswerCache::reconfigure`](crate::AnswerCache::reconfigure) it as well.
     ///
     /// # Errors
     /// Every option outside its range; then nothing changes.

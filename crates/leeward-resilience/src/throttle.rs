@@ -219,6 +219,11 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// The call begins at this time, and not when the permit was taken.
+    pub(crate) const fn start_at(&mut self, at: Instant) {
+        self.started = at;
+    }
+
     /// The upstream did its work.
     pub fn success(self, now: Instant) {
         self.record(Class::Success, now);

@@ -18,6 +18,9 @@ impl Instant {
     /// The origin.
     pub const ZERO: Self = Self(0);
 
+    /// Later than any clock goes.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
     /// The instant `nanos` nanoseconds after the origin.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {

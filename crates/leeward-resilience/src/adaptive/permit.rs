@@ -26,6 +26,11 @@ impl Permit {
         Self { shared: None, started, in_flight: 0 }
     }
 
+    /// The call begins at this time, and not when the permit was taken.
+    pub(crate) const fn start_at(&mut self, at: Instant) {
+        self.started = at;
+    }
+
     /// The upstream did its work: its latency counts.
     pub fn success(self, now: Instant) {
         self.record(Class::Success, now);

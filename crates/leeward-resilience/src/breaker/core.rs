@@ -309,8 +309,8 @@ impl Core {
     }
 
     pub(super) fn reconfigure(&mut self, config: Breaker, now: Instant) {
-        let other_window =
-            (config.window, config.window_calls) != (self.config.window, self.config.window_calls);
+        let by_time = config.window_calls.is_none() && config.window != self.config.window;
+        let other_window = by_time || config.window_calls != self.config.window_calls;
         self.version = self.version.saturating_add(1);
         self.config = config;
         if other_window && !self.sample.resize(&self.config, now) {

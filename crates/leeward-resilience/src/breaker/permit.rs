@@ -55,6 +55,13 @@ impl<'a> Permit<Borrowed<'a>> {
 
 #[allow(private_bounds, reason = "see the type")]
 impl<Breaker: Keeps> Permit<Breaker> {
+    /// The call begins at this time, and not when the permit was taken.
+    pub(crate) const fn start_at(&mut self, at: Instant) {
+        if let Some(ticket) = &mut self.open {
+            ticket.started = at;
+        }
+    }
+
     /// The upstream did its work.
     #[inline]
     pub fn success(self, now: Instant) {

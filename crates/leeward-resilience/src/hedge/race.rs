@@ -14,6 +14,7 @@ use crate::time::Instant;
 
 pub(super) async fn run<T, E, F, Fut, C>(
     shared: &Shared,
+    may: impl Fn(Instant) -> bool,
     call: Call,
     started: Instant,
     mut send: F,
@@ -70,7 +71,7 @@ where
             ready!(timer.as_mut().poll(cx, shared.clock.now()));
             let now = shared.clock.now();
             // A timer may be late: what would have fitted before the deadline when it was set need not fit now.
-            if !options.fits(call.deadline, now) {
+            if !options.fits(call.deadline, now) || !may(now) {
                 timer.as_mut().off();
                 continue;
             }

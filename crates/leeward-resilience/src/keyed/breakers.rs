@@ -82,14 +82,14 @@ struct Shared {
 /// Sees every change of a breaker, and passes it on.
 #[derive(Debug)]
 struct Watch {
-    /// Since the last count a breaker opened, closed, or was forgotten while it was open.
+    /// Since the last count a breaker opened or closed, or a key came or went: all that the share of the open ones depends on.
     changed: AtomicBool,
     observer: Option<Arc<dyn Observer>>,
 }
 
 impl Observer for Watch {
     fn observe(&self, name: &str, event: &Event) {
-        if matches!(event, Event::BreakerChanged { .. } | Event::KeyEvicted { busy: true }) {
+        if matches!(event, Event::BreakerChanged { .. } | Event::KeyEvicted { .. }) {
             self.changed.store(true, Ordering::Release);
         }
         if let Some(observer) = &self.observer {
@@ -150,8 +150,8 @@ impl<K: Hash + Eq + Clone> KeyedBreakers<K> {
         Q: ?Sized + Hash + Eq + ToOwned,
         Q::Owned: Into<K>,
     {
-        let breaker = self.breakers.get(key);
-        if self.shared.watch.changed.load(Ordering::Acquire) {
+        let (breaker, is_new) = self.breakers.seek(key);
+        if is_new || self.shared.watch.changed.load(Ordering::Acquire) {
             self.count(now);
         }
         if !self.is_panicking() {

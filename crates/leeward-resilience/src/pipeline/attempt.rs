@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
@@ -118,7 +119,9 @@ impl Trip<'_> {
             Ok(turn) => turn.class(),
             Err(never) => match *never {},
         };
-        let Ok(turn) = hedger.call(call, attempt, classify).await;
+        let breaker = self.parts.breaker.as_ref();
+        let may = |now| breaker.is_none_or(|breaker| breaker.retry_after(now).is_none());
+        let Ok(turn) = hedger.call_while(may, call, attempt, classify).await;
         turn
     }
 
@@ -147,8 +150,8 @@ impl Trip<'_> {
         let hold = Hold { permits, watch };
         let timeout = parts.options.attempt_timeout;
         let enforced = timeout.filter(|timeout| !timeout.mode.is_shadow()).map(|timeout| timeout.after);
-        let attempt_until = enforced.map_or(Deadline::NEVER, |after| Deadline::after(now, after));
-        let until = deadline.earlier(attempt_until);
+        let bound = |after: Option<_>| after.map_or(Deadline::NEVER, |after| Deadline::after(now, after));
+        let until = deadline.earlier(bound(enforced));
         if until.is_past(now) {
             hold.finish(Class::Ignored, clock);
             return Turn::NotStarted;
@@ -162,7 +165,13 @@ impl Trip<'_> {
                 Some(faults) => faults.call(async || Ok(send(attempt).await), Err).await,
             }
         };
-        let answer = bounded(sent, attempt_until, deadline, clock).await;
+        let mut sent = pin!(sent);
+        let attempt_until = bound(timeout.map(|timeout| timeout.after));
+        let mut answer = bounded(sent.as_mut(), attempt_until, deadline, clock).await;
+        if let (Err(Expired::Attempt), Some(Timeout { after, mode: Mode::Shadow })) = (&answer, timeout) {
+            shared.tell(&Event::WouldTimeOut { after });
+            answer = bounded(sent, Deadline::NEVER, deadline, clock).await;
+        }
         let answer = match answer {
             Ok(answer) => answer,
             Err(Expired::Attempt) => {
@@ -179,11 +188,6 @@ impl Trip<'_> {
                 return Turn::CutShort;
             }
         };
-        if let Some(Timeout { after, mode: Mode::Shadow }) = timeout
-            && clock.now().saturating_duration_since(now) >= after
-        {
-            shared.tell(&Event::WouldTimeOut { after });
-        }
         match answer {
             Ok(answer) => Self::ended(answer, hold, classify, clock),
             Err(fault) => {

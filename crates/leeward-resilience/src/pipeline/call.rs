@@ -26,8 +26,9 @@ impl Pipeline {
         C: Fn(&Result<T, E>) -> Class,
     {
         let shared = &*self.shared;
-        let parts = shared.parts.load();
-        let parts = &**parts;
+        // Not a guard of the swap: of these a thread has few, and a call may take long.
+        let parts = shared.parts.load_full();
+        let parts = &*parts;
         let started = shared.around.clock.now();
         let own = Deadline::after(started, parts.options.deadline);
         let deadline = call.deadline.map_or(own, |theirs| theirs.earlier(own));
@@ -102,10 +103,11 @@ impl Trip<'_> {
         let Self { shared, parts, .. } = self;
         let now = shared.around.clock.now();
         let wait = self.may_retry(parts, done, class, now);
+        let granted = parts.retry.as_ref().and_then(|retry| retry.grant(wait?, now));
         if let Some(trial) = shared.trial() {
-            trial.retry(wait.is_some(), self.may_retry(trial.parts(), done, class, now), now);
+            trial.retry(granted.is_some(), self.may_retry(trial.parts(), done, class, now), now);
         }
-        parts.retry.as_ref()?.grant(wait?, now)
+        granted
     }
 
     /// What comes before the next attempt, if the budget allows one.

@@ -36,15 +36,32 @@ impl Permits {
             permits.concurrency = Some(permit);
             return Ok((permits, now));
         }
+        // The wait is ours and not the upstream's: whoever leaves meanwhile says nothing about it, nor does the time count.
+        permits.start_at(Instant::NEVER);
         match limit.acquire_within(deadline.remaining(now)).await {
             Ok(permit) => {
+                let now = clock.now();
+                permits.start_at(now);
                 permits.concurrency = Some(permit);
-                Ok((permits, clock.now()))
+                Ok((permits, now))
             }
             Err(rejected) => {
                 permits.finish(Class::Ignored, clock);
                 Err(rejected)
             }
+        }
+    }
+
+    /// The attempt is sent at this time, and not when the permits were taken.
+    fn start_at(&mut self, at: Instant) {
+        if let Some(permit) = &mut self.throttle {
+            permit.start_at(at);
+        }
+        if let Some(permit) = &mut self.breaker {
+            permit.start_at(at);
+        }
+        if let Some(permit) = &mut self.adaptive {
+            permit.start_at(at);
         }
     }
 

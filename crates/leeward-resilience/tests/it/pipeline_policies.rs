@@ -13,9 +13,9 @@ use leeward_resilience::fault::Fault;
 use leeward_resilience::hedge::Delay;
 use leeward_resilience::pipeline::PipelineBuilder;
 use leeward_resilience::{
-    Adaptive, Attempt, Breaker, Budget, Cache, Call, Class, Clock, Concurrency, Effort, Error, Fallback,
-    FastRng, FaultInjector, Faults, Hedge, Pipeline, PipelineOptions, Priority, RateLimit, Reason, Retry,
-    Throttle, TokioClock,
+    Adaptive, Attempt, Breaker, Budget, Cache, Call, Class, Clock, Concurrency, Effort, Error, Event,
+    Fallback, FastRng, FaultInjector, Faults, Hedge, Mode, Observer, Pipeline, PipelineOptions, Priority,
+    RateLimit, Reason, Retry, Throttle, Timeout, TokioClock,
 };
 use tokio::time::{Instant, sleep};
 
@@ -46,6 +46,15 @@ async fn good(pipeline: &Pipeline) -> std::result::Result<u32, Error<&'static st
 
 async fn bad(pipeline: &Pipeline, call: Call) -> std::result::Result<u32, Error<&'static str>> {
     pipeline.call(call, async |_| Err("reset"), classify).await
+}
+
+#[derive(Debug, Default)]
+struct Seen(std::sync::Mutex<Vec<Event>>);
+
+impl Observer for Seen {
+    fn observe(&self, _: &str, event: &Event) {
+        self.0.lock().unwrap().push(*event);
+    }
 }
 
 #[test]
@@ -347,4 +356,78 @@ async fn a_reload_keeps_what_the_policies_know() {
     assert_eq!((rejected.policy, rejected.version), ("breaker", 2));
     assert_eq!(slow.await.unwrap(), Ok(()));
     assert_eq!(pipeline.concurrency().unwrap().in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_in_our_own_queue_is_not_the_upstream_s() {
+    let breaker = Breaker { slow_after: Some(100 * MS), minimum_calls: count(5), ..Breaker::default() };
+    let queue = Concurrency {
+        limit: count(1),
+        queue: 50,
+        max_wait: Duration::from_secs(1),
+        ..Concurrency::default()
+    };
+    let pipeline = builder()
+        .attempt_timeout(300 * MS)
+        .throttle(Throttle::default())
+        .breaker(breaker)
+        .concurrency(queue)
+        .build()
+        .unwrap();
+    let call = |patience: Duration| {
+        let pipeline = pipeline.clone();
+        async move {
+            let quick = async |_| {
+                sleep(50 * MS).await;
+                Ok(1)
+            };
+            tokio::time::timeout(patience, pipeline.call(Call::ONCE, quick, classify)).await.is_ok()
+        }
+    };
+    // Ten calls one after the other: the last waits for 450 ms, and each takes 50.
+    let calls: Vec<_> = (0..10).map(|_| tokio::spawn(call(Duration::from_secs(5)))).collect();
+    for one in calls {
+        assert!(one.await.unwrap());
+    }
+    // Ten who leave the queue after longer than an attempt may take, behind one that hangs on to the permit.
+    let held = pipeline.concurrency().unwrap().try_acquire().unwrap();
+    let gone: Vec<_> = (0..10).map(|_| tokio::spawn(call(400 * MS))).collect();
+    for one in gone {
+        assert!(!one.await.unwrap());
+    }
+    drop(held);
+    assert_eq!(pipeline.breaker().unwrap().state(TokioClock.now()), State::Closed);
+    assert_eq!(good(&pipeline).await, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_in_shadow_mode_tells_of_attempts_that_hang_too() {
+    let seen = Arc::new(Seen::default());
+    let watched = Timeout { after: 100 * MS, mode: Mode::Shadow };
+    let pipeline = builder().attempt_timeout(watched).observer(seen.clone()).build().unwrap();
+    let hung = async |_| std::future::pending::<Result<u32>>().await;
+    let ended = pipeline.call(Call::REPLAYABLE, hung, classify).await;
+    assert_eq!(ended, Err(Error::DeadlineExceeded { attempts: 1, last: None }));
+    let told: Vec<_> = seen.0.lock().unwrap().clone();
+    assert_eq!(told, [Event::WouldTimeOut { after: 100 * MS }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_the_breaker_would_refuse_costs_nothing() {
+    let breaker = Breaker { consecutive_failures: Some(count(1)), probes: count(1), ..Breaker::default() };
+    let budget = Budget { ratio: 0.0, floor: 1, ..Budget::default() };
+    let retry = Retry { budget, max_retries: 0, ..Retry::default() };
+    let pipeline = builder().hedge(hedged(10 * MS)).retry(retry).breaker(breaker).build().unwrap();
+    bad(&pipeline, Call::ONCE).await.unwrap_err();
+    sleep(Duration::from_secs(8)).await;
+    let slow = async |attempt: Attempt| {
+        sleep(50 * MS).await;
+        Ok(attempt.number)
+    };
+    // Half-open, and the one probe is on its way.
+    assert_eq!(pipeline.call(Call::REPLAYABLE, slow, classify).await, Ok(0));
+    assert_eq!((pipeline.counts().attempts, pipeline.counts().rejected), (2, 0));
+    // The budget's only token is still there.
+    pipeline.call(Call::REPLAYABLE, slow, classify).await.unwrap();
+    assert_eq!(pipeline.counts().attempts, 4);
 }

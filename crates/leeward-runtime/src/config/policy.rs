@@ -19,7 +19,14 @@ impl Node<'_> {
         match self.shown().as_deref() {
             _ if !self.is_given() => {}
             Some("off") => *options = None,
-            Some("on") => *options = Some(options.take().unwrap_or_else(T::base)),
+            Some("on") => {
+                // Where nothing was on, what has to be said is still missing.
+                let nothing = options.is_none();
+                let options = options.get_or_insert_with(T::base);
+                if nothing {
+                    visit(options, &mut Reader { open: vec![self.hollow()] });
+                }
+            }
             _ => self.read_policy(options.get_or_insert_with(T::base), ", or on, or off"),
         }
     }

@@ -13,6 +13,8 @@ use crate::identity::Principal;
 const TOTAL_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A copy larger than this is not kept: one answer should not push out hundreds of others.
 const COPY_BYTES_MAX: usize = 64 * 1024;
+/// So long at least a copy is kept, whatever its maker accepts itself: another reader may accept an older one.
+const KEEP: Duration = Duration::from_secs(3_600);
 /// What a copy costs besides its body, its path and the principal's texts: two entries and their allocations. It bounds the number of
 /// copies as well, however small they are.
 const COPY_BYTES_EXTRA: usize = 512;
@@ -49,7 +51,7 @@ impl Stale {
         }
         // An answer's body can be a part of the buffer that it was read into, all of which it would keep.
         let value = Bytes::copy_from_slice(body);
-        self.copies.keep(slot, Entry { value, fresh_for: Duration::ZERO, keep_for: age_max }, now);
+        self.copies.keep(slot, Entry { value, fresh_for: Duration::ZERO, keep_for: age_max.max(KEEP) }, now);
     }
 
     pub(super) fn find(&self, slot: &Slot, now: Instant) -> Option<Kept> {
@@ -125,7 +127,7 @@ mod tests {
         assert_eq!((&*kept.body, kept.age), (&b"new"[..], Duration::from_secs(59)));
         stale.keep(slot("/"), &vec![0; COPY_BYTES_MAX + 1], AGE_MAX, newer);
         assert_eq!(&*found(&stale, "/").unwrap(), b"new", "what is too large is not kept");
-        assert!(stale.find(&slot("/"), newer + AGE_MAX).is_none());
+        assert!(stale.find(&slot("/"), newer + KEEP).is_none());
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn a_document_is_the_same_as_code_and_comes_back() {
 #[test]
 fn what_is_written_is_short_where_it_can_be() {
     let json = serde_json::to_string(&Concurrency::default()).unwrap();
-    assert_eq!(json, r#"{"limit":256,"queue":256,"max_wait":"500ms","order":"fifo"}"#);
+    assert_eq!(json, r#"{"limit":256,"queue":256,"max_wait":"500ms","order":"fifo","mode":"enforced"}"#);
     let json = serde_json::to_string(&Timeout::default()).unwrap();
     assert_eq!(json, r#"{"after":"1s","mode":"enforced"}"#);
 }
