@@ -221,6 +221,18 @@ fn when_more_than_half_are_open_everything_passes() {
 }
 
 #[test]
+fn keys_that_come_begin_and_end_a_panic_as_well() {
+    let hosts = Hosts::new(Panic { keys_min: 5, ..Panic::default() });
+    hosts.know(0..4);
+    (0..3).for_each(|host| hosts.fail(host));
+    assert!(!hosts.passes(0), "three of four, which are too few keys");
+    hosts.know(4..5);
+    assert!(hosts.passes(0), "three of five");
+    hosts.know(5..100);
+    assert!(!hosts.passes(0), "three of a hundred");
+}
+
+#[test]
 fn what_passes_in_a_panic_is_recorded_and_ends_it() {
     let hosts = Hosts::new(Panic::default());
     hosts.know(0..6);

@@ -317,6 +317,22 @@ async fn a_trial_decides_about_the_same_calls_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_trial_of_a_larger_budget_says_what_it_would_retry() {
+    let retry = |floor| {
+        let budget = Budget { ratio: 0.0, floor, ..Budget::default() };
+        Some(Retry { max_retries: 1, budget, ..Retry::default() })
+    };
+    let with = |floor| PipelineOptions { retry: retry(floor), ..PipelineOptions::default() };
+    let pipeline = builder().options(with(2)).build().unwrap();
+    pipeline.try_out(with(5)).unwrap();
+    for _ in 0..8 {
+        bad(&pipeline, Call::REPLAYABLE).await.unwrap_err();
+    }
+    let (_, report) = pipeline.trial().unwrap();
+    assert_eq!((report.retried_only_live, report.retried_only_trial), (0, 3), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reload_keeps_what_the_policies_know() {
     let options = PipelineOptions {
         retry: Some(Retry {
@@ -430,4 +446,31 @@ async fn a_hedge_that_the_breaker_would_refuse_costs_nothing() {
     // The budget's only token is still there.
     pipeline.call(Call::REPLAYABLE, slow, classify).await.unwrap();
     assert_eq!(pipeline.counts().attempts, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_queued_is_slow_by_the_time_from_when_it_was_sent() {
+    let breaker = Breaker { slow_after: Some(100 * MS), minimum_calls: count(5), ..Breaker::default() };
+    let queue = Concurrency {
+        limit: count(1),
+        queue: 50,
+        max_wait: Duration::from_secs(5),
+        ..Concurrency::default()
+    };
+    let pipeline =
+        builder().deadline(Duration::from_secs(9)).breaker(breaker).concurrency(queue).build().unwrap();
+    let calls: Vec<_> = (0..5)
+        .map(|_| {
+            let pipeline = pipeline.clone();
+            let slow = async |_| {
+                sleep(150 * MS).await;
+                Ok(1)
+            };
+            tokio::spawn(async move { pipeline.call(Call::ONCE, slow, classify).await })
+        })
+        .collect();
+    for one in calls {
+        assert_eq!(one.await.unwrap(), Ok(1));
+    }
+    assert_eq!(pipeline.breaker().unwrap().state(TokioClock.now()), State::Open);
 }

@@ -151,6 +151,9 @@ fn one_that_may_be_off_is_on_when_it_is_given() {
         "the limit is required"
     );
     assert_eq!(read("limit: off", Some(five)), Ok(None));
+    assert_eq!(read("limit: on", Some(five)), Ok(Some(five)));
+    let on = read("limit: on", None).unwrap_err();
+    assert!(on.contains("limit.limit: is required"), "{on}");
     let allowed = "a map of its options, or a rate as 100/s, or as 100/s burst 200, or on, or off";
     let expected = format!("policies.yaml:1:8: limit: `5` is not understood\n  allowed: {allowed}");
     assert_eq!(read("limit: 5", None), Err(expected));

@@ -310,6 +310,22 @@ fn new_options_keep_the_window() {
     assert_eq!(core.phase_state(), State::Open);
 }
 
+#[test]
+fn a_time_that_nobody_looks_back_over_does_not_empty_a_window_of_calls() {
+    let by_calls = |window: u64| Breaker {
+        window: Duration::from_secs(window),
+        window_calls: NonZeroU32::new(100),
+        ..config(11, None)
+    };
+    let mut core = Core::new(by_calls(10), START);
+    for _ in 0..10 {
+        call(&mut core, FAILURE, START);
+    }
+    core.reconfigure(by_calls(20), START);
+    call(&mut core, FAILURE, START);
+    assert_eq!(core.phase_state(), State::Open);
+}
+
 /// The rule once more, without any cleverness: every outcome is kept and counted anew.
 struct Model {
     config: Breaker,
