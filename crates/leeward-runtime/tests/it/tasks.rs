@@ -113,6 +113,9 @@ async fn the_failure_of_an_ordinary_task_stops_nothing() {
 
 #[tokio::test]
 async fn a_panic_is_logged_as_an_error_with_the_tasks_name_and_its_message() {
+    // The first thread to come by an event decides by its own subscriber whether anybody listens: hence every thread has one.
+    let everybody = tracing_subscriber::fmt().with_writer(std::io::sink).finish();
+    tracing::subscriber::set_global_default(everybody).unwrap();
     let paper = Paper::default();
     let writer = paper.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
