@@ -14,7 +14,7 @@
 //! larger limit wakes those who wait. A smaller one revokes no permit: nothing new passes until fewer than the new limit
 //! are on their way; nor does a shorter queue put anybody out. Who waits already does so for as long as he was told.
 //!
-//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) nobody waits and nobody is rejected. Calls on their way are counted,
+//! **Shadow.** In [`Mode::Shadow`] nobody waits and nobody is rejected. Calls on their way are counted,
 //! and one is told as a would-be rejection when it is more than limit and queue together.
 //!
 //! [`reconfigure`]: ConcurrencyLimit::reconfigure

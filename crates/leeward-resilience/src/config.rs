@@ -1,11 +1,11 @@
 //! Options: one description of each policy's, from which come their check, their reading from a document, their printing
-//! and the [reference](self::reference).
+//! and the [reference](mod@self::reference).
 //!
 //! Every options struct implements [`Options`]: it names each option with its range, what it is and why its default is
 //! what it is. The names in a document are the names of the fields. A [`Visitor`] walks the description; those here
 //! - [`check`] ranges (each policy's `validate`),
 //! - [`read`] a [`Value`] tree, which any YAML, JSON or TOML parser fills through the feature `serde`,
-//! - [`write`] one, so that what is in force can be printed and read back,
+//! - [`write`](fn@self::write) one, so that what is in force can be printed and read back,
 //! - give [`settings`] with the defaults marked, and the [`rows`] of the reference.
 //!
 //! All mistakes are reported at once, each with its path, what was given, what is allowed, and the nearest known name.

@@ -11,7 +11,7 @@
 //! is a bug until somebody has looked at it, unless `on_permanent` says so. Never for what was classified as
 //! [`Class::Ignored`], the caller's own mistake, and never for a panic.
 //!
-//! In [`Mode::Shadow`](crate::Mode::Shadow) the first result always stands, no substitute is asked for, and the observer hears of
+//! In [`Mode::Shadow`] the first result always stands, no substitute is asked for, and the observer hears of
 //! each that would have been.
 //!
 //! Trade-off: a path that runs only in outages is the least tested one. A substitute that calls the same upstream, or

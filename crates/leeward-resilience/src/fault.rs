@@ -9,7 +9,7 @@
 //! error otherwise. An experiment ends by itself after `lasts`, and after `faults_max` calls were touched, so that one
 //! that was forgotten does no harm.
 //!
-//! **Shadow.** An experiment in [`Mode::Shadow`](crate::Mode::Shadow) draws its faults and uses itself up as any other, but touches
+//! **Shadow.** An experiment in [`Mode::Shadow`] draws its faults and uses itself up as any other, but touches
 //! no call: the observer hears of each that it would have touched.
 //!
 //! **Cost.** Without an experiment: one atomic load. Faults stand innermost, just before the call, so that every policy

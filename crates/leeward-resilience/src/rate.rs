@@ -19,7 +19,7 @@
 //! **Reload.** Another rule, limit or period takes over what is used up, and makes no burst free. Each limiter's
 //! `reconfigure` says how.
 //!
-//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) a call beyond the limit passes and is told as a would-be rejection;
+//! **Shadow.** In [`Mode::Shadow`] a call beyond the limit passes and is told as a would-be rejection;
 //! it costs nothing, just as a rejected one.
 //!
 //! **Cost.** GCRA: one atomic compare-and-swap, no lock. The sliding window: a short lock and eleven additions at most.

@@ -10,7 +10,7 @@
 //! - the wait, and `attempt_min` after it, do not fit before the deadline,
 //! - or the [`RetryBudget`] is spent. Then the last real answer is the answer.
 //!
-//! In [`Mode::Shadow`](crate::Mode::Shadow) the first failure that would be retried draws on the budget, is told, and stands.
+//! In [`Mode::Shadow`] the first failure that would be retried draws on the budget, is told, and stands.
 //!
 //! The budget is what keeps an outage from becoming a retry storm: see [`RetryBudget`].
 //!

@@ -17,7 +17,7 @@
 //!
 //! **Reload.** Other options keep the level, the permits and the queue.
 //!
-//! **Shadow.** In [`Mode::Shadow`](crate::Mode::Shadow) a call whose priority would be shed is told as a would-be rejection and
+//! **Shadow.** In [`Mode::Shadow`] a call whose priority would be shed is told as a would-be rejection and
 //! goes on to the concurrency limit. That has a mode of its own: what would be shed shows only where there is a real queue.
 //!
 //! **Cost.** A short lock on entering, another when the turn has come.

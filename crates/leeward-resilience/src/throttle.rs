@@ -20,7 +20,7 @@
 //! - A rejection names the probability and the counts. It is never retried: [`Error::Rejected`](crate::Error::Rejected).
 //!
 //! - **Reload**: other options keep the counts; a window of another length takes over those that it reaches back to.
-//! - **Shadow**: in [`Mode::Shadow`](crate::Mode::Shadow) a call that would be rejected counts as a request that was, is
+//! - **Shadow**: in [`Mode::Shadow`] a call that would be rejected counts as a request that was, is
 //!   told as a would-be rejection, and passes without being counted again when it ends.
 //!
 //! Beside a breaker, which is all or nothing, a throttler is right for an upstream that is overloaded and not dead: it

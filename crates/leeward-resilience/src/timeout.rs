@@ -34,7 +34,7 @@
 //! # Ok(())
 //! # }
 //! ```
-//! An attempt timeout in [`Mode::Shadow`](crate::Mode::Shadow) cuts nothing short: it tells of each attempt that it would have, when
+//! An attempt timeout in [`Mode::Shadow`] cuts nothing short: it tells of each attempt that it would have, when
 //! it would have. A deadline has no shadow mode, since what comes after it comes for nobody.
 
 mod layer;

@@ -37,7 +37,7 @@ pub trait Options: Clone {
     /// How the whole is written as one text, where it can be.
     const SHORT: Option<&'static str> = None;
 
-    /// The options where nothing is said. What [has to be said](At::required) has any value.
+    /// The options where nothing is said. What [has to be said](super::At::required) has any value.
     fn base() -> Self;
 
     /// Shows every option to `fields`, in the order of the reference, and puts what it gives in place.

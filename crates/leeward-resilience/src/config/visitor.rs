@@ -30,7 +30,7 @@ pub trait Visitor {
     fn field(&mut self, field: &Field, now: Datum) -> Option<Datum>;
 
     /// A group begins. `short` puts the whole group in place by one text, and says whether it could be read. The form of
-    /// a [`OneOf`] comes as a group of its own within.
+    /// a [`OneOf`](super::OneOf) comes as a group of its own within.
     fn enter(&mut self, group: &Group, short: &mut dyn FnMut(&str) -> bool) -> Enter;
 
     /// The group that was entered last and whose options were shown is over.
