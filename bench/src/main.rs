@@ -11,7 +11,12 @@
 )]
 
 mod disk;
+mod figures;
+mod gateway;
+mod http;
+mod metrics;
 mod orders;
+mod process;
 mod resilience;
 mod store;
 
@@ -29,6 +34,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// What a request costs the gateway, beside nginx, HAProxy and Envoy.
+    Gateway(gateway::Arguments),
+    /// The least that forwarding can cost: started by `gateway` as a process of its own.
+    #[command(hide = true)]
+    Floor(gateway::floor::Arguments),
     /// The whole shop under load: how many orders a second it completes, and what one costs.
     Orders(orders::Arguments),
     /// What a policy costs a call, beside other libraries for Rust and Node.js.
@@ -40,6 +50,8 @@ enum Bench {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.bench {
+        Bench::Gateway(arguments) => gateway::run(arguments),
+        Bench::Floor(arguments) => gateway::floor::run(&arguments),
         Bench::Orders(arguments) => orders::run(&arguments),
         Bench::Resilience(arguments) => resilience::run(&arguments),
         Bench::Store(arguments) => store::run(&arguments),

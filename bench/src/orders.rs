@@ -8,11 +8,9 @@
 
 mod customers;
 mod facts;
-mod http;
 mod load;
 mod metrics;
 mod oracle;
-mod process;
 mod report;
 mod shop;
 mod starts;

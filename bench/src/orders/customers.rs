@@ -9,9 +9,9 @@ use futures_util::stream;
 use http::HeaderValue;
 use serde_json::{Value, json};
 
-use super::http::{Answer, Http};
 use super::report::Report;
 use super::shop::{API, Shop};
+use crate::http::{Answer, Http};
 
 /// Sign-ups under way at once. A password is hashed on half of the cores, and the service lets 48 wait for it.
 const AT_ONCE: usize = 16;

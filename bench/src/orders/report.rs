@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Arguments;
 use super::load::Step;
 use super::oracle::Check;
-use super::process::{Memory, load_average};
+use crate::process::{Memory, load_average};
 
 /// What is to be reached on two cores.
 const TARGETS: &str = "500 completed/s (300 at least), checkout p99 20 ms and completion p50 30 ms at half of it, \

@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::http::Http;
-use super::process::{self, Memory};
+use crate::http::Http;
+use crate::process::{self, Memory};
 
 /// The public API.
 pub(super) const API: &str = "/api/v1";

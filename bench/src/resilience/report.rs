@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::peers::{Sample, Subject};
+use crate::figures::{median, round};
 
 /// What a row is to reach.
 struct Target {
@@ -161,14 +162,4 @@ impl Row {
     fn allocs(&self) -> Option<f64> {
         median(self.samples.iter().filter_map(|sample| sample.allocs))
     }
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied()
-}
-
-fn round(figure: f64) -> f64 {
-    (figure * 100.0).round() / 100.0
 }

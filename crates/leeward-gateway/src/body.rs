@@ -16,6 +16,7 @@ use leeward_resilience::Class;
 use leeward_resilience::pipeline::Guard;
 use tokio::time::Sleep;
 
+use crate::h1::{self, BodyError, Rule};
 use crate::life::Held;
 use crate::upstream::Lease;
 
@@ -28,9 +29,21 @@ pub(crate) enum Cut {
     /// It took too long.
     #[error("the body took too long")]
     TimedOut,
+    /// It is no body.
+    #[error("{}", .0.text())]
+    Broken(Rule),
     /// The sender broke off.
     #[error("the body was broken off")]
     BrokenOff,
+}
+
+impl From<BodyError> for Cut {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Broken(rule) => Self::Broken(rule),
+            BodyError::BrokenOff => Self::BrokenOff,
+        }
+    }
 }
 
 /// A request body on its way to a service.
@@ -45,7 +58,7 @@ pub(crate) enum Upload {
 
 /// A body as it comes in, counted and timed.
 pub(crate) struct Streaming {
-    inner: Incoming,
+    inner: h1::Incoming,
     left: u64,
     timer: Pin<Box<Sleep>>,
     /// Read by the request after the call failed, since the client library only says "user body error".
@@ -53,7 +66,12 @@ pub(crate) struct Streaming {
 }
 
 impl Streaming {
-    pub(crate) fn new(inner: Incoming, bytes_max: u64, within: Duration, cut: Rc<Cell<Option<Cut>>>) -> Self {
+    pub(crate) fn new(
+        inner: h1::Incoming,
+        bytes_max: u64,
+        within: Duration,
+        cut: Rc<Cell<Option<Cut>>>,
+    ) -> Self {
         Self { inner, left: bytes_max, timer: Box::pin(tokio::time::sleep(within)), cut }
     }
 
@@ -70,7 +88,7 @@ impl Streaming {
                     return self.end(Cut::TimedOut);
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(Err(_))) => return self.end(Cut::BrokenOff),
+                Poll::Ready(Some(Err(error))) => return self.end(error.into()),
                 Poll::Ready(Some(Ok(frame))) => frame,
             };
             let Ok(data) = frame.into_data() else { continue };
@@ -114,13 +132,17 @@ impl Body for Upload {
 }
 
 /// Reads a whole body of at most `bytes_max`.
-pub(crate) async fn read_whole(mut body: Incoming, bytes_max: u64, within: Duration) -> Result<Bytes, Cut> {
+pub(crate) async fn read_whole(
+    mut body: h1::Incoming,
+    bytes_max: u64,
+    within: Duration,
+) -> Result<Bytes, Cut> {
     let read = async {
         let mut first: Option<Bytes> = None;
         let mut all = BytesMut::new();
         let mut left = bytes_max;
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| Cut::BrokenOff)?.into_data() else { continue };
+            let Ok(data) = frame?.into_data() else { continue };
             left = left.checked_sub(data.len() as u64).ok_or(Cut::TooLarge)?;
             // The usual small body is one frame, handed on as it is.
             match first.take() {
@@ -135,6 +157,17 @@ pub(crate) async fn read_whole(mut body: Incoming, bytes_max: u64, within: Durat
         Ok(first.unwrap_or_else(|| all.freeze()))
     };
     tokio::time::timeout(within, read).await.unwrap_or(Err(Cut::TimedOut))
+}
+
+/// Why an answer ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The service broke it off.
+    #[error(transparent)]
+    Upstream(#[from] hyper::Error),
+    /// The service fell silent.
+    #[error("the service was silent for too long")]
+    Silent,
 }
 
 /// A response body on its way to a client.
@@ -169,6 +202,10 @@ pub(crate) struct Passing {
     tee: Option<Tee>,
     /// The permits of the outbound policies, which learn here how the answer ended.
     guard: Option<Guard>,
+    /// How long the service may be silent, and since when it is.
+    read_timeout: Duration,
+    silence: Option<Pin<Box<Sleep>>>,
+    is_silent: bool,
     /// The place among the requests on their way.
     _held: Held,
 }
@@ -177,11 +214,14 @@ impl Passing {
     pub(crate) fn new(
         inner: Incoming,
         lease: Lease,
+        read_timeout: Duration,
         tee: Option<Tee>,
         guard: Option<Guard>,
         held: Held,
     ) -> Self {
-        let mut passing = Self { inner, lease: Some(lease), tee, guard, _held: held };
+        let (silence, is_silent) = (None, false);
+        let lease = Some(lease);
+        let mut passing = Self { inner, lease, tee, guard, read_timeout, silence, is_silent, _held: held };
         if passing.inner.is_end_stream() {
             passing.complete();
         }
@@ -204,7 +244,37 @@ impl Passing {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // Between a frame and the question for the next one it is the client that takes its time.
+        if let Some(guard) = &mut self.guard {
+            guard.resume();
+        }
+        let polled = match self.poll_inner(cx) {
+            Poll::Pending => self.poll_silence(cx),
+            ready => ready,
+        };
+        if polled.is_ready() {
+            self.is_silent = false;
+            if let Some(guard) = &mut self.guard {
+                guard.pause();
+            }
+        }
+        polled
+    }
+
+    /// Ends the answer of a service that says nothing for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let timer = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.read_timeout)));
+        if !std::mem::replace(&mut self.is_silent, true) {
+            timer.as_mut().reset(tokio::time::Instant::now() + self.read_timeout);
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.tee = None;
+        self.settle(Class::RETRYABLE);
+        Poll::Ready(Some(Err(Broken::Silent)))
+    }
+
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
             match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
                 None => {
@@ -214,7 +284,7 @@ impl Passing {
                 Some(Err(error)) => {
                     self.tee = None;
                     self.settle(Class::PERMANENT);
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(error.into())));
                 }
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
@@ -249,12 +319,12 @@ impl Drop for Passing {
 
 impl Body for Download {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut *self {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Service(body) => body.poll(cx),

@@ -309,6 +309,13 @@ impl Config {
         self.services.get(name).cloned().unwrap_or_default()
     }
 
+    /// The longest deadline of a service's routes, and at least `limits.deadline`.
+    #[must_use]
+    pub fn longest_deadline(&self, service: &str) -> Duration {
+        let routes = self.routes.iter().filter(|route| *route.service == *service);
+        routes.filter_map(|route| route.deadline).fold(self.limits.deadline, Duration::max)
+    }
+
     /// The names of all services that a route or the token check needs.
     #[must_use]
     pub fn service_names(&self) -> Vec<Arc<str>> {

@@ -8,9 +8,10 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Names that only the gateway may set towards a service.
-const GUARDED: [&str; 12] = [
+const GUARDED: [&str; 14] = [
     "x-deadline-ms",
     "x-retry-attempt",
+    "x-priority",
     "x-client-ip",
     "x-service-name",
     "x-real-ip",
@@ -22,6 +23,8 @@ const GUARDED: [&str; 12] = [
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
+    // A service that runs as CGI finds it in the environment as `HTTP_PROXY`, and calls out through it (CVE-2016-5385).
+    "proxy",
 ];
 
 /// Prefixes that only the gateway may use.
@@ -108,17 +111,23 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 fn is_guarded(name: &str) -> bool {
-    matches!(name.as_bytes()[0], b'x' | b'f')
+    matches!(name.as_bytes()[0], b'x' | b'f' | b'p')
         && (GUARDED.contains(&name) || GUARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
-/// Whether the name, read by a server that folds separators, is one that matters.
+/// Whether the name, read by a server that folds separators, is one that matters. Several of them, or one at an end, fold too.
 fn is_alias(name: &str) -> bool {
-    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !(name.contains("--") || name.starts_with('-') || name.ends_with('-'));
+    if is_plain {
         return false;
     }
-    let folded: String =
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let words: Vec<&str> =
+        name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let folded = words.join("-").to_ascii_lowercase();
+    if folded.is_empty() {
+        return false;
+    }
     is_guarded(&folded) || is_hop_by_hop(&folded) || NO_ALIAS.contains(&folded.as_str())
 }
 
@@ -157,6 +166,7 @@ mod tests {
             ("x-leeward-assertion", "a.b.c"),
             ("x_leeward_assertion", "a.b.c"),
             ("x-deadline-ms", "1"),
+            ("x-priority", "critical"),
             ("x-client-ip", "1"),
             ("x-service-name", "orders"),
             ("forwarded", "for=1"),

@@ -14,16 +14,18 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Request, Response};
 use leeward_resilience::Deadline;
 
 use self::forward::Forward;
+pub(crate) use self::forward::target;
+pub(crate) use self::identity::{no_token, not_a_token};
+pub(crate) use self::parse::{host, path, rule_broken, too_large};
 use self::sending::Sending;
-pub(crate) use self::trip::Held;
 use self::trip::Trip;
+pub(crate) use self::trip::{Held, method_not_allowed, no_route};
 use crate::body::Download;
-use crate::framing::Framing;
+use crate::h1::{Incoming, Rule};
 use crate::jwt::TokenCache;
 use crate::plane::Load;
 use crate::refusal::Refusal;
@@ -41,32 +43,32 @@ pub(crate) struct Core {
 }
 
 /// Answers one request. Whatever happens inside, there is an answer, and it carries ids, limits and CORS headers.
-pub(crate) async fn serve(
-    core: Rc<Core>,
-    peer: IpAddr,
-    framing: Framing,
-    request: Request<Incoming>,
-) -> Response<Download> {
+pub(crate) async fn serve(core: Rc<Core>, peer: IpAddr, request: Request<Incoming>) -> Response<Download> {
     core.load.count_request();
-    let mut trip = Trip::begin(&core.shared, peer, &request);
-    match pass(&core, &mut trip, framing, request).await {
+    let mut trip = Trip::begin(&core.shared, peer, request.method(), request.headers());
+    match pass(&core, &mut trip, request).await {
         Ok(answer) => trip.finish(&core.shared, answer),
         Err(refusal) => trip.refuse(&core.shared, &refusal),
     }
 }
 
+/// Answers what is no request.
+pub(crate) fn broken(core: &Core, peer: IpAddr, rule: Rule) -> Response<Download> {
+    core.load.count_request();
+    let trip = Trip::begin(&core.shared, peer, &Method::GET, &HeaderMap::new());
+    trip.refuse(&core.shared, &parse::rule_broken(rule))
+}
+
 async fn pass(
     core: &Rc<Core>,
     trip: &mut Trip,
-    framing: Framing,
     request: Request<Incoming>,
 ) -> Result<Response<Download>, Refusal> {
     let shared = &*core.shared;
     let config = &shared.config;
     let (mut head, body) = request.into_parts();
 
-    // What two servers could read in two ways goes no further.
-    parse::framing(framing, &head)?;
+    // One host. That the message has one end, whoever reads it, the codec has seen to.
     parse::host(&head)?;
     // One path is routed, authorised, limited and forwarded.
     let uri = head.uri.clone();
@@ -83,6 +85,10 @@ async fn pass(
     let route = trip.route(shared, &head, &path)?;
     // A page asks for permission: that needs no token and reaches no service.
     if let Some(answer) = trip.preflight(shared, &head) {
+        return Ok(answer);
+    }
+    // Nor does a question that may not be passed on.
+    if let Some(answer) = edge::last_stop(&mut head, route.config.methods) {
         return Ok(answer);
     }
     // A body that says it is too long is not read at all.
@@ -105,6 +111,6 @@ async fn pass(
 
     // What a service is told about the request, by the only one who may.
     let forward = Forward::new(shared, trip, route, head, &path, subject.as_deref())?;
-    // fallback > deadline > retry > breaker > balance > endpoint limit > attempt timeout > call
+    // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
     outbound::call(core, route, forward, sending, deadline, permit).await
 }

@@ -3,7 +3,6 @@
 //! Headers: `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers, one item a limit that applied,
 //! and `Retry-After` on a 429.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use http::header::{HeaderMap, HeaderValue};
 use leeward_resilience::rate::{Decision, KeyedRateLimiter, RateLimit};
 use leeward_resilience::{ConfigErrors, Instant};
 
-use crate::refusal::{Refusal, Stage, code, whole_seconds};
+use crate::refusal::{Refusal, Stage, code};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -39,8 +38,7 @@ pub(crate) type ByName = Limiter<Arc<str>>;
 
 impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
     pub(crate) fn new(name: &'static str, limit: &RateLimit, keys_max: usize) -> Result<Self, ConfigErrors> {
-        let window = whole_seconds(limit.period);
-        let policy = format!("\"{name}\";q={};w={window}", limit.limit).into();
+        let policy = limit.policy_item(name).into();
         Ok(Self { name, policy, inner: KeyedRateLimiter::new(limit, keys_max)? })
     }
 
@@ -86,9 +84,7 @@ impl Seen {
             self.policy.push_str(", ");
         }
         self.count += 1;
-        let reset = whole_seconds(decision.reset_after);
-        // Writing into a string does not fail.
-        let _ok = write!(self.state, "\"{name}\";r={};t={reset}", decision.remaining);
+        self.state.push_str(&decision.state_item(name));
         self.policy.push_str(policy);
     }
 
@@ -110,6 +106,8 @@ impl Seen {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::num::NonZeroU32;
+
+    use leeward_resilience::rate::whole_seconds;
 
     use super::*;
 

@@ -1,10 +1,9 @@
 //! What the gateway counts. Label values are routes, methods, statuses, services and codes: all from the
 //! configuration or from this crate, none from a request.
 
-use leeward_resilience::breaker::State;
-use leeward_resilience::observe;
+use leeward_telemetry::PolicyMetrics;
 use leeward_telemetry::metrics::{
-    Counter, Counters, Gauge, Gauges, Histogram, LATENCY_BUCKETS, Registry, http as names,
+    Counter, Counters, Gauge, Histogram, LATENCY_BUCKETS, Registry, http as names,
 };
 
 /// Refusals by the gateway itself. Labels: `stage`, `code`.
@@ -25,10 +24,6 @@ pub const REVOCATIONS: &str = "leeward_gateway_revocations_total";
 pub const REVOCATIONS_UNREADABLE: &str = "leeward_gateway_revocations_unreadable_total";
 /// Seconds from a logout to the moment from which the gateway refuses the token.
 pub const REVOCATION_DELAY: &str = "leeward_gateway_revocation_delay_seconds";
-/// Retries. Label: `policy`, the service.
-pub const RETRIES: &str = "leeward_gateway_retries_total";
-/// Changes of a breaker's state. Labels: `policy`, `to`.
-pub const BREAKER_TRANSITIONS: &str = "leeward_gateway_breaker_transitions_total";
 
 /// Handles to all of them.
 #[derive(Clone, Debug)]
@@ -45,7 +40,7 @@ pub(crate) struct Metrics {
     pub(crate) revocations: Counter,
     pub(crate) revocations_unreadable: Counter,
     pub(crate) revocation_delay: Histogram,
-    pub(crate) policies: Policies,
+    pub(crate) policies: PolicyMetrics,
 }
 
 impl Metrics {
@@ -73,44 +68,8 @@ impl Metrics {
                 "Time from a logout to the gateway refusing the token",
                 LATENCY_BUCKETS,
             ),
-            policies: Policies {
-                retries: registry.counters(RETRIES, "Attempts after the first one", ["policy"]),
-                transitions: registry.counters(BREAKER_TRANSITIONS, "Changes of a breaker", ["policy", "to"]),
-                state: registry.gauges(
-                    observe::metrics::BREAKER_STATE,
-                    "0 closed, 1 half-open, 2 open, 3 forced open, 4 forced closed",
-                    ["policy"],
-                ),
-            },
+            policies: PolicyMetrics::new(&registry),
             registry,
-        }
-    }
-}
-
-/// What the outbound policies do, counted.
-#[derive(Clone, Debug)]
-pub(crate) struct Policies {
-    retries: Counters<1>,
-    transitions: Counters<2>,
-    state: Gauges<1>,
-}
-
-impl leeward_resilience::Observer for Policies {
-    fn observe(&self, name: &str, event: &leeward_resilience::Event) {
-        match event {
-            leeward_resilience::Event::BreakerChanged { from, to } => {
-                tracing::warn!(service = name, %from, %to, "breaker");
-                self.transitions.with([name, to.as_str()]).inc();
-                self.state.with([name]).set(match to {
-                    State::Closed => 0,
-                    State::HalfOpen => 1,
-                    State::Open => 2,
-                    State::ForcedOpen => 3,
-                    State::ForcedClosed => 4,
-                });
-            }
-            leeward_resilience::Event::Retrying { .. } => self.retries.with([name]).inc(),
-            _ => {}
         }
     }
 }

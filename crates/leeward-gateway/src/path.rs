@@ -33,6 +33,9 @@ pub enum Error {
     /// `%2F` where it is refused, or beside a dot segment.
     #[error("an encoded slash is not accepted in a path")]
     EncodedSlash,
+    /// A character of UTF-8 in more bytes than it needs, as `%C0%AF` for a slash: old decoders read it.
+    #[error("a character is escaped in more bytes than it has")]
+    Overlong,
     /// A back slash, plain or encoded.
     #[error("a back slash is not accepted in a path")]
     BackSlash,
@@ -79,6 +82,7 @@ pub fn canonical(raw: &str, slash: EncodedSlash) -> Result<Cow<'_, str>, Error> 
         }
     }
     refuse_escaped_twice(&out)?;
+    refuse_overlong(&out)?;
     // Only ASCII was written: escapes, and bytes that are unreserved or delimiters.
     Ok(Cow::Owned(String::from_utf8_lossy(&out).into_owned()))
 }
@@ -198,9 +202,25 @@ fn refuse_escaped_twice(path: &[u8]) -> Result<(), Error> {
     if twice { Err(Error::EscapedTwice) } else { Ok(()) }
 }
 
+/// Two bytes that begin no character which two decoders agree on.
+fn refuse_overlong(path: &[u8]) -> Result<(), Error> {
+    let pair = |six: &[u8]| -> Option<(u8, u8)> {
+        let byte =
+            |three: &[u8]| (three[0] == b'%').then(|| Some(hex(three[1])? << 4 | hex(three[2])?)).flatten();
+        Some((byte(&six[..3])?, byte(&six[3..])?))
+    };
+    let overlong = path
+        .windows(6)
+        .filter_map(pair)
+        .any(|bytes| matches!(bytes, (0xc0 | 0xc1, 0x80..=0xbf) | (0xe0, 0x80..=0x9f) | (0xf0, 0x80..=0x8f)));
+    if overlong { Err(Error::Overlong) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -221,6 +241,8 @@ mod tests {
             ("/a/%41%7e", "/a/A~"),
             ("/a/%c3%a9", "/a/%C3%A9"),
             ("/a/\u{e9}", "/a/%C3%A9"),
+            ("/a/%c0b", "/a/%C0b"),
+            ("/a/%e0%a0%80", "/a/%E0%A0%80"),
             ("/a/100%25", "/a/100%25"),
             ("/a/%3Bb", "/a/%3Bb"),
             ("/a/...", "/a/..."),
@@ -248,6 +270,10 @@ mod tests {
             ("/a%252Fb", Error::EscapedTwice),
             ("/a%25%32%46b", Error::EscapedTwice),
             ("/a%252e%252e/b", Error::EscapedTwice),
+            ("/%c0%ae%c0%ae/a", Error::Overlong),
+            ("/a%C0%AFb", Error::Overlong),
+            ("/a%e0%80%afb", Error::Overlong),
+            ("/a%f0%80%80%af", Error::Overlong),
             ("/a%", Error::BadEscape),
             ("/a%4", Error::BadEscape),
             ("/a%zz", Error::BadEscape),
@@ -272,6 +298,36 @@ mod tests {
                 matches!(canonical(&once, EncodedSlash::Keep), Ok(again) if again == once.as_str()),
                 "{raw}"
             );
+        }
+    }
+
+    proptest! {
+        /// Whatever comes in, what goes out has one form only, and is no longer than its bytes escaped.
+        #[test]
+        fn any_text_has_one_form_or_none(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::sample::select(vec![
+                        "/", "//", ".", "..", "%2e", "%2E%2e", "%2f", "%5c", "%25", "%00", "%c0", "%af", "%", ";", "\\", "a", "?", "\u{e9}", "%e0%80",
+                    ]).prop_map(str::to_owned),
+                    any::<char>().prop_map(String::from),
+                    any::<u8>().prop_map(|byte| format!("%{byte:02x}")),
+                ],
+                0..24,
+            ),
+            keep in any::<bool>(),
+        ) {
+            let raw = format!("/{}", parts.concat());
+            let slash = if keep { EncodedSlash::Keep } else { EncodedSlash::Refuse };
+            if let Ok(path) = canonical(&raw, slash) {
+                let again = canonical(&path, slash);
+                prop_assert_eq!(again.as_deref(), Ok(&*path));
+                prop_assert!(path.len() <= 3 * raw.len() && path.is_ascii());
+                prop_assert!(path.starts_with('/') && !path.contains("//"));
+                prop_assert!(!path.split('/').any(|segment| segment == "." || segment == ".."));
+                prop_assert!(!path.bytes().any(|byte| byte.is_ascii_control() || b"\\;?#".contains(&byte)));
+                prop_assert!(keep || !path.contains("%2F"));
+            }
         }
     }
 }

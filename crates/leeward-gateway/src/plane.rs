@@ -9,7 +9,6 @@ mod accept;
 mod choose;
 mod connection;
 mod core;
-mod wire;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
+use leeward_resilience::rate::whole_seconds;
 use serde::Serialize;
 
 use crate::router::Methods;
@@ -33,8 +34,12 @@ pub enum Stage {
     Shed,
     /// The deadline of the whole request.
     Deadline,
+    /// The throttle of the service: it refuses many.
+    Throttle,
     /// The circuit breaker of the service.
     Breaker,
+    /// A limit in front of the service: rate, adaptive or fixed concurrency.
+    Limit,
     /// Choosing an endpoint.
     Balance,
     /// The call to the service.
@@ -56,7 +61,9 @@ impl Stage {
             Self::Authorise => "authorise",
             Self::Shed => "shed",
             Self::Deadline => "deadline",
+            Self::Throttle => "throttle",
             Self::Breaker => "breaker",
+            Self::Limit => "limit",
             Self::Balance => "balance",
             Self::Upstream => "upstream",
         }
@@ -67,6 +74,12 @@ impl Stage {
 pub mod code {
     /// Two readings of where the message ends.
     pub const AMBIGUOUS_FRAMING: &str = "ambiguous_framing";
+    /// The message is no HTTP request.
+    pub const MALFORMED: &str = "malformed_request";
+    /// The head is larger than the limits.
+    pub const HEAD_TOO_LARGE: &str = "head_too_large";
+    /// The head did not arrive in time.
+    pub const HEAD_TIMEOUT: &str = "head_timeout";
     /// No `Host`, several, or one that is none.
     pub const BAD_HOST: &str = "bad_host";
     /// The target is not a path.
@@ -115,6 +128,9 @@ pub mod code {
     /// Every code with the status that it comes with.
     pub const ALL: &[(&str, u16)] = &[
         (AMBIGUOUS_FRAMING, 400),
+        (MALFORMED, 400),
+        (HEAD_TOO_LARGE, 431),
+        (HEAD_TIMEOUT, 408),
         (BAD_HOST, 400),
         (BAD_TARGET, 400),
         (BAD_PATH, 400),
@@ -151,6 +167,8 @@ pub(crate) struct Refusal {
     pub(crate) allow: Option<Methods>,
     /// What a trusted caller is told beside the config line.
     pub(crate) hint: Option<&'static str>,
+    /// The rule of the codec that the message broke.
+    pub(crate) rule: Option<&'static str>,
     /// The rest of the message cannot be trusted or will not be read: the connection ends with this answer.
     pub(crate) close: bool,
 }
@@ -170,6 +188,7 @@ impl Refusal {
             retry_after: None,
             allow: None,
             hint: None,
+            rule: None,
             close: false,
         }
     }
@@ -228,6 +247,8 @@ struct Document<'a> {
     code: &'static str,
     stage: &'static str,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'static str>,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<&'a str>,
@@ -249,6 +270,7 @@ pub(crate) fn respond(
         code: refusal.code,
         stage: refusal.stage.as_str(),
         detail: &refusal.detail,
+        rule: refusal.rule,
         request_id,
         config: explain.and_then(|explain| explain.origin),
         hint: explain.and(refusal.hint),
@@ -281,11 +303,6 @@ fn challenge(code: &str) -> HeaderValue {
         code::UNAUTHENTICATED => "Bearer",
         _ => "Bearer error=\"invalid_token\"",
     })
-}
-
-/// `Retry-After` knows whole seconds only; rounding down would call the client back too early.
-pub(crate) fn whole_seconds(after: Duration) -> u64 {
-    after.as_secs() + u64::from(after.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

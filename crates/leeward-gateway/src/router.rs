@@ -14,20 +14,13 @@ use http::Method;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Methods(u16);
 
-const NAMED: [(&str, u16); 8] = [
-    ("GET", 1),
-    ("HEAD", 2),
-    ("POST", 4),
-    ("PUT", 8),
-    ("PATCH", 16),
-    ("DELETE", 32),
-    ("OPTIONS", 64),
-    ("TRACE", 128),
-];
+const NAMED: [(&str, u16); 7] =
+    [("GET", 1), ("HEAD", 2), ("POST", 4), ("PUT", 8), ("PATCH", 16), ("DELETE", 32), ("OPTIONS", 64)];
 const OTHER: u16 = 1 << 15;
 
 impl Methods {
-    /// Every method, also those that HTTP does not name.
+    /// Every method, also those that HTTP does not name, but `TRACE`: whoever answers that shows its caller the headers by which the
+    /// gateway speaks to services.
     pub const ANY: Self = Self(u16::MAX);
     /// No method.
     pub const NONE: Self = Self(0);
@@ -79,7 +72,7 @@ fn bit(method: &Method) -> u16 {
         Method::PATCH => 16,
         Method::DELETE => 32,
         Method::OPTIONS => 64,
-        Method::TRACE => 128,
+        Method::TRACE => 0,
         _ => OTHER,
     }
 }
@@ -320,6 +313,11 @@ mod tests {
         let Match::Method(allow) = router.find(&Method::DELETE, "/products/1") else { panic!("405") };
         assert_eq!(allow.to_string(), "GET, HEAD, POST");
         assert_eq!(router.find(&Method::DELETE, "/other"), Match::Route(0));
+        assert_eq!(
+            router.find(&Method::TRACE, "/other"),
+            Match::Method(Methods::ANY),
+            "never, also where any method goes"
+        );
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(crate) struct Service {
     pub(crate) pipeline: Pipeline,
     pub(crate) keep: Keep,
     pub(crate) attempt_timeout: Duration,
+    pub(crate) read_timeout: Duration,
 }
 
 /// A route as the request path needs it.
@@ -143,16 +144,10 @@ fn service(
 ) -> Result<Service, ConfigErrors> {
     let policy = config.service(name);
     let observer: Arc<dyn Observer> = Arc::new(metrics.policies.clone());
-    let longest =
-        config.routes.iter().filter(|route| route.service == *name).filter_map(|route| route.deadline);
-    let deadline = longest.fold(config.limits.deadline, Duration::max);
-    let attempt_timeout = policy.attempt_timeout.min(deadline);
+    let options = policy.outbound(config.longest_deadline(name));
+    let attempt_timeout = options.attempt_longest();
     let pipeline = Pipeline::builder(Arc::clone(name))
-        .deadline(deadline)
-        .retry(policy.retry.clone())
-        .breaker(policy.breaker.clone())
-        .concurrency(policy.concurrency.clone())
-        .attempt_timeout(attempt_timeout)
+        .options(options)
         .clock(Arc::clone(clock))
         .rng(Arc::clone(rng))
         .observer(observer)
@@ -163,6 +158,7 @@ fn service(
         upstream: directory.upstream(name),
         pipeline,
         attempt_timeout,
+        read_timeout: policy.read_timeout,
         keep: Keep {
             connect_timeout: policy.connect_timeout,
             idle_timeout: policy.idle_timeout,

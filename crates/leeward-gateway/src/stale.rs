@@ -148,6 +148,67 @@ mod tests {
         assert!(store.get("big", NOW).is_none());
     }
 
+    /// What one copy takes: its key and its body, what this store and what the memory store adds for each.
+    fn room_for(key: &str, body_bytes: usize) -> usize {
+        key.len() + body_bytes + 1_024 + 128
+    }
+
+    fn kept(store: &StaleStore, key: &str, body_bytes: usize) -> bool {
+        store.put(key, &HeaderMap::new(), body(body_bytes), Duration::from_secs(9), NOW);
+        store.get(key, NOW).is_some_and(|copy| copy.body.len() == body_bytes)
+    }
+
+    #[test]
+    fn the_largest_copy_is_as_large_as_an_entry_may_be_and_not_a_byte_larger() {
+        for entry_bytes_max in [0, 1, 4_000] {
+            let store = StaleStore::new(10_000, entry_bytes_max).unwrap();
+            assert!(kept(&store, "fits", entry_bytes_max));
+            assert!(!kept(&store, "too large", entry_bytes_max + 1), "{entry_bytes_max}");
+            assert_eq!(store.size(), (1, room_for("fits", entry_bytes_max)));
+        }
+    }
+
+    #[test]
+    fn a_copy_that_fills_all_the_room_is_kept_and_one_byte_more_is_not() {
+        let room = room_for("key", 4_000);
+        let store = StaleStore::new(room, usize::MAX).unwrap();
+        assert!(kept(&store, "key", 4_000));
+        assert_eq!(store.size(), (1, room));
+        assert!(!kept(&store, "key", 4_001));
+        assert!(!kept(&store, "key+", 4_000), "the key counts too");
+        assert!(kept(&store, "ke", 4_001));
+    }
+
+    #[test]
+    fn two_copies_that_fill_all_the_room_stay_and_one_byte_more_drives_one_out() {
+        let room = room_for("a", 2_000) + room_for("b", 1_000);
+        let store = StaleStore::new(room, 4_000).unwrap();
+        assert!(kept(&store, "a", 2_000) && kept(&store, "b", 1_000));
+        assert_eq!(store.size(), (2, room));
+        assert!(kept(&store, "b", 1_001));
+        assert!(store.get("a", NOW).is_none());
+        assert_eq!(store.size(), (1, room_for("b", 1_001)));
+    }
+
+    #[test]
+    fn a_room_of_less_than_a_kibibyte_is_room_for_nothing() {
+        for bytes_max in [0, 1, 1_023, 1_024, room_for("a", 0) - 1] {
+            let store = StaleStore::new(bytes_max, 4_000).unwrap();
+            assert!(!kept(&store, "a", 0), "{bytes_max}");
+            assert_eq!(store.size(), (0, 0), "{bytes_max}");
+        }
+        assert!(kept(&StaleStore::new(room_for("a", 0), 4_000).unwrap(), "a", 0));
+    }
+
+    #[test]
+    fn a_copy_of_the_same_key_takes_the_room_of_the_one_before() {
+        let store = StaleStore::new(room_for("a", 4_000), 4_000).unwrap();
+        for body_bytes in [4_000, 1, 3_999, 4_000] {
+            assert!(kept(&store, "a", body_bytes));
+            assert_eq!(store.size(), (1, room_for("a", body_bytes)));
+        }
+    }
+
     #[test]
     fn a_copy_ends_and_is_not_rewritten_all_the_time() {
         let store = StaleStore::new(10_000, 4_000).unwrap();

@@ -18,6 +18,7 @@ use leeward_resilience::{Clock, Instant};
 use tokio::net::TcpStream;
 
 use crate::body::Upload;
+use crate::h1::{self, Rule};
 
 /// Most header lines of an answer.
 const ANSWER_HEADERS_MAX: usize = 128;
@@ -51,6 +52,9 @@ pub(crate) enum Error {
     /// What came back is not HTTP.
     #[error("the answer is not HTTP: {0}")]
     Answer(hyper::Error),
+    /// What came back says its length in a way that others may read otherwise.
+    #[error("the answer's length: {}", .0.text())]
+    Length(Rule),
 }
 
 struct Idle {
@@ -142,7 +146,13 @@ impl Pool {
                 lease = self.connect(endpoint, keep).await?;
             }
             let mut failed = match lease.sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, lease)),
+                // The library decides what such an answer means; somebody between here and the service may decide otherwise.
+                Ok(response) => {
+                    return match h1::said(response.headers()) {
+                        Ok(_) => Ok((response, lease)),
+                        Err(rule) => Err(Error::Length(rule)),
+                    };
+                }
                 Err(failed) => failed,
             };
             let unsent = failed.take_message();

@@ -29,7 +29,8 @@
 //! neither counted nor learnt from. The others then share the upstream with it, so that the limit may come out lower
 //! than it would if it were enforced.
 //!
-//! **Cost.** A permit is one compare-and-swap; its end takes a short lock.
+//! **Cost.** A permit is one compare-and-swap and a reference counted; its end is the same once more, and a short lock where the
+//! outcome says something: a success, or an overload. Another lock is taken when the limit changes.
 //!
 //! Trade-off: a limit that adapts must go too far now and then to find out. Where the right number is known,
 //! a [`ConcurrencyLimit`](crate::ConcurrencyLimit) is better.

@@ -25,8 +25,9 @@
 //!
 //! Source: stale-if-error is RFC 5861; coalescing as in Go's `singleflight` (2013), here with handing over.
 //!
-//! **Cost.** A hit: one short lock of the memory store and a clone of the answer. A miss: two lookups, a place among those who
-//! load, one allocation for each that waits.
+//! **Cost.** A hit: one short lock of the memory store and a clone of the answer; with a `negative_ttl` one more lock, of the
+//! errors. A miss: two lookups, an allocated place for those who load the key together, under the lock of all such places, and a
+//! clone of the answer for the store, for whoever waits, and for the caller.
 //!
 //! ```
 //! use leeward_resilience::cache::{AnswerCache, Cache, Memory, MemoryStore, Source};

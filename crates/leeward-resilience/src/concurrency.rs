@@ -20,8 +20,9 @@
 //! [`reconfigure`]: ConcurrencyLimit::reconfigure
 //! [`resize`]: ConcurrencyLimit::resize
 //!
-//! **Cost.** Taking a free permit is one compare-and-swap and one load, and allocates nothing. Waiting takes a short lock on entering
-//! and on leaving; the queue's memory is kept for the next.
+//! **Cost.** Taking a free permit is one compare-and-swap and a reference counted, and so is giving it back while nobody waits;
+//! nothing is allocated. Who waits takes a short lock on entering, whenever he is polled, and on leaving, and so does who gives a
+//! permit back to one who waits; the queue's memory is kept for the next.
 //!
 //! Trade-off: the number must be known, and it is right for one latency: an upstream that gets twice as slow gets half of the
 //! calls a second through the same limit (Little's law). Where it changes, an [`AdaptiveLimit`](crate::AdaptiveLimit) finds
@@ -45,6 +46,7 @@ pub use self::layer::{ConcurrencyFuture, ConcurrencyLayer, ConcurrencyService};
 pub use self::queue::Order;
 
 pub(crate) use self::gate::{Entered, Gate};
+pub(crate) use self::queue::Queue;
 
 use crate::config::ConfigErrors;
 use crate::live::Live;

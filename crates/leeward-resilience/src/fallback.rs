@@ -17,7 +17,7 @@
 //! Trade-off: a path that runs only in outages is the least tested one. A substitute that calls the same upstream, or
 //! one that shares its fate, makes the outage worse; prefer a value.
 //!
-//! **Cost.** Nothing but the match on the result, until a substitute is asked for.
+//! **Cost.** Nothing but the match on the result and its classification, as long as calls end well.
 //!
 //! Source: the fallback of Netflix' Hystrix (2012), where whoever wanted to know had to ask whether an answer was one.
 

@@ -14,8 +14,8 @@
 //! eighth. A first attempt that lost, or whose call was dropped, counts with the time that it had lasted if that was
 //! longer than the delay: else the estimate would forget the slow ones and sink.
 //!
-//! **Cost.** Without a hedge: one short lock before and after the attempt, a timer if it does not end at once, no
-//! allocation. Each hedge is one boxed future.
+//! **Cost.** Without a hedge: a timer if the attempt does not end at once, and no allocation; with a quantile one short lock
+//! before the attempt and one after it, with a fixed delay none. A hedge is one boxed future and takes the budget's lock.
 //!
 //! **Reload.** Other options hold for every call that starts from then on; latencies and budget are kept.
 //!
@@ -216,6 +216,11 @@ impl Hedger {
         self.shared.delay(&self.shared.live.load().options, now)
     }
 
+    /// Counts the latency of a first attempt.
+    pub(crate) fn learn(&self, latency: Duration, now: Instant) {
+        self.shared.record(&self.shared.live.load().options, latency, now);
+    }
+
     /// What it did so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -276,13 +281,13 @@ enum Due {
 
 impl Hedge {
     /// When the next hedge is due after an attempt that started at `now`, or `None` when there is none.
-    fn due(&self, sent: u32, call: Call, delay: Duration, now: Instant) -> Option<Instant> {
+    pub(crate) fn due(&self, sent: u32, call: Call, delay: Duration, now: Instant) -> Option<Instant> {
         let may = call.replayable && call.effort.may_repeat() && sent < self.max_hedges;
         let due = now + delay;
         (may && self.fits(call.deadline, due)).then_some(due)
     }
 
-    fn fits(&self, deadline: Option<Deadline>, now: Instant) -> bool {
+    pub(crate) fn fits(&self, deadline: Option<Deadline>, now: Instant) -> bool {
         deadline.is_none_or(|deadline| self.attempt_min < deadline.remaining(now))
     }
 }

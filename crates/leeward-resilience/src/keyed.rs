@@ -17,7 +17,8 @@
 //!
 //! **Names.** The policies of all keys are told of under the one name: a name for each would be a set of labels without bound.
 //!
-//! **Cost.** A lookup is one short lock, of one shard among up to 16, and allocates nothing.
+//! **Cost.** A lookup of a key that is remembered is one short lock, of one shard among up to 16, and a clone of the policy's handle;
+//! it allocates nothing. A new key makes a policy under that lock.
 //!
 //! Trade-off: with more than one shard, a shard may be full a little before all of them are.
 

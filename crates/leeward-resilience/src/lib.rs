@@ -77,6 +77,7 @@ pub mod pipeline;
 pub mod priority;
 pub mod random;
 pub mod rate;
+mod recent;
 pub mod retry;
 pub mod shed;
 pub mod storm;
@@ -101,7 +102,7 @@ pub use mode::Mode;
 pub use observe::{Event, Observer, SpanEvent};
 pub use outcome::{Advice, Blame, Class, Error, Opened, OpenedBy, Reason, Rejected};
 pub use pipeline::{Attempt, Call, Pipeline, PipelineOptions};
-pub use priority::Priority;
+pub use priority::{PRIORITY_HEADER, Priority};
 pub use random::{FastRng, Rng};
 pub use rate::{
     Decision, KeyedRateLimiter, RateLimit, RateLimiter, SharedRate, SharedRateLimiter, SlidingWindow,

@@ -193,7 +193,10 @@ mod tests {
         };
         let soon = Some(Duration::from_secs(2));
         let rejected = |reason, after| Error::Rejected(Rejected::new("any", reason).with_retry_after(after));
-        assert_eq!(advice(rejected(Reason::RateExceeded { limit: 1 }, soon)), (Blame::Caller, true, soon));
+        assert_eq!(
+            advice(rejected(Reason::RateExceeded { limit: 1, period: Duration::from_secs(1) }, soon)),
+            (Blame::Caller, true, soon)
+        );
         assert_eq!(
             advice(rejected(Reason::QueueFull { limit: 1, queue: 0 }, soon)),
             (Blame::Ourselves, true, soon)

@@ -21,8 +21,8 @@
 //! [`Pipeline::reconfigure`] puts other options into force and keeps what the policies have learnt;
 //! [`Pipeline::try_out`] runs other options beside those in force and says what they would change.
 //!
-//! **Cost.** One atomic load for the options in force, then that of each policy that is on. A call that is not hedged and
-//! does not wait allocates nothing.
+//! **Cost.** A reference to the options in force, which is counted in one place for all threads, then the cost of each policy that
+//! is on. A call that is not hedged and does not wait allocates nothing.
 //!
 //! Trade-off: one order for all is wrong for somebody; who needs another one stacks the layers, and loses budget, lint and trials
 //! over the whole.

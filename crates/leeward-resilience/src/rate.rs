@@ -22,8 +22,8 @@
 //! **Shadow.** In [`Mode::Shadow`] a call beyond the limit passes and is told as a would-be rejection;
 //! it costs nothing, just as a rejected one.
 //!
-//! **Cost.** GCRA: one atomic compare-and-swap, no lock. The sliding window: a short lock and eleven additions at most.
-//! A keyed one takes the short lock of one shard.
+//! **Cost.** GCRA: one atomic compare-and-swap where the call passes, no lock. The sliding window: a short lock, and at most eleven
+//! slices to look at. A keyed one takes the short lock of one shard.
 //!
 //! Trade-off: neither rule remembers who used up the limit, only how much of it is used.
 //!
@@ -31,6 +31,7 @@
 //! limit; 1 spaces calls evenly, and rejects the second of two that come together.
 
 mod gcra;
+mod headers;
 mod keyed;
 mod layer;
 mod memory;
@@ -44,6 +45,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::headers::whole_seconds;
 pub use self::keyed::KeyedRateLimiter;
 pub use self::layer::{RateLimitFuture, RateLimitLayer, RateLimitService};
 pub use self::memory::MemoryStore;
@@ -69,6 +71,8 @@ pub struct Decision {
     pub allowed: bool,
     /// Calls a period.
     pub limit: u32,
+    /// The period.
+    pub period: Duration,
     /// Calls that would pass right now, after this one.
     pub remaining: u32,
     /// When the whole burst is free again.
@@ -83,9 +87,9 @@ impl Decision {
     /// The rejection, when it is one.
     #[must_use]
     pub fn rejected(&self) -> Option<Rejected> {
-        let rejected = Rejected::new(NAME, Reason::RateExceeded { limit: self.limit })
-            .with_retry_after(self.retry_after)
-            .with_version(self.version);
+        let reason = Reason::RateExceeded { limit: self.limit, period: self.period };
+        let rejected =
+            Rejected::new(NAME, reason).with_retry_after(self.retry_after).with_version(self.version);
         (!self.allowed).then_some(rejected)
     }
 
@@ -305,7 +309,9 @@ mod tests {
         assert_eq!((rejected.remaining, after), (0, Duration::from_secs(20)));
         assert!(!limiter.check((START + after).saturating_sub(Duration::from_nanos(1))).allowed);
         assert!(limiter.check(START + after).allowed);
-        assert_eq!(rejected.rejected().unwrap().reason, Reason::RateExceeded { limit: 3 });
+        let told = rejected.rejected().unwrap();
+        assert_eq!(told.reason, Reason::RateExceeded { limit: 3, period: Duration::from_secs(60) });
+        assert_eq!(told.to_string(), "rejected by rate-limit: more than 3 calls in 60s; try again in 20s");
     }
 
     #[test]

@@ -14,8 +14,9 @@
 //!
 //! The budget is what keeps an outage from becoming a retry storm: see [`RetryBudget`].
 //!
-//! **Cost.** Without a failure: one short lock, in which the budget counts the call. A retry draws one random number and takes
-//! the lock once more.
+//! **Cost.** Without a failure no lock: each thread counts calls for the budget in a cache line of its own, and takes a short lock
+//! only for the first in each tenth of the budget's window, and in a pipeline while a retry is in the window, to tell the next hop
+//! how much is spent. A retry draws one random number and takes that lock.
 //!
 //! Trade-off: a retry turns a failure that the caller sees into latency that it sees. What was executed and whose answer was
 //! lost is executed again: only what is idempotent may be repeated ([`Call::REPLAYABLE`](crate::Call::REPLAYABLE)). Nothing is
@@ -271,6 +272,48 @@ mod tests {
             done = wait.done;
         }
         assert_eq!(waits, [75, 225, 250], "three times the one before, up to the maximum");
+    }
+
+    /// Always the shortest wait.
+    #[derive(Debug)]
+    struct Lowest;
+
+    impl crate::random::Rng for Lowest {
+        fn next_u64(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn the_ceiling_of_a_wait_doubles_from_the_second_retry_on() {
+        let retry = Retry { max_retries: 5, ..Retry::default() };
+        let deadline = Deadline::after(NOW, Duration::from_secs(60));
+        let (mut done, mut waits) = (Done::default(), Vec::new());
+        // Bounded, whatever `next` makes of what is done.
+        for _ in 0..6 {
+            let Some(wait) = retry.next(Class::RETRYABLE, done, NOW, deadline, &Highest) else { break };
+            waits.push(wait.delay.as_secs_f64() * 1000.0);
+            done = wait.done;
+        }
+        let waits: Vec<f64> = waits.into_iter().map(f64::round).collect();
+        assert_eq!(waits, [25.0, 50.0, 100.0, 200.0, 250.0]);
+    }
+
+    #[test]
+    fn patience_and_time_suffice_to_the_bound() {
+        let lowest = Lowest;
+        let asks = |after| Class::Failure { retryable: true, retry_after: Some(after) };
+        let retry = Retry::default();
+        let far = Deadline::after(NOW, Duration::from_secs(60));
+        let patient = |after| retry.next(asks(after), Done::default(), NOW, far, &lowest);
+        assert_eq!(patient(retry.retry_after_max).map(|wait| wait.delay), Some(retry.retry_after_max));
+        assert_eq!(patient(retry.retry_after_max + Duration::from_nanos(1)), None);
+        let in_time = |left| {
+            let deadline = Deadline::after(NOW, left);
+            retry.next(asks(Duration::from_secs(1)), Done::default(), NOW, deadline, &lowest).is_some()
+        };
+        let needed = Duration::from_secs(1) + retry.attempt_min;
+        assert!(!in_time(needed) && in_time(needed + Duration::from_nanos(1)));
     }
 
     #[test]

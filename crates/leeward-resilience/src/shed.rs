@@ -20,7 +20,8 @@
 //! **Shadow.** In [`Mode::Shadow`] a call whose priority would be shed is told as a would-be rejection and
 //! goes on to the concurrency limit. That has a mode of its own: what would be shed shows only where there is a real queue.
 //!
-//! **Cost.** A short lock on entering, another when the turn has come.
+//! **Cost.** Two short locks on entering, that of the queue for its length and that of the level, and both again when the turn has
+//! come, beside what the concurrency limit costs.
 //!
 //! Trade-off: it needs a queue that may stand for an interval before anything happens, so that the bound of the queue
 //! must allow for more than `target`.

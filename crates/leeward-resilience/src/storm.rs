@@ -3,14 +3,17 @@
 //! **Model.** Calls arrive at random at a steady mean rate. Each is sent to an upstream with so many workers and a queue of
 //! a bounded length; an attempt that finds the queue full is refused. A worker is busy for a random service time, also
 //! with an attempt whose caller gave up long ago: that wasted work is what keeps an overload going after its cause is
-//! gone. A script says when the upstream is down, slow, or fails in part. The client has an attempt timeout, retries, a
-//! budget for them, and a breaker: the crate's own [`Retry`](crate::Retry), [`RetryBudget`](crate::RetryBudget) and [`CircuitBreaker`](crate::CircuitBreaker), not models of them.
+//! gone. A script says when the upstream is down, slow, or fails in part. The client has an attempt timeout, retries, hedges, a
+//! budget for both, a breaker, a rate limit and a concurrency limit, in the [pipeline](crate::pipeline)'s order: the crate's own
+//! [`Retry`](crate::Retry), [`Hedger`](crate::Hedger), [`RetryBudget`](crate::RetryBudget),
+//! [`CircuitBreaker`](crate::CircuitBreaker), [`RateLimiter`](crate::RateLimiter) and queue of a
+//! [`ConcurrencyLimit`](crate::ConcurrencyLimit), not models of them.
 //!
 //! **Result.** For each second: calls offered, attempts made, calls that ended well ([`Second::good`], by the second of the
 //! answer), and what refused the rest. The same seed gives the same numbers. [`Report::picture`] draws it, and
 //! [`Report::csv`] is for other tools.
 //!
-//! **Bounds.** At most 3,600 seconds and 10,000,000 calls of up to 11 attempts; beyond, the options are refused.
+//! **Bounds.** At most 3,600 seconds and 10,000,000 calls of up to 11 attempts, each with its hedges; beyond, the options are refused.
 //!
 //! ```
 //! use std::time::Duration;
@@ -27,9 +30,11 @@
 //!
 //! Source: metastable failures, Bronson et al. (HotOS 2021).
 
+mod limit;
 mod report;
 mod run;
 mod scenario;
+mod turn;
 
 pub use self::report::{Report, Second};
 pub use self::scenario::{Client, Service, Storm, Upstream, Weather};

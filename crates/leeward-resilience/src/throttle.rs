@@ -17,7 +17,7 @@
 //! - **Priorities**: the share to be rejected is taken from the lowest class first, and from the next one only when that
 //!   is not enough. A caller without priorities has one class, and the formula as it stands.
 //! - The window is ten slices, turned by the time alone, in constant time.
-//! - A rejection names the probability and the counts. It is never retried: [`Error::Rejected`](crate::Error::Rejected).
+//! - A rejection names the probability, the counts and `k`. It is never retried: [`Error::Rejected`](crate::Error::Rejected).
 //!
 //! - **Reload**: other options keep the counts; a window of another length takes over those that it reaches back to.
 //! - **Shadow**: in [`Mode::Shadow`] a call that would be rejected counts as a request that was, is
@@ -26,7 +26,7 @@
 //! Beside a breaker, which is all or nothing, a throttler is right for an upstream that is overloaded and not dead: it
 //! lets through what the upstream can take. There is nothing to synchronise between clients.
 //!
-//! **Cost.** A short lock when a call starts and another when it ends.
+//! **Cost.** A random number and a short lock when a call starts, another lock when it ends.
 //!
 //! Trade-off: with `k` = 2 the upstream still refuses as many calls as it accepts, which costs it something, and buys
 //! that its recovery is seen within the window.
@@ -222,6 +222,11 @@ impl Permit {
     /// The call begins at this time, and not when the permit was taken.
     pub(crate) const fn start_at(&mut self, at: Instant) {
         self.started = at;
+    }
+
+    /// So much of the time until now was not the call's.
+    pub(crate) fn put_off(&mut self, by: Duration) {
+        self.started = self.started + by;
     }
 
     /// The upstream did its work.

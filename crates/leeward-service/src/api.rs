@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::routing::{MethodRouter, any};
 use http::Method;
+use leeward_resilience::Priority;
 use parking_lot::Mutex;
 use utoipa::openapi::path::Paths;
 use utoipa::openapi::{RefOr, Schema};
@@ -52,13 +53,31 @@ pub struct RouteOptions {
     pub body_bytes_max: usize,
     /// Neither shed nor limited, and spared from injected faults: probes, metrics and the operator's own routes.
     pub essential: bool,
+    /// How much its requests matter when there are too many, unless their caller, itself known by its assertion, says it
+    /// ([`PRIORITY_HEADER`](leeward_resilience::PRIORITY_HEADER)). Default [`Priority::Normal`].
+    pub priority: Priority,
     /// The longest it may take, where that is not what [`InboundOptions`](crate::InboundOptions) says.
     pub deadline_max: Option<Duration>,
 }
 
+impl RouteOptions {
+    /// For routes by which others see and help a service in trouble.
+    pub(crate) const ESSENTIAL: Self = Self {
+        body_bytes_max: BODY_BYTES_MAX,
+        essential: true,
+        priority: Priority::Critical,
+        deadline_max: None,
+    };
+}
+
 impl Default for RouteOptions {
     fn default() -> Self {
-        Self { body_bytes_max: BODY_BYTES_MAX, essential: false, deadline_max: None }
+        Self {
+            body_bytes_max: BODY_BYTES_MAX,
+            essential: false,
+            priority: Priority::default(),
+            deadline_max: None,
+        }
     }
 }
 
@@ -167,7 +186,7 @@ impl Api<()> {
             }
         }
         let other_methods = |path| {
-            let options = RouteOptions { essential: true, ..RouteOptions::default() };
+            let options = RouteOptions::ESSENTIAL;
             let spec = inbound::Spec { path, access: Access::Anyone, options };
             any(builtin::method_not_allowed).layer(inbound::layer(stack, spec))
         };

@@ -41,11 +41,8 @@ impl Host {
     }
 }
 
-const ESSENTIAL: RouteOptions =
-    RouteOptions { body_bytes_max: crate::api::BODY_BYTES_MAX, essential: true, deadline_max: None };
-
 pub(crate) fn api() -> Api<Host> {
-    let anyone = |routes| Api::new().add_with(Access::Anyone, ESSENTIAL, routes);
+    let anyone = |routes| Api::new().add_with(Access::Anyone, RouteOptions::ESSENTIAL, routes);
     anyone(routes!(live))
         .merge(anyone(routes!(ready)))
         .merge(anyone(routes!(ready_alias)))

@@ -1,8 +1,9 @@
 //! The one outbound client: how a service calls another.
 //!
 //! ```text
-//! fallback > cache (stale if error) > deadline (inherited) > retry (budget) > circuit breaker (service) >
-//! balance > concurrency limit (endpoint) > attempt timeout > fault injection > call
+//! old copy (stale if error) > deadline (inherited) > retry (budget) > hedge > throttle > circuit breaker (service) >
+//! rate limit > adaptive limit > concurrency limit (service) > attempt timeout >
+//! balance over the endpoints that are sound and have room > fault injection > call
 //! ```
 //!
 //! A call carries what is left of the caller's deadline, the trace, the correlation, the attempt's number, the caller's
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 use leeward_discovery::Upstream;
-use leeward_resilience::{Clock, ConfigErrors, Pipeline, Rng};
+use leeward_resilience::{Clock, ConfigErrors, Pipeline, Rng, config};
 
 pub use error::{CallError, Effect};
 pub(crate) use keys::DirectoryKeys;
@@ -81,12 +82,9 @@ impl Client {
         upstream: Upstream,
         options: ClientOptions,
     ) -> Result<Self, ConfigErrors> {
+        config::check(&options)?;
         let pipeline = Pipeline::builder(Arc::clone(upstream.name()))
-            .deadline(options.deadline)
-            .retry(options.retry)
-            .breaker(options.breaker)
-            .concurrency(options.concurrency)
-            .attempt_timeout(options.attempt_timeout)
+            .options(options.policies)
             .clock(Arc::clone(&caller.clock))
             .rng(Arc::clone(&caller.rng))
             .observer(caller.metrics.observer())

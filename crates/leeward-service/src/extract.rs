@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
-use leeward_resilience::{ATTEMPT_HEADER, Deadline, Effort};
+use leeward_resilience::{ATTEMPT_HEADER, Deadline, Effort, Priority};
 use leeward_telemetry::Correlation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -159,6 +159,8 @@ pub struct Hop {
     pub deadline: Deadline,
     /// What the caller said about its own attempts: what it repeats is not repeated again below.
     pub effort: Effort,
+    /// How much it matters.
+    pub priority: Priority,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Hop {
@@ -166,8 +168,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Hop {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let effort = header_text(&parts.headers, ATTEMPT_HEADER).map(Effort::from_header).unwrap_or_default();
-        let RequestContext { correlation, deadline, .. } = context(parts)?;
-        Ok(Self { correlation: correlation.clone(), deadline: *deadline, effort })
+        let RequestContext { correlation, deadline, priority, .. } = context(parts)?;
+        Ok(Self { correlation: correlation.clone(), deadline: *deadline, effort, priority: *priority })
     }
 }
 

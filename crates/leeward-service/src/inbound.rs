@@ -14,7 +14,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use http::HeaderValue;
-use leeward_resilience::Deadline;
+use leeward_resilience::{Deadline, Priority};
 use leeward_runtime::unpanicked;
 use leeward_telemetry::Correlation;
 use tower::{Layer, Service, ServiceExt};
@@ -36,6 +36,7 @@ pub(crate) struct RequestContext {
     pub(crate) caller: Option<Caller>,
     pub(crate) correlation: Correlation,
     pub(crate) deadline: Deadline,
+    pub(crate) priority: Priority,
 }
 
 /// The fixed part of a route.
@@ -64,11 +65,17 @@ async fn inbound(stack: Arc<Stack>, spec: Spec, mut request: Request, handler: R
         // Rate limit, per principal: only who is known and allowed uses up a rate.
         rate = stack.rate(spec, caller.as_ref());
         rate.as_ref().map_or(Ok(()), rate_allows)?;
-        // Shed: at the concurrency limit a quick 503 is worth more than a late answer.
-        let permit = stack.admit(spec, deadline).await?;
+        // Shed: under overload a quick 503 is worth more than a late answer, and goes to the least important first.
+        let priority = Stack::priority(spec, request.headers(), caller.as_ref());
+        let permit = stack.admit(spec, priority, deadline).await?;
         // Past its deadline nothing is begun: nobody waits for it any more.
         stack.in_time(deadline)?;
-        request.extensions_mut().insert(RequestContext { caller, correlation: trip.correlation(), deadline });
+        request.extensions_mut().insert(RequestContext {
+            caller,
+            correlation: trip.correlation(),
+            deadline,
+            priority,
+        });
         // Injected faults stand where the work would, so that everything above is exercised as in a real outage.
         let response = stack.with_faults(spec, request, handler).await;
         // The permit is held to the end of the body: a streaming answer is work too.
@@ -143,6 +150,9 @@ impl Service<Request> for Inbound {
 async fn run(handler: Route, request: Request) -> Response {
     handler.oneshot(request).await.unwrap_or_else(|never| match never {})
 }
+
+/// What the `RateLimit` headers call the limit by principal.
+const RATED: &str = "principal";
 
 /// The names by which services know each other and a request.
 pub(crate) const SERVICE_NAME: http::HeaderName = http::HeaderName::from_static("x-service-name");

@@ -97,7 +97,9 @@ impl Kit {
         let health = Health::new(Arc::clone(&name), Arc::clone(&clock));
         health.add(health::disk(data.clone()));
         health.add(health::memory(options.memory_degraded_bytes));
-        let faults = Faults::new(options.allow_faults);
+        let metrics = client::Metrics::new(&registry);
+        let (time, random) = (Arc::clone(&clock), Arc::clone(&rng));
+        let faults = Faults::new(options.allow_faults, time, random, Some(metrics.observer()));
         let keys = DirectoryKeys {
             directory: peers.clone(),
             transport: transport.clone(),
@@ -113,7 +115,7 @@ impl Kit {
             faults: faults.clone(),
             clock: Arc::clone(&clock),
             rng: Arc::clone(&rng),
-            metrics: client::Metrics::new(&registry),
+            metrics,
         };
         let url = options
             .database_url
@@ -265,6 +267,7 @@ impl Kit {
             clock: Arc::clone(&self.clock),
             rng: Arc::clone(&self.rng),
             registry: &self.registry,
+            observer: self.inner.caller.metrics.observer(),
             verifier: self.inner.verifier.clone(),
             faults: self.faults.clone(),
         };

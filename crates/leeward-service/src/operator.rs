@@ -9,17 +9,14 @@ mod sagas;
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::access::Access;
-use crate::api::{Api, BODY_BYTES_MAX, RouteOptions};
+use crate::api::{Api, RouteOptions};
 use crate::builtin::Host;
-
-/// Spared from shedding and from faults: an operator has to reach a service that is in trouble.
-const ESSENTIAL: RouteOptions =
-    RouteOptions { body_bytes_max: BODY_BYTES_MAX, essential: true, deadline_max: None };
 
 pub(crate) fn api() -> Api<Host> {
     events::api().merge(faults::api()).merge(overview::api()).merge(projections::api()).merge(sagas::api())
 }
 
+/// Spared from shedding and from faults: an operator has to reach a service that is in trouble.
 fn operator(routes: UtoipaMethodRouter<Host>) -> Api<Host> {
-    Api::new().add_with(Access::Operator, ESSENTIAL, routes)
+    Api::new().add_with(Access::Operator, RouteOptions::ESSENTIAL, routes)
 }

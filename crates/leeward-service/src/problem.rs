@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use leeward_resilience::rate::whole_seconds;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -227,11 +228,6 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// `Retry-After` knows whole seconds only; rounding down would call the client back too early.
-fn whole_seconds(after: Duration) -> u64 {
-    after.as_secs() + u64::from(after.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

@@ -218,11 +218,7 @@ impl Builder<()> {
         host.publish(&api.document(&kit.name));
         let stack = Arc::new(kit.stack()?);
         let routes = api.routes();
-        let unmatched = Spec {
-            path: "unmatched",
-            access: Access::Anyone,
-            options: RouteOptions { essential: true, ..RouteOptions::default() },
-        };
+        let unmatched = Spec { path: "unmatched", access: Access::Anyone, options: RouteOptions::ESSENTIAL };
         let not_found = any(builtin::not_found).layer(inbound::layer(&stack, unmatched));
         let router = api.into_router(&stack).fallback_service(not_found);
         Ok(Service { kit, router, routes, jobs, workers })

@@ -2,7 +2,7 @@
 //! exported by OTLP, Prometheus metrics, and logs.
 //!
 //! It deliberately holds no business metrics and no names of other crates' metrics: a name lives in the crate
-//! that emits it. It does not read the environment; keys come in through [`otlp::Options::from_lookup`].
+//! that emits it. The policies of leeward-resilience have no registry of their own; [`PolicyMetrics`] counts for them. It does not read the environment; keys come in through [`otlp::Options::from_lookup`].
 //!
 //! ```
 //! use leeward_resilience::FastRng;
@@ -30,10 +30,12 @@ pub mod correlation;
 pub mod logs;
 pub mod metrics;
 pub mod otlp;
+pub mod policies;
 pub mod span;
 pub mod trace;
 
 pub use correlation::{CORRELATION_ID, Correlation, REQUEST_ID};
 pub use metrics::Registry;
+pub use policies::PolicyMetrics;
 pub use span::{Recorder, Span, SpanKind, span};
 pub use trace::{TRACEPARENT, TraceContext};

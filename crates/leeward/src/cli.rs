@@ -25,8 +25,9 @@ pub(crate) enum Command {
     Gateway(Gateway),
     /// Reads a gateway configuration and reports every mistake in it
     Check(ConfigFile),
-    /// Shows a gateway configuration with all values in force, defaults included
-    Explain(ConfigFile),
+    /// Shows a gateway configuration with all values in force, defaults included; or what would become of a request
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Explain),
     /// Sagas: list, show, and the operator's verbs
     Sagas(Sagas),
     /// Events: lag and dead letters
@@ -119,6 +120,25 @@ pub(crate) struct Gateway {
     pub(crate) at: Vec<String>,
     #[command(flatten)]
     pub(crate) logs: Logs,
+}
+
+const EXPLAIN_HELP: &str = "Examples:
+  leeward explain leeward.yaml
+  leeward explain GET /api/v1/orders -H 'Authorization: Bearer x'
+  leeward explain --config edge.yaml POST /api/v1/checkout";
+
+/// What is to be explained.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A configuration file, or a method and a URL
+    #[arg(value_name = "FILE | METHOD URL", num_args = 0..=2)]
+    pub(crate) what: Vec<String>,
+    /// Configuration file [default: leeward.yaml]
+    #[arg(long)]
+    pub(crate) config: Option<PathBuf>,
+    /// A header of the request, `Name: value`; repeat for more
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
 }
 
 /// A configuration file.
@@ -275,7 +295,8 @@ pub(crate) struct Fault {
     pub(crate) admin: Admin,
     /// The service, or provider
     pub(crate) target: String,
-    /// What goes wrong, for example latency=2s errors=50%, refuse, lost-replies=100%; none shows what is set
+    /// What goes wrong, for example latency=2s errors=50%, refuse, lost-replies=100%; none shows what is set. A
+    /// service's faults end by themselves after ten minutes, or as lasts=5m says
     pub(crate) faults: Vec<String>,
     /// Ends all faults of the target
     #[arg(long)]

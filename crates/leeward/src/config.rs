@@ -25,9 +25,36 @@ pub(crate) fn check(file: &ConfigFile) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints the configuration with all values in force.
-pub(crate) fn explain(file: &ConfigFile) -> Result<(), Error> {
-    print!("{}", Config::load(&file.config, &Env::process())?.to_yaml());
+/// Prints the configuration with all values in force, or what would become of a request.
+pub(crate) fn explain(wanted: &cli::Explain) -> Result<(), Error> {
+    const FILE: &str = "leeward.yaml";
+    let named = wanted.config.as_deref();
+    match &wanted.what[..] {
+        [method, target] => {
+            let config = Config::load(named.unwrap_or(Path::new(FILE)), &Env::process())?;
+            print!("{}", leeward_gateway::explain::explain(&config, method, target, &wanted.headers)?);
+        }
+        what => {
+            if !wanted.headers.is_empty() {
+                return Err(
+                    "a header belongs to a request: write `leeward explain METHOD URL -H 'NAME: VALUE'`"
+                        .into(),
+                );
+            }
+            let given = what.first().map(Path::new);
+            if let (Some(given), Some(named)) = (given, named) {
+                let (given, named) = (given.display(), named.display());
+                return Err(format!(
+                    "two files: {given} and --config {named}; or a URL is missing after {given}"
+                )
+                .into());
+            }
+            print!(
+                "{}",
+                Config::load(given.or(named).unwrap_or(Path::new(FILE)), &Env::process())?.to_yaml()
+            );
+        }
+    }
     Ok(())
 }
 

@@ -41,12 +41,10 @@ pub async fn build(kit: Kit) -> Result<Service, BuildError> {
         break_max: Duration::from_secs(5),
         ..Breaker::default()
     };
-    let patient = ClientOptions {
-        breaker,
-        deadline: Duration::from_secs(12),
-        attempt_timeout: Duration::from_secs(8),
-        ..ClientOptions::default()
-    };
+    let mut patient = ClientOptions::default();
+    patient.policies.breaker = Some(breaker);
+    patient.policies.deadline = Duration::from_secs(12);
+    patient.policies.attempt_timeout = Some(Duration::from_secs(8).into());
     let means = Means {
         payments: kit.client_with("payments", patient)?,
         outbox: kit.outbox.clone(),

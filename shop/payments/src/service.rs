@@ -30,7 +30,9 @@ pub fn provider_client(kit: &Kit) -> Result<Client, ConfigErrors> {
         break_max: Duration::from_secs(5),
         ..Breaker::default()
     };
-    kit.client_with(PROVIDER, ClientOptions { breaker, ..ClientOptions::outside() })
+    let mut outside = ClientOptions::outside();
+    outside.policies.breaker = Some(breaker);
+    kit.client_with(PROVIDER, outside)
 }
 
 /// The service over what its host gave it and a payment provider.

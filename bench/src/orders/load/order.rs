@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use serde::Deserialize;
 
 use super::OrderId;
-use crate::orders::http::{Answer, Http};
+use crate::http::{Answer, Http};
 use crate::orders::shop::API;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -8,9 +8,9 @@ use hdrhistogram::Histogram;
 use super::window::Window;
 use super::{OrderId, Plan, Tally};
 use crate::orders::metrics::Counts;
-use crate::orders::process::Cpu;
 use crate::orders::syncs::SyncsFound;
 use crate::orders::watch::Seen;
+use crate::process::Cpu;
 
 /// Orders may pile up by as many as arrive in this time, between the second and the last quarter of a measurement: the
 /// count of what is under way is itself noisy. Over a minute it is a server that is slower than its load by a few in

@@ -5,9 +5,9 @@ use std::time::Instant;
 use leeward_resilience::{Clock, TokioClock};
 
 use crate::orders::metrics::Counts;
-use crate::orders::process::{Cpu, load_average};
 use crate::orders::shop::Shop;
 use crate::orders::syncs::{Syncs, SyncsFound};
+use crate::process::{Cpu, load_average};
 
 /// What the seconds that count cost.
 #[derive(Debug)]

@@ -149,13 +149,11 @@ fn print_service(out: &mut Yaml, name: &str, policy: &ServicePolicy) {
     if !policy.urls.is_empty() {
         out.list(2, "urls", policy.urls.iter().map(|url| url.to_string().trim_end_matches('/').to_owned()));
     }
-    out.line(2, "attempt_timeout", show_duration(policy.attempt_timeout));
-    out.line(2, "connect_timeout", show_duration(policy.connect_timeout));
-    out.line(2, "idle_timeout", show_duration(policy.idle_timeout));
-    out.line(2, "idle_connections", policy.idle_connections);
-    out.policy(2, "concurrency", &policy.concurrency);
-    out.policy(2, "retry", &policy.retry);
-    out.policy(2, "breaker", &policy.breaker);
+    if let Value::Map(options) = write(policy) {
+        for (name, value) in &options {
+            out.value(2, name, value);
+        }
+    }
 }
 
 fn show_rate(limit: Option<&RateLimit>) -> String {

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Uri;
 use leeward_runtime::config::Node;
 
 use super::ServicePolicy;
-use super::parse::{HOUR, MOMENT, set};
 
 pub(super) fn services(node: &Node<'_>) -> BTreeMap<Arc<str>, ServicePolicy> {
     let mut services = BTreeMap::new();
@@ -34,14 +32,7 @@ fn service(node: &Node<'_>) -> ServicePolicy {
     if urls.is_given() {
         policy.urls = urls.texts().iter().filter_map(|text| url(&urls, text)).collect();
     }
-    let time = |key: &str, target: &mut Duration| set(target, node.get(key).duration(MOMENT..=HOUR));
-    time("attempt_timeout", &mut policy.attempt_timeout);
-    time("connect_timeout", &mut policy.connect_timeout);
-    time("idle_timeout", &mut policy.idle_timeout);
-    set(&mut policy.idle_connections, node.get("idle_connections").int(0..=10_000));
-    node.get("concurrency").policy(&mut policy.concurrency);
-    node.get("retry").policy(&mut policy.retry);
-    node.get("breaker").policy(&mut policy.breaker);
+    node.policy(&mut policy);
     policy
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use leeward_resilience::TokioClock;
 use leeward_runtime::Stop;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -251,4 +252,48 @@ async fn the_same_keys_again_keep_verified_tokens() {
         task.abort();
     })
     .await;
+}
+
+proptest! {
+    /// Whatever stands in the header is no token, or one within its limit.
+    #[test]
+    fn any_authorization_is_a_token_or_none(bytes in prop::collection::vec(any::<u8>(), 0..80), bearer in any::<bool>()) {
+        let text = [if bearer { &b"Bearer "[..] } else { b"" }, &bytes].concat();
+        if let Ok(value) = HeaderValue::from_bytes(&text) {
+            let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+            if let Ok(Some(token)) = token(&headers, 40) {
+                prop_assert!(!token.is_empty() && token.len() <= 40 && token.bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+        }
+    }
+
+    /// No text is taken for a token by accident, in whichever alphabet.
+    #[test]
+    fn any_text_is_refused_as_a_token(
+        parts in prop::collection::vec(prop_oneof!["[A-Za-z0-9_-]{0,60}", "eyJ[A-Za-z0-9_-]{0,60}", "\\PC{0,20}"], 0..6),
+    ) {
+        let text = parts.join(".");
+        let keys = KeySet::parse(&jwks("k1"), 1).unwrap();
+        prop_assert!(kid(&text).is_err() || kid(&text).is_ok_and(|kid| !keys.has(&kid)));
+        prop_assert!(verify(&text, "k1", &keys, &Rules::new(None, None, 0), NOW_MS).is_err());
+    }
+
+    /// A good token with one byte changed is none, whichever byte.
+    #[test]
+    fn a_good_token_with_another_byte_is_refused(at in any::<prop::sample::Index>(), byte in any::<char>()) {
+        let good = sign(&header("k1"), &claims());
+        let at = at.index(good.len());
+        let changed = format!("{}{byte}{}", &good[..at], &good[at + 1..]);
+        prop_assume!(changed != good);
+        let keys = KeySet::parse(&jwks("k1"), 1).unwrap();
+        let rules = Rules::new(Some("users"), Some("shop"), 5);
+        let found = kid(&changed).and_then(|kid| verify(&changed, &kid, &keys, &rules, NOW_MS));
+        prop_assert!(found.is_err(), "{changed}");
+    }
+
+    /// A set of keys is one, or is not.
+    #[test]
+    fn any_text_is_a_key_set_or_none(text in "\\PC{0,200}") {
+        prop_assert!(KeySet::parse(text.as_bytes(), 1).is_none_or(|keys| keys.len() <= 32));
+    }
 }

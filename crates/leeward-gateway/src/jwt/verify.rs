@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jsonwebtoken::jwk::{JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use leeward_service::identity::User;
 use serde::Deserialize;
@@ -92,10 +92,17 @@ impl KeySet {
             let set: JwkSet = serde_json::from_value(serde_json::json!({ "keys": [key] })).ok()?;
             let key = set.keys.into_iter().next()?;
             let for_signatures = matches!(key.common.public_key_use, None | Some(PublicKeyUse::Signature));
+            // What the set does not know by name is judged by the key itself: `Ed25519` is EdDSA under a newer name.
+            let for_eddsa = matches!(
+                key.common.key_algorithm,
+                None | Some(KeyAlgorithm::EdDSA | KeyAlgorithm::UNKNOWN_ALGORITHM)
+            );
+            let operations = key.common.key_operations.as_ref();
+            let may_verify = operations.is_none_or(|all| all.contains(&KeyOperations::Verify));
             let decoding = DecodingKey::from_jwk(&key).ok()?;
             let ed25519 = decoding.family() == jsonwebtoken::AlgorithmFamily::Ed;
             let kid = key.common.key_id.filter(|kid| kid.len() <= KID_BYTES_MAX)?;
-            (for_signatures && ed25519).then(|| (kid.into_boxed_str(), decoding))
+            (for_signatures && may_verify && for_eddsa && ed25519).then(|| (kid.into_boxed_str(), decoding))
         });
         Some(Self { keys: keys.collect(), generation })
     }
@@ -131,6 +138,9 @@ pub(crate) struct Verified {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    /// One issuer, or none where none is asked for: the library takes a list, and one of it that fits.
+    #[serde(default, rename = "iss")]
+    _iss: Option<String>,
     exp: i64,
     #[serde(default)]
     nbf: Option<i64>,

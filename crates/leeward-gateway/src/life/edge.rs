@@ -3,10 +3,12 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
 use crate::body::Download;
 use crate::health;
+use crate::router::Methods;
 use crate::shared::Shared;
 
 /// The answer, if the path is one of the gateway's own.
@@ -36,6 +38,23 @@ pub(super) fn answer(shared: &Shared, method: &Method, path: &str) -> Option<Res
         }
         _ => None,
     }
+}
+
+/// An OPTIONS request that may go no further is answered here, one that may is one step nearer to its end (RFC 9110, 7.6.2).
+pub(super) fn last_stop(head: &mut Parts, allow: Methods) -> Option<Response<Download>> {
+    if head.method != Method::OPTIONS {
+        return None;
+    }
+    let hops = head.headers.get_mut(header::MAX_FORWARDS)?;
+    let left: u64 = hops.to_str().ok()?.parse().ok()?;
+    if let Some(left) = left.checked_sub(1) {
+        *hops = HeaderValue::from(left);
+        return None;
+    }
+    let mut response = Response::new(Download::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::try_from(allow.to_string()).ok()?);
+    Some(response)
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response<Download> {

@@ -8,6 +8,7 @@ use leeward_service::identity::ASSERTION_HEADER;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, TRACEPARENT};
 
 use super::trip::{NAME, SERVICE_NAME, Trip};
+use crate::config::Route;
 use crate::jwt::Subject;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Shared};
@@ -42,7 +43,7 @@ impl Forward {
         subject: Option<&Subject>,
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = head;
-        let target = target(route, path, &uri)?;
+        let target = target(&route.config, path, &uri)?;
         super::trip::reserve(&mut headers, 14);
         let host = headers.remove(header::HOST);
         if shared.authentication.is_some() && !route.config.forward_token {
@@ -91,8 +92,8 @@ fn vouch(
 }
 
 /// The canonical path without the route's prefix, with the query as it came.
-fn target(route: &RouteState, path: &str, uri: &http::Uri) -> Result<PathAndQuery, Refusal> {
-    let stripped = match &route.config.strip_prefix {
+pub(crate) fn target(route: &Route, path: &str, uri: &http::Uri) -> Result<PathAndQuery, Refusal> {
+    let stripped = match &route.strip_prefix {
         Some(prefix) => path.strip_prefix(prefix.as_str()).unwrap_or(path),
         None => path,
     };

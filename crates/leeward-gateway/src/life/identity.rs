@@ -28,11 +28,7 @@ pub(super) async fn authenticate(
     };
     match (&route.config.access, found) {
         (Rule::Anyone, found) => Ok(found.unwrap_or(None)),
-        (_, Ok(None)) => Err(Refusal::unauthorised(
-            code::UNAUTHENTICATED,
-            Stage::Authenticate,
-            "this needs a user: send `Authorization: Bearer TOKEN`",
-        )),
+        (_, Ok(None)) => Err(no_token()),
         (_, found) => found,
     }
 }
@@ -104,7 +100,12 @@ fn bad_token(error: jwt::Error) -> Refusal {
     Refusal::unauthorised(code, Stage::Authenticate, error.to_string())
 }
 
-fn not_a_token(error: jwt::BearerError) -> Refusal {
+pub(crate) fn no_token() -> Refusal {
+    let detail = "this needs a user: send `Authorization: Bearer TOKEN`";
+    Refusal::unauthorised(code::UNAUTHENTICATED, Stage::Authenticate, detail)
+}
+
+pub(crate) fn not_a_token(error: jwt::BearerError) -> Refusal {
     let detail = match error {
         jwt::BearerError::Several => "several Authorization headers",
         jwt::BearerError::Malformed => "the Authorization header is not `Bearer TOKEN`",

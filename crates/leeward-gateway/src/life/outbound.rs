@@ -1,8 +1,8 @@
 //! From the gateway to a service and back.
 //!
 //! ```text
-//! fallback (last good copy) > deadline > retry (budget) > circuit breaker (service) > limit (service) >
-//! attempt timeout > balance over healthy endpoints with room > call
+//! fallback (last good copy) > deadline > retry (budget) > hedge > throttle > circuit breaker (service) >
+//! rate limit, adaptive or fixed limit (service) > attempt timeout > balance over healthy endpoints with room > call
 //! ```
 
 use std::cell::RefCell;
@@ -15,7 +15,9 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use leeward_discovery::{NoEndpoint, PickHint, Picked};
 use leeward_resilience::pipeline::Guard;
-use leeward_resilience::{Attempt, Call, Class, Deadline, Error, Rejected, breaker};
+use leeward_resilience::{
+    Attempt, Call, Class, Deadline, Error, Rejected, adaptive, breaker, rate, throttle,
+};
 
 use super::Core;
 use super::fallback::{last_good_copy, tee};
@@ -160,7 +162,7 @@ fn classify(answer: &Result<Got, Failure>) -> Class {
             _ => Class::Success,
         },
         Err(Failure::Upstream(upstream::Error::Connect(_) | upstream::Error::Ended(_))) => Class::RETRYABLE,
-        Err(Failure::Upstream(upstream::Error::Answer(_))) => Class::PERMANENT,
+        Err(Failure::Upstream(upstream::Error::Answer(_) | upstream::Error::Length(_))) => Class::PERMANENT,
         Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
     }
 }
@@ -188,7 +190,8 @@ fn pass_on(
     let (mut head, body) = response.into_parts();
     headers::strip_response(&mut head.headers, shared.cors.is_some());
     let tee = tee(core, route, forward, &head);
-    let body = Passing::new(body, lease, tee, guard, held);
+    let read_timeout = shared.services[route.service].read_timeout;
+    let body = Passing::new(body, lease, read_timeout, tee, guard, held);
     Response::from_parts(head, Download::Service(Box::new(body)))
 }
 
@@ -236,14 +239,22 @@ fn refusal(route: &RouteState, service: &Service, sending: &Sending, error: Erro
 }
 
 fn rejection(name: &str, rejected: &Rejected) -> Refusal {
-    let (code, stage, hint) = if rejected.policy == breaker::NAME {
-        (
+    let (code, stage, hint) = match rejected.policy {
+        breaker::NAME => (
             code::BREAKER_OPEN,
             Stage::Breaker,
             "the service failed too often: see its health, and breaker in the configuration",
-        )
-    } else {
-        (code::OVERLOADED, Stage::Shed, "the service's concurrency")
+        ),
+        throttle::NAME => (
+            code::OVERLOADED,
+            Stage::Throttle,
+            "the service refuses many: see its health, and throttle in the configuration",
+        ),
+        rate::NAME => (code::OVERLOADED, Stage::Limit, "the service's rate_limit"),
+        adaptive::NAME => {
+            (code::OVERLOADED, Stage::Limit, "the service's adaptive limit: it is slower than it was")
+        }
+        _ => (code::OVERLOADED, Stage::Limit, "the service's concurrency"),
     };
     Refusal::unavailable(code, stage, format!("{name}: {}", rejected.reason))
         .retry_after(rejected.retry_after)

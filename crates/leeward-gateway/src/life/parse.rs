@@ -1,70 +1,73 @@
 //! The message itself: framing, host, path, size.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use http::header;
 use http::request::Parts;
-use http::{Method, StatusCode, Uri, Version};
+use http::{StatusCode, Uri, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 
-use crate::framing::Framing;
+use crate::h1::{Incoming, Rule};
 use crate::path::{self, EncodedSlash};
 use crate::refusal::{Refusal, Stage, code};
 
-/// Refuses a message whose end two servers could see at two places. `framing` is what the connection saw before the
-/// parser resolved it.
-pub(super) fn framing(framing: Framing, head: &Parts) -> Result<(), Refusal> {
-    let refused =
-        |detail: &'static str| Err(Refusal::bad_request(code::AMBIGUOUS_FRAMING, Stage::Parse, detail));
-    if head.method == Method::CONNECT {
-        return Err(Refusal::bad_request(code::BAD_TARGET, Stage::Parse, "this is not a forward proxy"));
-    }
-    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
-    let has_length = lengths.next().is_some();
-    if lengths.next().is_some() {
-        return refused("several Content-Length headers");
-    }
-    let mut encodings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(encoding) = encodings.next() else {
-        return if framing == Framing::Ambiguous {
-            refused("several Content-Length headers")
-        } else {
-            Ok(())
-        };
+/// A message that broke a rule of the codec.
+pub(crate) fn rule_broken(rule: Rule) -> Refusal {
+    let code = match rule {
+        Rule::HeadTimeout => code::HEAD_TIMEOUT,
+        Rule::HeadLength | Rule::HeaderCount | Rule::TargetLength => code::HEAD_TOO_LARGE,
+        Rule::Target | Rule::Connect => code::BAD_TARGET,
+        _ if rule.is_framing() => code::AMBIGUOUS_FRAMING,
+        _ => code::MALFORMED,
     };
-    if has_length || framing != Framing::Plain {
-        return refused("Transfer-Encoding together with Content-Length, or in a pipeline");
-    }
-    // The client side of the library sends no body with these that has no length.
-    if head.method == Method::GET || head.method == Method::HEAD {
-        return refused("a chunked body where none is expected");
-    }
-    let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if encodings.next().is_some() || !chunked {
-        refused("a Transfer-Encoding other than chunked")
-    } else {
-        Ok(())
-    }
+    let refusal = Refusal::new(rule.status(), code, Stage::Parse, rule.text());
+    Refusal { close: true, rule: Some(rule.name()), ..refusal }
 }
 
 /// Exactly one host, and one that is none of a header injection's making.
-pub(super) fn host(head: &Parts) -> Result<(), Refusal> {
+pub(crate) fn host(head: &Parts) -> Result<(), Refusal> {
     let refused = |detail: &'static str| Err(Refusal::bad_request(code::BAD_HOST, Stage::Parse, detail));
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let Some(host) = hosts.next() else {
-        let needed = head.version >= Version::HTTP_11 && head.uri.authority().is_none();
-        return if needed { refused("the Host header is missing") } else { Ok(()) };
+        return if head.version >= Version::HTTP_11 { refused("the Host header is missing") } else { Ok(()) };
     };
     if hosts.next().is_some() {
         return refused("several Host headers");
     }
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(b);
-    if host.as_bytes().iter().all(plain) { Ok(()) } else { refused("the Host header is not a host") }
+    // Some servers believe the target, some the header.
+    if head
+        .uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
+    {
+        return refused("the Host header and the target name two hosts");
+    }
+    if host.to_str().is_ok_and(is_host) { Ok(()) } else { refused("the Host header is not a host") }
+}
+
+/// A name or an address, and a port if need be.
+fn is_host(text: &str) -> bool {
+    let (is_name, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, rest))) => {
+            let port = rest.strip_prefix(':');
+            (address.parse::<Ipv6Addr>().is_ok() && (port.is_some() || rest.is_empty()), port)
+        }
+        Some(None) => return false,
+        None => {
+            let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            (!name.is_empty() && name.bytes().all(plain), port)
+        }
+    };
+    let is_port = |port: &str| {
+        port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    };
+    is_name && port.is_none_or(is_port)
 }
 
 /// The canonical path.
-pub(super) fn path(uri: &Uri, slash: EncodedSlash) -> Result<Cow<'_, str>, Refusal> {
+pub(crate) fn path(uri: &Uri, slash: EncodedSlash) -> Result<Cow<'_, str>, Refusal> {
     let raw = if uri.scheme().is_some() && uri.path().is_empty() { "/" } else { uri.path() };
     path::canonical(raw, slash).map_err(|error| {
         let (code, stage) = match error {
@@ -76,12 +79,32 @@ pub(super) fn path(uri: &Uri, slash: EncodedSlash) -> Result<Cow<'_, str>, Refus
 }
 
 /// Refuses a body that is announced longer than the route takes. What is not announced is counted as it comes.
-pub(super) fn size(body: &Incoming, bytes_max: u64) -> Result<(), Refusal> {
+pub(crate) fn size(body: &Incoming, bytes_max: u64) -> Result<(), Refusal> {
     if body.size_hint().lower() > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
 }
 
-pub(super) fn too_large(bytes_max: u64) -> Refusal {
+pub(crate) fn too_large(bytes_max: u64) -> Refusal {
     let detail = format!("the body is larger than {}", leeward_runtime::units::show_size(bytes_max));
     let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, code::TOO_LARGE, Stage::Size, detail);
     Refusal { close: true, ..refusal }.hint("limits.body, or the route's body")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_a_port_if_need_be() {
+        for fine in
+            ["a", "a.b-c_d", "a.", "127.0.0.1", "a:80", "a:", "[::1]", "[::1]:80", "[::ffff:1.2.3.4]:65535"]
+        {
+            assert!(is_host(fine), "{fine}");
+        }
+        for bad in [
+            "", ":80", "a:b", "a:80:81", "a:65536", "a:+1", "[::1", "::1]", "[a]", "[::1]a", "[::1]80",
+            "a@b", "a/b", "[]",
+        ] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
 }

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body::Body;
-use hyper::body::Incoming;
 use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Effort};
 
 use super::forward::Forward;
-use super::parse::too_large;
+use super::parse::{rule_broken, too_large};
 use crate::body::{Cut, Streaming, Upload, read_whole};
+use crate::h1::Incoming;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Shared};
 use crate::upstream::Source;
@@ -96,6 +96,15 @@ impl Source for Outgoing<'_> {
         let headers = request.headers_mut();
         *headers = self.forward.headers.clone();
         headers.insert(header::HOST, self.host.clone());
+        // A server that expects no body here may take one for the next request: there is to be none on this connection, and a
+        // length of nothing is better not said.
+        if has_no_use_for_a_body(&self.forward.method) {
+            if self.sending.empty {
+                headers.remove(header::CONTENT_LENGTH);
+            } else {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
         headers.insert(DEADLINE, HeaderValue::from(self.deadline_ms));
         if !self.effort.is_first()
             && let Ok(effort) = HeaderValue::try_from(self.effort.to_string())
@@ -118,6 +127,11 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
     )
 }
 
+/// Methods whose body HTTP gives no meaning, and warns of (RFC 9110, 9.3.1, 9.3.2 and 9.3.5).
+fn has_no_use_for_a_body(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::DELETE)
+}
+
 pub(super) fn body_refusal(route: &RouteState, cut: Cut) -> Refusal {
     let refused = |status, code, detail: &'static str| Refusal {
         close: true,
@@ -128,6 +142,7 @@ pub(super) fn body_refusal(route: &RouteState, cut: Cut) -> Refusal {
         Cut::TimedOut => {
             refused(StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT, "the body did not arrive in time")
         }
+        Cut::Broken(rule) => rule_broken(rule),
         Cut::BrokenOff => refused(StatusCode::BAD_REQUEST, code::BODY_CUT, "the body was broken off"),
     }
 }

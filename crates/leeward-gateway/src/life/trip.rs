@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use leeward_resilience::concurrency::Permit;
 use leeward_resilience::{Deadline, Instant};
 use leeward_telemetry::metrics::Gauge;
@@ -62,8 +62,7 @@ pub(crate) struct Held {
 
 impl Trip {
     /// Ids and trace come first, so that whatever answers has them. A client's own are taken if they can be logged.
-    pub(super) fn begin<B>(shared: &Shared, peer: IpAddr, request: &Request<B>) -> Self {
-        let headers = request.headers();
+    pub(super) fn begin(shared: &Shared, peer: IpAddr, method: &Method, headers: &HeaderMap) -> Self {
         let rng = &*shared.rng;
         let parent = headers
             .get(TRACEPARENT)
@@ -73,7 +72,7 @@ impl Trip {
         let request_id =
             headers::well_formed_id(headers, REQUEST_ID.as_str()).cloned().unwrap_or_else(minted);
         let correlation_id = headers::well_formed_id(headers, CORRELATION_ID.as_str()).cloned();
-        let method = method_label(request.method());
+        let method = method_label(method);
         Self {
             started: shared.clock.now(),
             client: peer,
@@ -81,7 +80,7 @@ impl Trip {
             correlation_id: correlation_id.unwrap_or_else(|| hex_id(parent.trace_id())),
             span: span(method, SpanKind::Server, NAME, &parent),
             method,
-            origin: headers.get(header::ORIGIN).cloned(),
+            origin: one_origin(headers).cloned(),
             route: None,
             seen: Seen::default(),
         }
@@ -104,10 +103,7 @@ impl Trip {
                 Ok(&shared.routes[index])
             }
             Match::Method(allow) => Err(method_not_allowed(allow)),
-            Match::None => {
-                let status = http::StatusCode::NOT_FOUND;
-                Err(Refusal::new(status, code::NOT_FOUND, Stage::Route, "no route has this path"))
-            }
+            Match::None => Err(no_route()),
         }
     }
 
@@ -213,10 +209,20 @@ impl Trip {
     }
 }
 
-fn method_not_allowed(allow: Methods) -> Refusal {
+pub(crate) fn no_route() -> Refusal {
+    Refusal::new(http::StatusCode::NOT_FOUND, code::NOT_FOUND, Stage::Route, "no route has this path")
+}
+
+pub(crate) fn method_not_allowed(allow: Methods) -> Refusal {
     let status = http::StatusCode::METHOD_NOT_ALLOWED;
     let refusal = Refusal::new(status, code::METHOD_NOT_ALLOWED, Stage::Route, "the route has other methods");
     Refusal { allow: Some(allow), ..refusal }
+}
+
+/// A browser sends one. Of several, a service might believe another one than the gateway does.
+fn one_origin(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    origins.next().filter(|_| origins.next().is_none())
 }
 
 /// Only known names become label values.

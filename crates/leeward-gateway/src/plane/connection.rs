@@ -1,24 +1,16 @@
-//! One connection of a client.
+//! One connection of a client: request after request, until one of the two has had enough.
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::{Method, Request, Version};
 use tokio::sync::watch;
 
-use super::wire::{Wire, WireState};
-use crate::body::Download;
-use crate::framing::{self, Framing};
+use crate::h1::{self, Answering, Ended, Head, Incoming, Io, Rule};
 use crate::life::{self, Core};
 
 /// How long a drain waits for the next request of an idle connection: it is answered with `Connection: close`, and the
@@ -34,71 +26,71 @@ pub(super) async fn serve(
 ) {
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let _best_effort = stream.set_nodelay(true);
-    let limits = core.shared.config.limits.clone();
-    let (wire, state) = Wire::new(stream, &limits);
-    let service = service_fn(|request: Request<Incoming>| {
-        let framing = seen(&state, &request);
-        state.serving();
-        let answer = life::serve(Rc::clone(&core), peer.ip(), framing, request);
-        let end = End(Rc::clone(&state));
-        async move { Ok::<_, Infallible>(answer.await.map(|body| Sent { body, _end: end })) }
-    });
-    let mut options = http1::Builder::new();
-    options.max_headers(limits.headers).max_header_size(limits.head_bytes).half_close(false).keep_alive(true);
-    let mut connection = pin!(options.serve_connection(TokioIo::new(wire), service));
+    let io = Rc::new(Io::new(stream, &core.shared.config.limits));
+    loop {
+        match next(&io, &mut draining).await {
+            Ok(head) => {
+                if !one(&core, &io, peer, head).await {
+                    return;
+                }
+            }
+            Err(Ended::Closed) => return,
+            // Where the next message would begin nobody knows: the connection ends with the answer.
+            Err(Ended::Broken(rule)) => {
+                let answering = Answering {
+                    method: Method::GET,
+                    version: Version::HTTP_11,
+                    keep_alive: false,
+                    unix_ms: core.shared.clock.unix_ms(),
+                    body_timeout: Duration::ZERO,
+                };
+                if h1::send(&io, &answering, life::broken(&core, peer.ip(), rule)).await.is_ok() {
+                    io.leave().await;
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// The next request. A drain leaves an idle client a moment for one more.
+async fn next(io: &Io, draining: &mut watch::Receiver<bool>) -> Result<Head, Ended> {
+    let mut head = pin!(io.head());
     tokio::select! {
         biased;
-        _ended = connection.as_mut() => return,
+        head = head.as_mut() => return head,
         _drain = draining.wait_for(|draining| *draining) => {}
     }
-    if tokio::time::timeout(LINGER, connection.as_mut()).await.is_ok() {
-        return;
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ended = connection.await;
+    let late = || if io.has_begun() { Ended::Broken(Rule::HeadTimeout) } else { Ended::Closed };
+    tokio::time::timeout(LINGER, head).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Only a message that says how long it is can say it twice.
-fn seen(state: &WireState, request: &Request<Incoming>) -> Framing {
-    let headers = request.headers();
-    if headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::CONTENT_LENGTH) {
-        state.with_head(|head| framing::judge(head, request.method().as_str()))
-    } else {
-        Framing::Plain
-    }
-}
-
-/// Tells the connection that the answer is out.
-struct End(Rc<WireState>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.answered();
-    }
-}
-
-/// A body that says when it is done.
-struct Sent {
-    body: Download,
-    _end: End,
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+/// Serves one request. Whether there may be another one.
+async fn one(core: &Rc<Core>, io: &Rc<Io>, peer: SocketAddr, head: Head) -> bool {
+    let answering = Answering {
+        method: head.parts.method.clone(),
+        version: head.parts.version,
+        keep_alive: head.keep_alive,
+        unix_ms: core.shared.clock.unix_ms(),
+        body_timeout: core.shared.config.limits.body_timeout,
+    };
+    let request = Request::from_parts(head.parts, Incoming::new(io));
+    let answer = {
+        let mut serving = pin!(life::serve(Rc::clone(core), peer.ip(), request));
+        // A client that leaves takes its request with it.
+        poll_fn(|cx| match serving.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => io.poll_gone(cx).map(|()| None),
+        })
+        .await
+    };
+    let Some(answer) = answer else { return false };
+    match h1::send(io, &answering, answer).await {
+        Ok(true) => true,
+        Ok(false) => {
+            io.leave().await;
+            false
+        }
+        Err(_gone) => false,
     }
 }

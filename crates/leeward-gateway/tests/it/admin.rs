@@ -33,7 +33,7 @@ async fn it_shows_what_is_in_force() {
     assert_eq!(get("/v1/health").await.json()["services"]["orders"]["sound"], 1);
     let config = get("/v1/config").await;
     let text = String::from_utf8(config.body.to_vec()).unwrap();
-    assert!(text.contains("attempt_timeout: 5s"), "{text}");
+    assert!(text.contains("attempt_timeout:\n      after: 5s"), "{text}");
     assert_eq!(get("/bus/v1/hello").await.body, "bus");
     for path in ["/health", "/health/live", "/health/ready", "/ready", "/metrics"] {
         assert_eq!(get(path).await.status, 200, "{path}");

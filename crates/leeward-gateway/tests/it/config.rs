@@ -5,6 +5,7 @@ use std::time::Duration;
 use leeward_gateway::config::Rule;
 use leeward_gateway::{Config, Gateway};
 use leeward_runtime::{Env, Tasks};
+use proptest::prelude::*;
 
 use crate::rig::{Rig, Upstream};
 
@@ -109,4 +110,60 @@ fn the_shops_own_configuration_is_right() {
     let printed = config.to_yaml();
     Config::parse("printed.yaml", &printed, &Env::default())
         .unwrap_or_else(|error| panic!("{error}\n{printed}"));
+}
+
+/// Words of the file, values of all kinds, and what holds them together.
+const WORDS: [&str; 40] = [
+    "listen",
+    "routes",
+    "path",
+    "service",
+    "services",
+    "limits",
+    "body",
+    "head",
+    "cors",
+    "origins",
+    "jwt",
+    "admin",
+    "token",
+    "access",
+    "- ",
+    ": ",
+    "\n",
+    "\n  ",
+    "\n    ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "'",
+    "#",
+    "|",
+    ">",
+    "&a ",
+    "*a ",
+    "!!str ",
+    "---",
+    "10s",
+    "-1",
+    "1e999",
+    "99999999999999999999",
+    "http://127.0.0.1:1",
+    "/a/{b}",
+    "role:",
+    "\u{0}",
+];
+
+proptest! {
+    /// A report of what is wrong, or a configuration; never a panic.
+    #[test]
+    fn any_text_is_a_configuration_or_a_report(
+        words in prop::collection::vec(prop_oneof![4 => prop::sample::select(WORDS.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,8}"], 0..60),
+    ) {
+        if let Err(problems) = Config::parse("leeward.yaml", &words.concat(), &Env::default()) {
+            prop_assert!(!problems.to_string().is_empty());
+        }
+    }
 }

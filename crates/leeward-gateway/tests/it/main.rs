@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod admin;
+mod attack;
 mod config;
 mod cors;
 mod drain;
+mod explain;
 mod framing;
 mod health;
 mod identity;
@@ -14,3 +16,4 @@ mod revocation;
 mod rig;
 mod routing;
 mod stale;
+mod wire;

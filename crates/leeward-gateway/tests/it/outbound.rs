@@ -274,3 +274,65 @@ async fn a_trusted_caller_is_told_why() {
     assert_eq!(answer["config"], "leeward.yaml:7");
     assert!(answer["hint"].as_str().unwrap().contains("URL"));
 }
+
+/// Each policy in front of a service can be switched, and what it refuses says which one it was.
+#[tokio::test]
+async fn a_service_has_the_policies_that_its_configuration_says() {
+    let cases = [
+        ("rate_limit: 1/m", "limit", "the service's rate_limit"),
+        ("concurrency: {limit: 1, queue: 0}", "limit", "the service's concurrency"),
+        (
+            "adaptive: {limit_initial: 1, limit_min: 1, limit_max: 1}",
+            "limit",
+            "the service's adaptive limit: it is slower than it was",
+        ),
+    ];
+    for (policy, stage, hint) in cases {
+        for (mode, refuses) in [("enforced", true), ("shadow", false)] {
+            let upstream = Upstream::start().await;
+            let policy = match policy.split_once('{') {
+                Some((name, options)) => format!("{name}{{mode: {mode}, {options}"),
+                None => format!("rate_limit: {{gcra: {{limit: 1, period: 1m, mode: {mode}}}}}"),
+            };
+            let others = ["retry", "breaker", "concurrency"];
+            let others = others.into_iter().filter(|other| !policy.starts_with(other));
+            let others: String = others.map(|other| format!("    {other}: off\n")).collect();
+            let service = format!("    {policy}\n{others}");
+            let rig =
+                Rig::start(&format!("explain_to: [127.0.0.1]\n{}", yaml(&[upstream.url()], &service, "")))
+                    .await;
+            let (first, second) = tokio::join!(rig.get("/a?sleep=300"), async {
+                rig.until("the first is on its way", async || upstream.hits() == 1).await;
+                rig.get("/b").await
+            });
+            assert_eq!(first.status, 200, "{policy}");
+            if refuses {
+                let problem = second.json();
+                assert_eq!((second.status, second.code().as_str()), (503, "overloaded"), "{policy}");
+                assert_eq!(
+                    (problem["stage"].as_str(), problem["hint"].as_str()),
+                    (Some(stage), Some(hint)),
+                    "{policy}"
+                );
+            } else {
+                assert_eq!(second.status, 200, "{policy}");
+                let metrics = rig.metrics().await;
+                assert!(
+                    metrics.contains("leeward_policy_shadowed_total{policy=\"one\""),
+                    "{policy}: {metrics}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_takes_long_is_hedged_and_a_write_is_not() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let rig = Rig::start(&yaml(&[one.url(), two.url()], "    hedge: {delay: 20ms}", "")).await;
+    let hits = || one.hits() + two.hits();
+    assert_eq!(rig.get("/a?sleep=200").await.status, 200);
+    assert_eq!(hits(), 2);
+    assert_eq!(rig.send(rig.request("POST", "/a?sleep=200"), "order").await.status, 200);
+    assert_eq!(hits(), 3);
+}

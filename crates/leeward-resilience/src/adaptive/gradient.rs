@@ -85,3 +85,43 @@ impl Core {
         baseline
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn core(value: f64, baseline: f64) -> Core {
+        let limit = Limit { min: 5.0, max: 500.0, value, cut_at: None };
+        let mut core = Core::new(Gradient2::default(), limit, Instant::ZERO);
+        core.baseline = Some(baseline);
+        core
+    }
+
+    #[test]
+    fn the_average_follows_slowly_and_forgets_an_outage() {
+        // Of 600 steps, the weight is 2 / 601.
+        for (old, short, may_rise, expected) in [
+            (0.1, 0.4, true, 0.1 + 0.6 / 601.0),
+            (0.1, 0.4, false, 0.1),
+            (1.0, 0.9, false, 1.0 - 0.2 / 601.0),
+            (1.0, 0.5, true, 1.0 - 1.0 / 601.0),
+            (1.0, 0.4, true, 0.95 * (1.0 - 1.2 / 601.0)),
+        ] {
+            let mut core = core(20.0, old);
+            let followed = core.follow(short, may_rise);
+            assert!((followed - expected).abs() < 1e-12, "{old} {short} {may_rise} {followed}");
+            assert_eq!(core.baseline, Some(followed));
+        }
+    }
+
+    #[test]
+    fn the_average_rises_while_the_limit_is_not_the_cause() {
+        for (value, in_flight_max, rises) in
+            [(20.0, 9, true), (20.0, 10, false), (5.0, 5, true), (5.0, 2, true)]
+        {
+            let mut core = core(value, 0.1);
+            core.step(0.4, in_flight_max);
+            assert_eq!(core.baseline > Some(0.1), rises, "{in_flight_max} of {value}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Sample, Shared};
 use crate::outcome::Class;
@@ -29,6 +30,11 @@ impl Permit {
     /// The call begins at this time, and not when the permit was taken.
     pub(crate) const fn start_at(&mut self, at: Instant) {
         self.started = at;
+    }
+
+    /// So much of the time until now was not the call's.
+    pub(crate) fn put_off(&mut self, by: Duration) {
+        self.started = self.started + by;
     }
 
     /// The upstream did its work: its latency counts.

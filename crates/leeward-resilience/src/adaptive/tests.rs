@@ -256,6 +256,38 @@ fn what_says_nothing_changes_nothing() {
 }
 
 #[test]
+fn a_permit_can_end_by_the_clock_of_its_limit() {
+    let it = Loop::new(Algorithm::Aimd(Aimd { latency_max: Some(50 * MS), ..Aimd::default() }));
+    // A tenth less after what the upstream refused, and after what took too long; nothing else says so.
+    for (class, took, expected) in [
+        (Class::Success, 50 * MS, 20),
+        (Class::Success, 51 * MS, 18),
+        (Class::Ignored, 51 * MS, 18),
+        (Class::RETRYABLE, MS, 16),
+    ] {
+        let permit = it.limit.acquire(it.clock.now()).unwrap();
+        it.clock.advance(took);
+        permit.finish(class);
+        assert_eq!((it.limit.limit(), it.limit.in_flight()), (expected, 0), "{class:?} after {took:?}");
+    }
+}
+
+#[test]
+fn a_call_that_begins_later_than_its_permit_is_not_slower_for_it() {
+    let it = Loop::new(Algorithm::Aimd(Aimd { latency_max: Some(50 * MS), ..Aimd::default() }));
+    for (begins_late, expected) in [(true, 20), (false, 18)] {
+        let mut permit = it.limit.acquire(it.clock.now()).unwrap();
+        it.clock.advance(45 * MS);
+        if begins_late {
+            permit.start_at(it.clock.now());
+        }
+        it.clock.advance(45 * MS);
+        permit.success(it.clock.now());
+        assert_eq!(it.limit.limit(), expected, "{begins_late}");
+    }
+}
+
+#[test]
 fn a_rejection_names_the_limit_and_all_mistakes_come_together() {
     let it = Loop::new(Algorithm::default());
     let _held: Vec<_> = (0..20).map(|_| it.limit.acquire(it.clock.now()).unwrap()).collect();

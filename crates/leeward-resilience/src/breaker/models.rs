@@ -1,5 +1,7 @@
 //! Every interleaving of two or three callers of a breaker, through what everybody can call.
 
+mod changes;
+
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
@@ -35,12 +37,15 @@ struct Scene {
 impl Scene {
     /// Opens after so many failures in a row, and closes after so many probes.
     fn new(consecutive: u32, probes: u32) -> Arc<Self> {
-        let (clock, seen) = (ManualClock::new(), std::sync::Arc::<Seen>::default());
-        let config = Breaker {
+        Self::with(Breaker {
             consecutive_failures: NonZeroU32::new(consecutive),
             probes: NonZeroU32::new(probes).unwrap(),
             ..Breaker::default()
-        };
+        })
+    }
+
+    fn with(config: Breaker) -> Arc<Self> {
+        let (clock, seen) = (ManualClock::new(), std::sync::Arc::<Seen>::default());
         let (its_clock, rng) = (std::sync::Arc::new(clock.clone()), std::sync::Arc::new(FastRng::seeded(1)));
         let breaker = CircuitBreaker::with("loom", config, its_clock, rng, Some(seen.clone())).unwrap();
         Arc::new(Self { breaker, clock, seen })

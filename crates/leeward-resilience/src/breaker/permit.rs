@@ -62,6 +62,13 @@ impl<Breaker: Keeps> Permit<Breaker> {
         }
     }
 
+    /// So much of the time until now was not the call's.
+    pub(crate) fn put_off(&mut self, by: Duration) {
+        if let Some(ticket) = &mut self.open {
+            ticket.started = ticket.started + by;
+        }
+    }
+
     /// The upstream did its work.
     #[inline]
     pub fn success(self, now: Instant) {

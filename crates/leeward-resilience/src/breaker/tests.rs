@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::core::{Core, Outcome, Ticket};
 use super::*;
+use crate::mode::Mode;
 use crate::outcome::{Class, Opened, Reason};
 use crate::random::Rng;
 use crate::time::ManualClock;
@@ -239,14 +240,39 @@ fn a_slow_success_is_never_counted_as_any_other() {
     // All of three calls must have been slow, and a tenth of the window is long enough for them.
     let window = Duration::from_secs(100);
     let config = Breaker { window, slow_rate: 1.0, ..options(3, None, Some(1_000)) };
-    for timeless in [false, true] {
+    for (took_ms, timeless) in [(1_000, false), (1_000, true), (1_001, false), (1_001, true)] {
         let (breaker, clock) = alone_with_clock(config.clone());
         for _ in 0..3 {
             let permit = breaker.acquire_now().unwrap();
-            clock.advance(Duration::from_secs(1));
+            clock.advance(Duration::from_millis(took_ms));
             if timeless { permit.finish(Class::Success) } else { permit.success(clock.now()) }
         }
-        assert_eq!(breaker.state(clock.now()), State::Open, "{timeless}");
+        assert_eq!(breaker.state(clock.now()), State::Open, "{took_ms} ms, {timeless}");
+    }
+}
+
+#[test]
+fn the_success_that_makes_the_calls_enough_opens_it_whatever_the_window_is_made_of() {
+    for window_calls in [None, Some(20)] {
+        let (breaker, clock) = alone_with_clock(options(4, window_calls, None));
+        let now = clock.now();
+        for class in [Class::RETRYABLE, Class::RETRYABLE, Class::Success] {
+            breaker.acquire(now).unwrap().record(class, now);
+        }
+        assert_eq!(breaker.state(now), State::Closed);
+        breaker.acquire(now).unwrap().success(now);
+        assert_eq!(breaker.state(now), State::Open, "two of four, {window_calls:?}");
+    }
+}
+
+#[test]
+fn in_shadow_mode_calls_pass_also_where_nobody_is_told() {
+    for (mode, passes) in [(Mode::Enforced, false), (Mode::Shadow, true)] {
+        let (breaker, clock) = alone_with_clock(Breaker { mode, ..options(20, None, None) });
+        let now = clock.now();
+        (0..7).for_each(|_| breaker.acquire(now).unwrap().failure(now));
+        assert_eq!(breaker.state(now), State::Open);
+        assert_eq!(breaker.acquire(now).is_ok(), passes, "{mode:?}");
     }
 }
 

@@ -1,33 +1,18 @@
 //! Which entries are kept: those used last, within bounds of number and bytes.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::Hash;
 
+use crate::recent::Recent;
 use crate::time::Instant;
 
-/// No slot.
-const NONE: usize = usize::MAX;
-
-/// Entries in the order of their last use, in a list through a vector. Everything takes constant time, and a hit
-/// allocates nothing.
+/// Everything takes constant time, and a hit allocates nothing.
 #[derive(Debug)]
 pub(super) struct Lru<K, V> {
     entries_max: usize,
     bytes_max: usize,
-    places: HashMap<K, usize>,
-    slots: Vec<Slot<K, V>>,
-    newest: usize,
-    oldest: usize,
+    entries: Recent<K, Item<V>>,
     bytes: usize,
-}
-
-#[derive(Debug)]
-struct Slot<K, V> {
-    key: K,
-    item: Item<V>,
-    newer: usize,
-    older: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,16 +25,13 @@ pub(super) struct Item<V> {
 
 impl<K: Hash + Eq + Clone, V> Lru<K, V> {
     pub(super) fn new(entries_max: usize, bytes_max: usize) -> Self {
-        let (places, slots) = (HashMap::new(), Vec::new());
-        Self { entries_max, bytes_max, places, slots, newest: NONE, oldest: NONE, bytes: 0 }
+        Self { entries_max, bytes_max, entries: Recent::new(), bytes: 0 }
     }
 
     /// Puts other bounds into force, and forgets those used longest ago until all fit.
     pub(super) fn resize(&mut self, entries_max: usize, bytes_max: usize) {
         (self.entries_max, self.bytes_max) = (entries_max, bytes_max);
-        while self.slots.len() > self.entries_max || self.bytes > self.bytes_max {
-            self.remove_at(self.oldest);
-        }
+        self.make_room(0, 0);
     }
 
     /// The entry, unless it is older than it may be; that one is forgotten.
@@ -58,14 +40,12 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let place = *self.places.get(key)?;
-        if now >= self.slots[place].item.keep_until {
-            self.remove(key);
+        let place = self.entries.find(key)?;
+        if now >= self.entries.look(place).keep_until {
+            self.bytes -= self.entries.remove(place).bytes;
             return None;
         }
-        self.unlink(place);
-        self.link(place);
-        Some(&self.slots[place].item)
+        Some(self.entries.touch(place))
     }
 
     /// Takes an entry in, in place of one of the same key, and forgets those used longest ago until all fit. One that
@@ -75,13 +55,9 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         if item.bytes > self.bytes_max {
             return;
         }
-        while self.slots.len() >= self.entries_max || self.bytes > self.bytes_max - item.bytes {
-            self.remove_at(self.oldest);
-        }
+        self.make_room(1, item.bytes);
         self.bytes += item.bytes;
-        self.places.insert(key.clone(), self.slots.len());
-        self.slots.push(Slot { key, item, newer: NONE, older: NONE });
-        self.link(self.slots.len() - 1);
+        self.entries.insert(key, item);
     }
 
     pub(super) fn remove<Q>(&mut self, key: &Q)
@@ -89,57 +65,24 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(&place) = self.places.get(key) {
-            self.remove_at(place);
+        if let Some(place) = self.entries.find(key) {
+            self.bytes -= self.entries.remove(place).bytes;
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.entries.len()
     }
 
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    fn remove_at(&mut self, place: usize) {
-        self.unlink(place);
-        let removed = self.slots.swap_remove(place);
-        self.places.remove(&removed.key);
-        self.bytes -= removed.item.bytes;
-        // The last slot moved into the gap: all that points to it must follow.
-        let Some(moved) = self.slots.get(place) else { return };
-        let (newer, older) = (moved.newer, moved.older);
-        if let Some(its_place) = self.places.get_mut(&moved.key) {
-            *its_place = place;
-        }
-        self.point(newer, older, place, place);
-    }
-
-    fn unlink(&mut self, place: usize) {
-        let Slot { newer, older, .. } = self.slots[place];
-        self.point(newer, older, older, newer);
-    }
-
-    /// Makes the neighbours `newer` and `older` point to other slots.
-    fn point(&mut self, newer: usize, older: usize, newer_to: usize, older_to: usize) {
-        match self.slots.get_mut(newer) {
-            Some(slot) => slot.older = newer_to,
-            None => self.newest = newer_to,
-        }
-        match self.slots.get_mut(older) {
-            Some(slot) => slot.newer = older_to,
-            None => self.oldest = older_to,
-        }
-    }
-
-    fn link(&mut self, place: usize) {
-        let second = self.newest;
-        let slot = &mut self.slots[place];
-        (slot.newer, slot.older) = (NONE, second);
-        self.point(NONE, NONE, place, if second == NONE { place } else { self.oldest });
-        if let Some(slot) = self.slots.get_mut(second) {
-            slot.newer = place;
+    /// For so many entries more, of so many bytes together, which fit alone.
+    fn make_room(&mut self, entries: usize, bytes: usize) {
+        while self.entries.len() + entries > self.entries_max || self.bytes > self.bytes_max - bytes {
+            let Some(removed) = self.entries.remove_oldest() else { return };
+            self.bytes -= removed.bytes;
         }
     }
 }
@@ -209,7 +152,6 @@ mod tests {
                     _ => prop_assert_eq!(lru.get(&key, now).cloned(), model.get(key, now)),
                 }
                 prop_assert_eq!((lru.len(), lru.bytes()), (model.0.len(), model.bytes()));
-                prop_assert_eq!(lru.places.len(), lru.slots.len());
             }
         }
     }

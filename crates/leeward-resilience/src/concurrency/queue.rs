@@ -21,7 +21,7 @@ pub enum Order {
 
 /// What became of one in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     Waiting,
     /// He has a permit and does not know yet.
     Granted,
@@ -41,7 +41,7 @@ struct Slot<W> {
 
 /// A doubly linked list in one vector, so that each operation takes constant time and allocates only when the queue is
 /// longer than ever before. A slot belongs to one who waits until he [leaves](Self::leave).
-pub(super) struct Queue<W> {
+pub(crate) struct Queue<W> {
     order: Order,
     slots: Vec<Slot<W>>,
     free: usize,
@@ -53,17 +53,17 @@ pub(super) struct Queue<W> {
 }
 
 impl<W> Queue<W> {
-    pub(super) fn new(order: Order) -> Self {
+    pub(crate) fn new(order: Order) -> Self {
         let (slots, since) = (Vec::new(), Instant::ZERO);
         Self { order, slots, free: NONE, first: NONE, last: NONE, len: 0, since }
     }
 
-    pub(super) const fn set_order(&mut self, order: Order) {
+    pub(crate) const fn set_order(&mut self, order: Order) {
         self.order = order;
     }
 
     /// Those who wait.
-    pub(super) const fn len(&self) -> u32 {
+    pub(crate) const fn len(&self) -> u32 {
         self.len
     }
 
@@ -77,7 +77,7 @@ impl<W> Queue<W> {
     }
 
     /// The last place for one more.
-    pub(super) fn enter(&mut self, now: Instant) -> usize {
+    pub(crate) fn enter(&mut self, now: Instant) -> usize {
         if self.len == 0 {
             self.since = now;
         }
@@ -101,13 +101,13 @@ impl<W> Queue<W> {
     }
 
     /// Gives a permit to whose turn it is; `None` when nobody waits.
-    pub(super) fn grant(&mut self, now: Instant) -> Option<Option<W>> {
+    pub(crate) fn grant(&mut self, now: Instant) -> Option<Option<W>> {
         let key = if self.overloaded(now) { self.last } else { self.first };
         self.settle(key, Fate::Granted)
     }
 
     /// Takes the place of who waits longest, if the order allows.
-    pub(super) fn displace(&mut self, now: Instant) -> Option<Option<W>> {
+    pub(crate) fn displace(&mut self, now: Instant) -> Option<Option<W>> {
         if self.overloaded(now) { self.settle(self.first, Fate::Displaced) } else { None }
     }
 
@@ -121,13 +121,13 @@ impl<W> Queue<W> {
     }
 
     /// What became of him, and whom to tell when that changes.
-    pub(super) fn fate(&mut self, key: usize) -> (Fate, &mut Option<W>) {
+    pub(crate) fn fate(&mut self, key: usize) -> (Fate, &mut Option<W>) {
         let slot = &mut self.slots[key];
         (slot.fate, &mut slot.waker)
     }
 
     /// Gives up the slot, and says what had become of him.
-    pub(super) fn leave(&mut self, key: usize) -> Fate {
+    pub(crate) fn leave(&mut self, key: usize) -> Fate {
         let fate = self.slots[key].fate;
         if fate == Fate::Waiting {
             self.unlink(key);
@@ -237,5 +237,18 @@ mod tests {
             assert_eq!((queue.leave(keys[0]), queue.leave(keys[1])), (Fate::Granted, Fate::Waiting));
         }
         assert_eq!(queue.slots.len(), 2);
+    }
+
+    #[test]
+    fn another_order_holds_for_those_who_wait_already() {
+        let lifo = Order::LifoUnderOverload { after: 100 * MS };
+        for (before, after, expected) in [(Order::Fifo, lifo, 1), (lifo, Order::Fifo, 0)] {
+            let mut queue = Queue::<()>::new(before);
+            let keys = [queue.enter(START), queue.enter(START)];
+            queue.set_order(after);
+            assert!(queue.grant(START + 100 * MS).is_some());
+            let granted = keys.map(|key| queue.fate(key).0 == Fate::Granted);
+            assert_eq!(granted.iter().position(|granted| *granted), Some(expected), "{after:?}");
+        }
     }
 }

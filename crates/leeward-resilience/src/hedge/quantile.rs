@@ -198,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn a_quantile_is_computed_anew_after_so_many_samples_and_not_with_each() {
+        let mut latencies = Latencies::new(0.5, HALF, START);
+        let mut known = Vec::new();
+        for number in 1..=32 {
+            latencies.record(Duration::from_millis(if number <= 16 { 1 } else { 100 }), START);
+            known.push(latencies.quantile(1, START).map(|known| known.as_millis()));
+        }
+        assert_eq!(known[..15], [None; 15]);
+        assert_eq!(known[15..31], [Some(1); 16]);
+    }
+
+    #[test]
     fn the_longest_latency_and_time_that_runs_backwards_are_harmless() {
         let mut latencies = Latencies::new(0.5, HALF, START);
         for _ in 0..REFRESH_AFTER {

@@ -1,30 +1,16 @@
 //! Some of the keys, in the order of their last use. Pure but for the question whether a policy is busy.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use crate::recent::Recent;
 
 /// Policies that an eviction asks: it takes constant time also when somebody sends a new key with each call.
 pub(super) const EVICTION_LOOKS_AT: usize = 32;
 
-/// No slot.
-const NONE: usize = usize::MAX;
-
-/// A list through a vector. Everything takes constant time, and a hit allocates nothing.
 #[derive(Debug)]
 pub(super) struct Shard<K, P> {
-    places: HashMap<K, usize>,
-    slots: Vec<Slot<K, P>>,
-    newest: usize,
-    oldest: usize,
-}
-
-#[derive(Debug)]
-struct Slot<K, P> {
-    key: K,
-    policy: P,
-    newer: usize,
-    older: usize,
+    policies: Recent<K, P>,
 }
 
 /// A key that had to go.
@@ -37,15 +23,15 @@ pub(super) struct Evicted<P> {
 
 impl<K: Hash + Eq + Clone, P> Shard<K, P> {
     pub(super) fn new() -> Self {
-        Self { places: HashMap::new(), slots: Vec::new(), newest: NONE, oldest: NONE }
+        Self { policies: Recent::new() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.policies.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &P)> {
-        self.slots.iter().map(|slot| (&slot.key, &slot.policy))
+        self.policies.iter()
     }
 
     /// The policy of a key, which is then the one used last.
@@ -53,75 +39,24 @@ impl<K: Hash + Eq + Clone, P> Shard<K, P> {
     where
         K: Borrow<Q>,
     {
-        let place = *self.places.get(key)?;
-        if place != self.newest {
-            self.unlink(place);
-            self.link(place);
-        }
-        Some(&self.slots[place].policy)
+        let place = self.policies.find(key)?;
+        Some(self.policies.touch(place))
     }
 
     /// Takes in a key that is not there.
     pub(super) fn insert(&mut self, key: K, policy: P) {
-        let place = self.slots.len();
-        self.places.insert(key.clone(), place);
-        self.slots.push(Slot { key, policy, newer: NONE, older: NONE });
-        self.link(place);
+        self.policies.insert(key, policy);
     }
 
     /// Forgets the key used longest ago whose policy is not busy, if it is among those that are asked, or else the one used
     /// longest ago.
     pub(super) fn evict(&mut self, is_busy: impl Fn(&P) -> bool) -> Option<Evicted<P>> {
-        let oldest = self.slots.get(self.oldest)?;
-        let from_oldest = std::iter::successors(Some((self.oldest, oldest)), |(_, slot)| {
-            self.slots.get(slot.newer).map(|newer| (slot.newer, newer))
-        });
-        let idle = from_oldest.take(EVICTION_LOOKS_AT).find(|(_, slot)| !is_busy(&slot.policy));
-        let (place, busy) = idle.map_or((self.oldest, true), |(place, _)| (place, false));
-        Some(Evicted { policy: self.remove_at(place), busy })
-    }
-
-    fn remove_at(&mut self, place: usize) -> P {
-        self.unlink(place);
-        let removed = self.slots.swap_remove(place);
-        self.places.remove(&removed.key);
-        // The last slot moved into the gap: all that points to it must follow.
-        if let Some(moved) = self.slots.get(place) {
-            let (newer, older) = (moved.newer, moved.older);
-            if let Some(its_place) = self.places.get_mut(&moved.key) {
-                *its_place = place;
-            }
-            self.point(newer, older, place, place);
-        }
-        removed.policy
-    }
-
-    fn unlink(&mut self, place: usize) {
-        let Slot { newer, older, .. } = self.slots[place];
-        self.point(newer, older, older, newer);
-    }
-
-    /// Makes the neighbours `newer` and `older` point to other slots.
-    fn point(&mut self, newer: usize, older: usize, newer_to: usize, older_to: usize) {
-        match self.slots.get_mut(newer) {
-            Some(slot) => slot.older = newer_to,
-            None => self.newest = newer_to,
-        }
-        match self.slots.get_mut(older) {
-            Some(slot) => slot.newer = older_to,
-            None => self.oldest = older_to,
-        }
-    }
-
-    /// As the one used last.
-    fn link(&mut self, place: usize) {
-        let second = self.newest;
-        let slot = &mut self.slots[place];
-        (slot.newer, slot.older) = (NONE, second);
-        self.newest = place;
-        match self.slots.get_mut(second) {
-            Some(slot) => slot.newer = place,
-            None => self.oldest = place,
+        let mut asked = self.policies.oldest_first().take(EVICTION_LOOKS_AT);
+        let idle = asked.find_map(|(place, policy)| (!is_busy(policy)).then_some(place));
+        drop(asked);
+        match idle {
+            Some(place) => Some(Evicted { policy: self.policies.remove(place), busy: false }),
+            None => self.policies.remove_oldest().map(|policy| Evicted { policy, busy: true }),
         }
     }
 }
@@ -163,7 +98,7 @@ mod tests {
                         model.push((key, busy));
                     }
                 }
-                prop_assert_eq!((shard.len(), shard.places.len()), (model.len(), model.len()));
+                prop_assert_eq!(shard.len(), model.len());
                 let mut kept: Vec<_> = shard.iter().map(|(_, policy)| *policy).collect();
                 let mut expected = model.clone();
                 kept.sort_unstable();

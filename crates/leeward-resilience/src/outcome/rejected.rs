@@ -107,10 +107,14 @@ pub enum OpenedBy {
     },
 }
 
-/// A share in 0 ..= 1 as a whole number of thousandths: reasons are compared and copied.
-pub(crate) fn per_mille(share: f64) -> u32 {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
-    let whole = (share.clamp(0.0, 1.0) * 1000.0).round() as u32;
+/// A number as a whole number of thousandths: reasons are compared and copied.
+pub(crate) fn per_mille(number: f64) -> u32 {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what is outside the range becomes the end of it"
+    )]
+    let whole = (number * 1000.0).round() as u32;
     whole
 }
 
@@ -154,6 +158,8 @@ pub enum Reason {
     RateExceeded {
         /// Calls a period.
         limit: u32,
+        /// The period.
+        period: Duration,
     },
     /// The store of a shared rate limit gave no answer, and the limit fails closed.
     StoreUnavailable,
@@ -172,6 +178,8 @@ pub enum Reason {
         requests: u32,
         /// Those of them that the upstream accepted.
         accepts: u32,
+        /// The throttle's `k`, how many requests it allows for each accepted one, in thousandths.
+        k_per_mille: u32,
     },
     /// Calls waited too long for their turn, and its priority is shed.
     Shed {
@@ -230,15 +238,16 @@ impl fmt::Display for Reason {
             Self::ForcedOpen => f.write_str("held open by an operator"),
             Self::QueueFull { limit, queue } => write!(f, "{limit} calls on their way and {queue} waiting"),
             Self::WaitedTooLong { waited } => write!(f, "no permit within {waited:?}"),
-            Self::RateExceeded { limit } => write!(f, "more than {limit} calls a period"),
+            Self::RateExceeded { limit, period } => write!(f, "more than {limit} calls in {period:?}"),
             Self::StoreUnavailable => f.write_str("the store of the limit gave no answer"),
             Self::AdaptiveLimit { limit, in_flight } => {
                 write!(f, "{in_flight} calls on their way, and it was found to take {limit}")
             }
-            Self::Throttled { per_mille, requests, accepts } => write!(
+            Self::Throttled { per_mille, requests, accepts, k_per_mille } => write!(
                 f,
-                "throttled with a probability of {}: {accepts} of {requests} requests were accepted",
-                Percent(*per_mille)
+                "throttled with a probability of {}: {accepts} of {requests} requests were accepted, k = {}",
+                Percent(*per_mille),
+                f64::from(*k_per_mille) / 1000.0
             ),
             Self::Shed { priority, delay, target } => {
                 write!(

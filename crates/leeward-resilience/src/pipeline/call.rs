@@ -1,7 +1,6 @@
 //! One call through the pipeline: attempts, and the waits between them.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::attempt::{Failed, Trip, Turn};
@@ -92,7 +91,7 @@ impl Pipeline {
         C: Fn(&Result<T, E>) -> Class,
     {
         let (value, hold) = self.run(call, send, classify).await?;
-        let guard = hold.map(|hold| Guard { hold, clock: Arc::clone(&self.shared.around.clock) });
+        let guard = hold.map(|hold| Guard::new(hold, &self.shared.around.clock));
         Ok(Held { value, guard })
     }
 }

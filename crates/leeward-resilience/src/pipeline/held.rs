@@ -1,11 +1,12 @@
 //! An answer with the permits that it still holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::permits::Permits;
 use super::trial::Watch;
 use crate::outcome::Class;
-use crate::time::Clock;
+use crate::time::{Clock, Instant};
 
 /// What an attempt holds until its end is known. Dropping it means that the attempt was cancelled.
 #[derive(Debug)]
@@ -15,6 +16,13 @@ pub(super) struct Hold {
 }
 
 impl Hold {
+    fn put_off(&mut self, by: Duration) {
+        self.permits.put_off(by);
+        if let Some(watch) = &mut self.watch {
+            watch.put_off(by);
+        }
+    }
+
     pub(super) fn finish(self, class: Class, clock: &dyn Clock) {
         if let Some(watch) = self.watch {
             watch.finish(class, clock);
@@ -27,14 +35,45 @@ impl Hold {
 #[derive(Debug)]
 #[must_use = "dropping a guard records the call as cancelled"]
 pub struct Guard {
-    pub(super) hold: Hold,
-    pub(super) clock: Arc<dyn Clock>,
+    /// `None` once the end is recorded.
+    hold: Option<Hold>,
+    /// Since when it is the reader's turn.
+    paused: Option<Instant>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Guard {
+    pub(super) fn new(hold: Hold, clock: &Arc<dyn Clock>) -> Self {
+        Self { hold: Some(hold), paused: None, clock: Arc::clone(clock) }
+    }
+
+    /// From now on whoever reads the body takes the time, and not the upstream: it makes the call neither slow, nor one that hung
+    /// when it is dropped. A reader that is slow, or goes away, says nothing about the upstream.
+    pub fn pause(&mut self) {
+        if self.paused.is_none() {
+            self.paused = Some(self.clock.now());
+        }
+    }
+
+    /// It is the upstream's turn again.
+    pub fn resume(&mut self) {
+        if let (Some(since), Some(hold)) = (self.paused.take(), &mut self.hold) {
+            hold.put_off(self.clock.now().saturating_duration_since(since));
+        }
+    }
+
     /// Ends the call: its body came to the end, or broke off.
-    pub fn record(self, class: Class) {
-        self.hold.finish(class, &*self.clock);
+    pub fn record(mut self, class: Class) {
+        self.resume();
+        if let Some(hold) = self.hold.take() {
+            hold.finish(class, &*self.clock);
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.resume();
     }
 }
 

@@ -73,48 +73,9 @@ impl PipelineOptions {
         config::check(self)
     }
 
-    /// The same, with what follows from other options: a permit that is dropped counts as a failure from the attempt timeout
-    /// on, or else from the deadline on.
-    pub(super) fn settled(mut self) -> Self {
-        let after = self.attempt_longest();
-        for abandoned_after in [
-            self.breaker.as_mut().map(|it| &mut it.abandoned_after),
-            self.throttle.as_mut().map(|it| &mut it.abandoned_after),
-            self.adaptive.as_mut().map(|it| &mut it.abandoned_after),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            *abandoned_after = after;
-        }
-        self
-    }
-
-    /// The longest that an attempt may take.
-    pub(super) fn attempt_longest(&self) -> Duration {
-        match self.attempt_timeout {
-            Some(Timeout { after, mode: Mode::Enforced }) => after.min(self.deadline),
-            _ => self.deadline,
-        }
-    }
-}
-
-impl Options for PipelineOptions {
-    const NAME: &'static str = "";
-
-    fn base() -> Self {
-        Self::default()
-    }
-
-    fn visit(&mut self, fields: &mut Fields<'_>) {
-        let at =
-            fields.at("fallback", "What stands in for a failed call.", "Only the caller has a substitute.");
-        at.optional(&mut self.fallback);
-        let what = "Answers that are kept, and loaded once for all that ask.";
-        fields.at("cache", what, "Not every answer may be kept.").optional(&mut self.cache);
-        let what = "The longest that a call may take with all its attempts.";
-        let at = fields.at("deadline", what, "About what a person waits before reloading.");
-        at.duration(&mut self.deadline, above(Duration::ZERO, HOUR));
+    /// The options of the policies that need nothing from the caller: all but fallback, cache and deadline. For options that hold
+    /// these beside others, as those of a client.
+    pub fn visit_policies(&mut self, fields: &mut Fields<'_>) {
         let why = "Only the caller knows whether a call may be repeated.";
         fields.at("retry", "Failed attempts are repeated.", why).optional(&mut self.retry);
         let what = "Another attempt beside one that takes long.";
@@ -138,6 +99,52 @@ impl Options for PipelineOptions {
         let what = "The longest that one attempt may take.";
         let at = fields.at("attempt_timeout", what, "The deadline bounds a single attempt as well.");
         at.optional(&mut self.attempt_timeout);
+    }
+
+    /// The same, with what follows from other options: a permit that is dropped counts as a failure from the attempt timeout
+    /// on, or else from the deadline on.
+    pub(super) fn settled(mut self) -> Self {
+        let after = self.attempt_longest();
+        for abandoned_after in [
+            self.breaker.as_mut().map(|it| &mut it.abandoned_after),
+            self.throttle.as_mut().map(|it| &mut it.abandoned_after),
+            self.adaptive.as_mut().map(|it| &mut it.abandoned_after),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *abandoned_after = after;
+        }
+        self
+    }
+
+    /// The longest that an attempt may take: the attempt timeout, where one is enforced, and at most the deadline.
+    #[must_use]
+    pub fn attempt_longest(&self) -> Duration {
+        match self.attempt_timeout {
+            Some(Timeout { after, mode: Mode::Enforced }) => after.min(self.deadline),
+            _ => self.deadline,
+        }
+    }
+}
+
+impl Options for PipelineOptions {
+    const NAME: &'static str = "";
+
+    fn base() -> Self {
+        Self::default()
+    }
+
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let at =
+            fields.at("fallback", "What stands in for a failed call.", "Only the caller has a substitute.");
+        at.optional(&mut self.fallback);
+        let what = "Answers that are kept, and loaded once for all that ask.";
+        fields.at("cache", what, "Not every answer may be kept.").optional(&mut self.cache);
+        let what = "The longest that a call may take with all its attempts.";
+        let at = fields.at("deadline", what, "About what a person waits before reloading.");
+        at.duration(&mut self.deadline, above(Duration::ZERO, HOUR));
+        self.visit_policies(fields);
         let after = self.attempt_timeout.map_or(self.deadline, |timeout| timeout.after);
         let ok = after <= self.deadline || self.deadline.is_zero();
         fields.rule("attempt_timeout.after", ok, Datum::Time(after), "at most the deadline");

@@ -1,5 +1,7 @@
 //! What one attempt holds while it is on its way.
 
+use std::time::Duration;
+
 use super::parts::Parts;
 use crate::deadline::Deadline;
 use crate::outcome::{Class, Rejected};
@@ -62,6 +64,19 @@ impl Permits {
         }
         if let Some(permit) = &mut self.adaptive {
             permit.start_at(at);
+        }
+    }
+
+    /// So much of the time until now was not the attempt's.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        if let Some(permit) = &mut self.throttle {
+            permit.put_off(by);
+        }
+        if let Some(permit) = &mut self.breaker {
+            permit.put_off(by);
+        }
+        if let Some(permit) = &mut self.adaptive {
+            permit.put_off(by);
         }
     }
 

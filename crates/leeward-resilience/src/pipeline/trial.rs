@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::PipelineOptions;
 use super::parts::Parts;
@@ -153,6 +154,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// So much of the time until now was not the attempt's.
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.started = self.started + by;
+        self.permits.put_off(by);
+    }
+
     pub(super) fn finish(self, class: Class, clock: &dyn Clock) {
         let Self { trial, permits, started } = self;
         let now = clock.now();

@@ -9,6 +9,7 @@ use crate::time::{Instant, nanos};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gcra {
     limit: u32,
+    period: Duration,
     /// What a call costs. Rounded up, so that never more than the limit passes.
     cost_nanos: u64,
     /// The debt that may be had.
@@ -19,7 +20,7 @@ impl Gcra {
     pub(super) fn new(config: &RateLimit) -> Self {
         let cost_nanos = nanos(config.period).div_ceil(u64::from(config.limit.get()));
         let debt_nanos = cost_nanos.saturating_mul(u64::from(config.burst.get()));
-        Self { limit: config.limit.get(), cost_nanos, debt_nanos }
+        Self { limit: config.limit.get(), period: config.period, cost_nanos, debt_nanos }
     }
 
     /// Decides from `paid_at`, the instant at which the debt is paid off, and says what it is after the call.
@@ -32,6 +33,7 @@ impl Gcra {
         let decision = Decision {
             allowed,
             limit: self.limit,
+            period: self.period,
             remaining: u32::try_from((self.debt_nanos - debt.min(self.debt_nanos)) / self.cost_nanos)
                 .unwrap_or(u32::MAX),
             reset_after: Duration::from_nanos(debt),

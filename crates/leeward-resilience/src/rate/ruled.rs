@@ -87,3 +87,21 @@ fn decide_gcra(gcra: Gcra, shared: &AtomicU64, now: u64) -> Option<Decision> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::rate::RateLimit;
+
+    #[test]
+    fn no_debt_looks_like_a_state_that_was_taken_over() {
+        let gcra = Gcra::new(&RateLimit::per_second(NonZeroU32::MIN));
+        let state = AtomicU64::default();
+        for _ in 0..3 {
+            assert!(decide_gcra(gcra, &state, u64::MAX - 1).is_some());
+        }
+        assert!(decide_gcra(gcra, &AtomicU64::new(TAKEN), 0).is_none());
+    }
+}

@@ -16,6 +16,7 @@ const BUCKETS: u64 = LEN as u64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sliding {
     limit: u32,
+    period: Duration,
     /// Rounded up, so that ten slices are never shorter than the period.
     slice_nanos: u64,
 }
@@ -31,7 +32,8 @@ pub(super) struct Passed {
 
 impl Sliding {
     pub(super) fn new(config: &SlidingWindow) -> Self {
-        Self { limit: config.limit.get(), slice_nanos: nanos(config.period).div_ceil(SLICES) }
+        let slice_nanos = nanos(config.period).div_ceil(SLICES);
+        Self { limit: config.limit.get(), period: config.period, slice_nanos }
     }
 
     /// The start of a slice.
@@ -80,6 +82,7 @@ impl Core for Sliding {
         Decision {
             allowed,
             limit: self.limit,
+            period: self.period,
             // More than the limit may have passed while it was higher, or in shadow mode.
             remaining: self.limit.saturating_sub(passed.sum),
             reset_after: self.clear_at(passed).saturating_duration_since(now),
@@ -228,5 +231,42 @@ mod tests {
         assert_eq!(rule.clear_at(&state), START + 1100 * MS);
         let decision = rule.decide(&mut state, START + 3600 * SECOND);
         assert_eq!((decision.allowed, decision.remaining), (true, 2));
+    }
+
+    /// A call in each of the last so many slices of 100 ms.
+    fn called(rule: Sliding, slices: u64) -> (Passed, Instant) {
+        let mut passed = Passed::default();
+        for slice in 0..slices {
+            assert!(rule.decide(&mut passed, START + MS * 100 * u32::try_from(slice).unwrap()).allowed);
+        }
+        (passed, START + MS * 100 * u32::try_from(slices - 1).unwrap())
+    }
+
+    #[test]
+    fn carried_to_the_same_rule_calls_stay_in_their_slices() {
+        let rule = sliding(20, SECOND);
+        let (passed, now) = called(rule, 8);
+        let carried = rule.carry(&rule, &passed, now + 50 * MS);
+        assert_eq!((carried.head, carried.buckets, carried.sum), (passed.head, passed.buckets, passed.sum));
+    }
+
+    #[test]
+    fn what_no_period_reaches_any_more_is_not_carried() {
+        let rule = sliding(20, SECOND);
+        let (passed, now) = called(rule, 1);
+        for (slices, left) in [(10, 1), (11, 0), (12, 0)] {
+            assert_eq!(rule.carry(&rule, &passed, now + 100 * MS * slices).sum, left, "{slices}");
+        }
+    }
+
+    #[test]
+    fn what_is_used_is_known_until_it_is_forgotten_and_taken_over_for_a_period() {
+        let rule = sliding(20, SECOND);
+        let (passed, now) = called(rule, 5);
+        let part = |at| rule.used(&passed, at).part;
+        assert_eq!((part(now), part(now + 1099 * MS), part(now + 1100 * MS)), (5, 5, 0));
+        let mut full = rule.with_used(Used { part: 3, whole: 3 }, now);
+        assert!(!rule.decide(&mut full, now + 1099 * MS).allowed);
+        assert!(rule.decide(&mut full, now + 1100 * MS).allowed);
     }
 }

@@ -258,4 +258,18 @@ mod tests {
         core.turn(late + 10 * MS, 1);
         assert!(core.level() > level);
     }
+
+    #[test]
+    fn other_options_are_those_of_the_next_interval() {
+        let mut core = core();
+        let options = Shed { interval: 10 * MS, target: 50 * MS, ..Shed::default() };
+        core.reconfigure(&options, START, 0);
+        core.waited(50 * MS, START + MS, 1);
+        core.turn(START + 10 * MS, 1);
+        assert_eq!(core.level(), 0, "as long as the target and no longer");
+        core.waited(60 * MS, START + 11 * MS, 1);
+        let rejected = core.admit(Priority::Low, 0.0, START + 20 * MS, 1).unwrap_err();
+        let reason = Reason::Shed { priority: Priority::Low, delay: 60 * MS, target: 50 * MS };
+        assert_eq!((core.level(), rejected.reason, rejected.retry_after), (2, reason, Some(80 * MS)));
+    }
 }

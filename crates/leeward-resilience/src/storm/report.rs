@@ -9,7 +9,7 @@ pub struct Second {
     pub second: u32,
     /// Calls that arrived.
     pub offered: u32,
-    /// Attempts that were sent, first ones and retries.
+    /// Attempts that were sent: first ones, retries and hedges.
     pub attempts: u32,
     /// Calls that ended well: the goodput.
     pub good: u32,
@@ -21,7 +21,15 @@ pub struct Second {
     pub queue_full: u32,
     /// Attempts that the breaker refused.
     pub breaker_refused: u32,
-    /// Retries that the budget refused.
+    /// Attempts that the rate limit refused.
+    pub rate_refused: u32,
+    /// Attempts that the concurrency limit refused, at once or after a wait.
+    pub concurrency_refused: u32,
+    /// Attempts that were to be sent beside another one, whether or not a policy then refused them.
+    pub hedges: u32,
+    /// Calls whose first good answer was that of a hedge.
+    pub hedges_won: u32,
+    /// Retries and hedges that the budget refused.
     pub budget_refused: u32,
     /// Attempts that were worked on after their caller had given up.
     pub wasted: u32,
@@ -54,16 +62,17 @@ impl Report {
     #[must_use]
     pub fn csv(&self) -> String {
         let mut csv = String::from(
-            "second,offered,attempts,good,lost,amplification,timed_out,queue_full,breaker_refused,budget_refused,wasted\n",
+            "second,offered,attempts,good,lost,amplification,timed_out,queue_full,breaker_refused,budget_refused,wasted,rate_refused,concurrency_refused,hedges,hedges_won\n",
         );
         for it in &self.seconds {
             let Second { second, offered, attempts, good, lost, timed_out, queue_full, .. } = it;
             let Second { breaker_refused, budget_refused, wasted, .. } = it;
+            let Second { rate_refused, concurrency_refused, hedges, hedges_won, .. } = it;
             let amplification = it.amplification();
             // Writing into a string cannot fail.
             let _ = writeln!(
                 csv,
-                "{second},{offered},{attempts},{good},{lost},{amplification:.2},{timed_out},{queue_full},{breaker_refused},{budget_refused},{wasted}",
+                "{second},{offered},{attempts},{good},{lost},{amplification:.2},{timed_out},{queue_full},{breaker_refused},{budget_refused},{wasted},{rate_refused},{concurrency_refused},{hedges},{hedges_won}",
             );
         }
         csv

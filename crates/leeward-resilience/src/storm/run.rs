@@ -1,26 +1,32 @@
 //! The events of a storm, one after the other.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limit::Limit;
 use super::report::{Report, Second};
-use super::scenario::{Storm, Weather, exponential};
-use crate::breaker::{CircuitBreaker, Permit};
+use super::scenario::{Client, Storm, Weather, exponential};
+use super::turn::{Attempt, Turn};
+use crate::breaker::CircuitBreaker;
 use crate::config::ConfigErrors;
-use crate::deadline::Deadline;
-use crate::outcome::Class;
+use crate::hedge::Hedger;
 use crate::random::FastRng;
+use crate::rate::RateLimiter;
 use crate::retry::{Done, RetryBudget};
 use crate::time::{Clock, Instant, ManualClock};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Happens {
+pub(super) enum Happens {
     /// A worker is done with an attempt, well or not.
     Served { attempt: usize, good: bool },
     /// The client waits no longer for an attempt.
     TimedOut { attempt: usize },
+    /// An attempt has been before the concurrency limit for as long as it may.
+    WaitedTooLong { attempt: usize },
+    /// The next hedge of a turn.
+    HedgeDue { turn: usize },
     /// A retry of a call is due.
     Again { call: Call },
     /// A new call arrives.
@@ -28,71 +34,75 @@ enum Happens {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Call {
-    deadline: Instant,
-    retries: Done,
+pub(super) struct Call {
+    pub(super) deadline: Instant,
+    pub(super) retries: Done,
 }
 
-/// An attempt for which the client still waits.
-#[derive(Debug)]
-struct Waiting {
-    call: Call,
-    permit: Option<Permit>,
-}
-
-struct Run<'a> {
-    storm: &'a Storm,
+pub(super) struct Run<'a> {
+    pub(super) storm: &'a Storm,
     clock: ManualClock,
     start: Instant,
     end: Instant,
-    rng: Arc<FastRng>,
-    budget: Option<RetryBudget>,
-    breaker: Option<CircuitBreaker>,
+    pub(super) rng: Arc<FastRng>,
+    pub(super) budget: Option<RetryBudget>,
+    pub(super) hedger: Option<Hedger>,
+    pub(super) breaker: Option<CircuitBreaker>,
+    pub(super) rate: Option<RateLimiter>,
+    pub(super) limit: Option<Limit>,
     events: BinaryHeap<Reverse<(Instant, u64, Happens)>>,
     numbers: u64,
+    /// By number, until the client has its answer.
+    pub(super) turns: HashMap<usize, Turn>,
+    pub(super) next_turn: usize,
     /// By number; `None` once the client has its answer or gave up.
-    attempts: Vec<Option<Waiting>>,
+    pub(super) attempts: Vec<Option<Attempt>>,
     queue: VecDeque<usize>,
     idle: u32,
     seconds: Vec<Second>,
 }
 
+impl<'a> Run<'a> {
+    fn new(storm: &'a Storm) -> Result<Self, ConfigErrors> {
+        let Client { retry, hedge, breaker, rate_limit, concurrency, with_budget, .. } = &storm.client;
+        let clock = ManualClock::new();
+        let (start, rng) = (clock.now(), Arc::new(FastRng::seeded(storm.seed)));
+        let shared_clock = || Arc::new(clock.clone());
+        let budget = retry.as_ref().map(|retry| &retry.budget).or(hedge.as_ref().map(|hedge| &hedge.budget));
+        let budget = budget.filter(|_| *with_budget).map(|config| RetryBudget::new(config, start));
+        let hedger = hedge.clone().map(|config| Hedger::with("storm", config, None, shared_clock(), None));
+        let breaker = breaker
+            .clone()
+            .map(|config| CircuitBreaker::with("storm", config, shared_clock(), rng.clone(), None));
+        let rate = rate_limit.map(|rule| RateLimiter::with("storm", &rule, shared_clock(), None));
+        Ok(Self {
+            storm,
+            start,
+            end: start + Duration::from_secs(u64::from(storm.seconds)),
+            budget: budget.transpose()?,
+            hedger: hedger.transpose()?,
+            breaker: breaker.transpose()?,
+            rate: rate.transpose()?,
+            limit: concurrency.as_ref().map(Limit::new),
+            events: BinaryHeap::new(),
+            numbers: 0,
+            turns: HashMap::new(),
+            next_turn: 0,
+            attempts: Vec::new(),
+            queue: VecDeque::new(),
+            idle: storm.upstream.workers.get(),
+            seconds: (0..storm.seconds).map(Second::new).collect(),
+            rng,
+            clock,
+        })
+    }
+}
+
 pub(super) fn run(storm: &Storm) -> Result<Report, ConfigErrors> {
-    let clock = ManualClock::new();
-    let (start, rng) = (clock.now(), Arc::new(FastRng::seeded(storm.seed)));
-    let budget = match &storm.client.retry {
-        Some(retry) if storm.client.with_budget => Some(RetryBudget::new(&retry.budget, start)?),
-        _ => None,
-    };
-    let breaker = match storm.client.breaker.clone() {
-        Some(config) => {
-            Some(CircuitBreaker::with("storm", config, Arc::new(clock.clone()), rng.clone(), None)?)
-        }
-        None => None,
-    };
-    let seconds = (0..storm.seconds).map(Second::new).collect();
-    let end = start + Duration::from_secs(u64::from(storm.seconds));
-    let (events, queue, idle) = (BinaryHeap::new(), VecDeque::new(), storm.upstream.workers.get());
-    let attempts = Vec::new();
-    let numbers = 0;
-    let mut run = Run {
-        storm,
-        clock,
-        start,
-        end,
-        rng,
-        budget,
-        breaker,
-        events,
-        numbers,
-        attempts,
-        queue,
-        idle,
-        seconds,
-    };
-    run.arrive_next(start);
+    let mut run = Run::new(storm)?;
+    run.arrive_next(run.start);
     while let Some(Reverse((at, _, event))) = run.events.pop()
-        && at < end
+        && at < run.end
     {
         run.clock.advance(at.saturating_duration_since(run.clock.now()));
         run.step(at, event);
@@ -109,30 +119,31 @@ impl Run<'_> {
                 if let Some(budget) = &self.budget {
                     budget.deposit(now);
                 }
-                self.send(Call { deadline: now + self.storm.client.deadline, retries: Done::default() }, now);
+                let deadline = now + self.storm.client.deadline;
+                self.begin(Call { deadline, retries: Done::default() }, now);
             }
-            Happens::Again { call } => self.send(call, now),
+            Happens::Again { call } => self.begin(call, now),
+            Happens::HedgeDue { turn } => self.hedge(turn, now),
+            Happens::WaitedTooLong { attempt } => self.waited_too_long(attempt, now),
             Happens::TimedOut { attempt } => {
-                if let Some(waiting) = self.attempts[attempt].take() {
+                if self.attempts[attempt].is_some() {
                     self.second(now).timed_out += 1;
-                    self.failed(waiting, now);
+                    self.failed(attempt, now);
                 }
             }
             Happens::Served { attempt, good } => {
                 self.idle += 1;
                 self.work(now);
-                match self.attempts[attempt].take() {
-                    None => self.second(now).wasted += 1,
-                    Some(waiting) if good => {
-                        if let Some(permit) = waiting.permit {
-                            permit.success(now);
-                        }
-                        self.second(now).good += 1;
-                    }
-                    Some(waiting) => self.failed(waiting, now),
+                if self.attempts[attempt].is_none() {
+                    self.second(now).wasted += 1;
+                } else if good {
+                    self.succeeded(attempt, now);
+                } else {
+                    self.failed(attempt, now);
                 }
             }
         }
+        self.let_in(now);
     }
 
     fn arrive_next(&mut self, now: Instant) {
@@ -141,35 +152,21 @@ impl Run<'_> {
         self.at(next, Happens::Arrives);
     }
 
-    /// Sends an attempt, unless the breaker is open.
-    fn send(&mut self, call: Call, now: Instant) {
-        let permit = match self.breaker.as_ref().map(|breaker| breaker.acquire(now)) {
-            Some(Err(_)) => {
-                let second = self.second(now);
-                second.breaker_refused += 1;
-                second.lost += 1;
-                return;
-            }
-            Some(Ok(permit)) => Some(permit),
-            None => None,
-        };
+    /// Sends an attempt that no policy refused.
+    pub(super) fn dispatch(&mut self, attempt: usize, now: Instant) {
         self.second(now).attempts += 1;
-        let waiting = Waiting { call, permit };
-        let down = self.storm.weather(now.saturating_duration_since(self.start)) == Weather::Down;
-        if down {
-            return self.failed(waiting, now);
+        if self.storm.weather(now.saturating_duration_since(self.start)) == Weather::Down {
+            return self.failed(attempt, now);
         }
-        if self.idle == 0
-            && self.queue.len() >= usize::try_from(self.storm.upstream.queue).unwrap_or(usize::MAX)
-        {
+        let places = usize::try_from(self.storm.upstream.queue).unwrap_or(usize::MAX);
+        if self.idle == 0 && self.queue.len() >= places {
             self.second(now).queue_full += 1;
-            return self.failed(waiting, now);
+            return self.failed(attempt, now);
         }
-        let attempt = self.attempts.len();
-        self.attempts.push(Some(waiting));
         self.queue.push_back(attempt);
-        let times_out = (now + self.storm.client.attempt_timeout).min(call.deadline);
-        self.at(times_out, Happens::TimedOut { attempt });
+        let latest = now + self.storm.client.attempt_timeout;
+        let until = self.deadline(attempt).map_or(latest, |deadline| latest.min(deadline));
+        self.at(until, Happens::TimedOut { attempt });
         self.work(now);
     }
 
@@ -191,38 +188,12 @@ impl Run<'_> {
         }
     }
 
-    /// An attempt failed: it is retried, or its call is lost.
-    fn failed(&mut self, waiting: Waiting, now: Instant) {
-        let Waiting { call, permit } = waiting;
-        if let Some(permit) = permit {
-            permit.failure(now);
-        }
-        let deadline = Deadline::at(call.deadline);
-        let retry = self.storm.client.retry.as_ref();
-        let wait =
-            retry.and_then(|retry| retry.next(Class::RETRYABLE, call.retries, now, deadline, &*self.rng));
-        let open =
-            |delay| self.breaker.as_ref().is_some_and(|breaker| breaker.retry_after(now + delay).is_some());
-        // As the pipeline does: a retry that an open breaker would refuse must not draw on the budget.
-        let Some(wait) = wait.filter(|wait| !open(wait.delay)) else {
-            self.second(now).lost += 1;
-            return;
-        };
-        if self.budget.as_ref().is_none_or(|budget| budget.withdraw(now)) {
-            self.at(now + wait.delay, Happens::Again { call: Call { retries: wait.done, ..call } });
-        } else {
-            let second = self.second(now);
-            second.budget_refused += 1;
-            second.lost += 1;
-        }
-    }
-
-    fn at(&mut self, when: Instant, event: Happens) {
+    pub(super) fn at(&mut self, when: Instant, event: Happens) {
         self.numbers += 1;
         self.events.push(Reverse((when, self.numbers, event)));
     }
 
-    fn second(&mut self, now: Instant) -> &mut Second {
+    pub(super) fn second(&mut self, now: Instant) -> &mut Second {
         debug_assert!(now < self.end, "nothing is played after the end");
         let index =
             usize::try_from(now.saturating_duration_since(self.start).as_secs()).unwrap_or(usize::MAX);

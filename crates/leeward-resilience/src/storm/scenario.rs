@@ -4,8 +4,11 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::breaker::Breaker;
+use crate::concurrency::Concurrency;
 use crate::config::ConfigErrors;
+use crate::hedge::Hedge;
 use crate::random::Rng;
+use crate::rate::Rule;
 use crate::retry::Retry;
 
 /// A scenario.
@@ -69,10 +72,17 @@ pub struct Client {
     pub deadline: Duration,
     /// Failed attempts are retried. Default: as [`Retry`] has it.
     pub retry: Option<Retry>,
-    /// Whether the retries are bounded by the retry policy's budget. Default yes; no is for showing what it prevents.
+    /// Whether retries and hedges are bounded by a budget: the retry policy's, or without one the hedging's. Default yes; no is
+    /// for showing what it prevents.
     pub with_budget: bool,
+    /// Another attempt is sent beside one that takes long. Default none.
+    pub hedge: Option<Hedge>,
     /// A breaker in front of the upstream. Default none.
     pub breaker: Option<Breaker>,
+    /// So many attempts a period. Default none.
+    pub rate_limit: Option<Rule>,
+    /// So many attempts at a time, and a queue before them. Default none.
+    pub concurrency: Option<Concurrency>,
 }
 
 impl Default for Storm {
@@ -102,7 +112,10 @@ impl Default for Client {
             deadline: Duration::from_secs(2),
             retry: Some(Retry::default()),
             with_budget: true,
+            hedge: None,
             breaker: None,
+            rate_limit: None,
+            concurrency: None,
         }
     }
 }
@@ -132,14 +145,18 @@ impl Storm {
             Service::Uniform(from, to) => from <= to && !to.is_zero() && to <= HOUR,
         };
         errors.check(service_ok, "storm.upstream.service", service, "more than 0, at most 1h");
-        let Client { attempt_timeout, deadline, retry, breaker, .. } = &self.client;
+        let Client { attempt_timeout, deadline, retry, hedge, breaker, rate_limit, concurrency, .. } =
+            &self.client;
         let deadline_ok = !deadline.is_zero() && *deadline <= HOUR;
         errors.check(deadline_ok, "storm.client.deadline", deadline, "more than 0, at most 1h");
         let timeout_ok = !attempt_timeout.is_zero() && attempt_timeout <= deadline;
         let allowed = "more than 0, at most the deadline";
         errors.check(timeout_ok, "storm.client.attempt_timeout", attempt_timeout, allowed);
         errors.merge(retry.as_ref().map_or(Ok(()), Retry::validate));
+        errors.merge(hedge.as_ref().map_or(Ok(()), Hedge::validate));
         errors.merge(breaker.as_ref().map_or(Ok(()), Breaker::validate));
+        errors.merge(rate_limit.as_ref().map_or(Ok(()), Rule::validate));
+        errors.merge(concurrency.as_ref().map_or(Ok(()), Concurrency::validate));
         let script_ok = self.script.is_sorted_by_key(|&(from, _)| from)
             && self.script.iter().all(|(_, weather)| match weather {
                 Weather::Well | Weather::Down => true,

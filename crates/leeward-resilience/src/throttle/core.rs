@@ -56,7 +56,8 @@ impl Core {
             return Ok(());
         }
         self.windows[priority.rank()].hit(now);
-        let reason = Reason::Throttled { per_mille: per_mille(probability), requests, accepts };
+        let (per_mille, k_per_mille) = (per_mille(probability), per_mille(self.config.k));
+        let reason = Reason::Throttled { per_mille, requests, accepts, k_per_mille };
         // The counts are others when a slice of the window has gone.
         let retry_after = Some(self.config.window / 10);
         Err(Rejected::new(NAME, reason).with_retry_after(retry_after).with_version(self.version))
@@ -172,13 +173,14 @@ mod tests {
 
     #[test]
     fn a_rejection_names_its_probability_and_counts_as_a_request() {
-        let mut core = core(&Throttle::default());
+        let mut core = core(&Throttle { k: 1.25, ..Throttle::default() });
         record(&mut core, Priority::Normal, 20, 80);
-        assert!(core.admit(Priority::Normal, 0.6, START).is_ok());
-        let rejected = core.admit(Priority::Normal, 0.59, START).unwrap_err();
-        assert_eq!(rejected.reason, Reason::Throttled { per_mille: 594, requests: 100, accepts: 20 });
-        let text = "rejected by throttle: throttled with a probability of 59.4 %: 20 of 100 requests were accepted; \
-                    try again in 3s";
+        assert!(core.admit(Priority::Normal, 0.75, START).is_ok());
+        let rejected = core.admit(Priority::Normal, 0.74, START).unwrap_err();
+        let reason = Reason::Throttled { per_mille: 743, requests: 100, accepts: 20, k_per_mille: 1250 };
+        assert_eq!(rejected.reason, reason);
+        let text = "rejected by throttle: throttled with a probability of 74.3 %: 20 of 100 requests were accepted, \
+                    k = 1.25; try again in 3s";
         assert_eq!(rejected.to_string(), text);
         assert_eq!(core.odds(Priority::Normal, START).requests, 101);
     }

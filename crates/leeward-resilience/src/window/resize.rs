@@ -43,6 +43,21 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const START: Instant = Instant::from_nanos(500_000_000_000);
 
+    #[test]
+    fn a_window_of_the_same_length_forgets_what_it_would_have_forgotten() {
+        let mut window = Window::new(Duration::from_secs(10), START);
+        for second in 0..10 {
+            window.record(START + second * 1000 * MS, second % 2 == 0, second % 3 == 0);
+        }
+        let now = START + 9_400 * MS;
+        let mut resized = window.resized(Duration::from_secs(10), now);
+        for later in 0..=10 {
+            let at = now + later * 1000 * MS;
+            assert_eq!(resized.counts(at), window.counts(at), "{later} s later");
+        }
+        assert_eq!(window.latest(), Counts::default());
+    }
+
     proptest! {
         /// The naive model keeps the time of each call. What is certainly within the new length must be there, and what is
         /// certainly beyond both lengths must not.

@@ -111,6 +111,27 @@ mod tests {
     }
 
     #[test]
+    fn another_length_looks_back_as_far_as_it_says() {
+        let start = Instant::from_nanos(77_000_000_000);
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let begun = || {
+            let window = StripedWindow::new(LENGTH, start);
+            window.hit(start);
+            assert!(window.miss_if(start, |_| true));
+            window
+        };
+        let longer = begun();
+        longer.resize(Duration::from_secs(20), after(1));
+        let both = Counts { hits: 1, misses: 1, slow: 0 };
+        assert_eq!(longer.counts_since_miss(after(15)), Some(both));
+        assert_eq!(longer.counts_since_miss(after(22)), None);
+        let shorter = begun();
+        shorter.resize(Duration::from_secs(2), after(1));
+        assert!(!shorter.miss_if(after(2), |counts| counts == Counts::default()), "not yet forgotten");
+        assert!(shorter.miss_if(after(4), |counts| counts == Counts::default()));
+    }
+
+    #[test]
     fn hits_of_many_threads_are_all_there() {
         let now = Instant::from_nanos(1);
         let window = StripedWindow::new(LENGTH, now);

@@ -100,7 +100,8 @@ async fn a_throttled_call_is_not_sent_and_not_retried() {
     for _ in 0..1000 {
         let before = (asked.load(Ordering::SeqCst), sent.load(Ordering::SeqCst));
         if let Err(Error::Inner(Error::Rejected(rejection))) = service.clone().oneshot(()).await {
-            let Reason::Throttled { per_mille, requests, accepts } = rejection.reason else {
+            let Reason::Throttled { per_mille, requests, accepts, k_per_mille: 2000 } = rejection.reason
+            else {
                 panic!("{rejection}")
             };
             let formula = 1000.0 * f64::from(requests) / f64::from(requests + 1);

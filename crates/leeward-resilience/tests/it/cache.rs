@@ -316,6 +316,33 @@ async fn a_load_that_ended_meanwhile_is_not_repeated() {
     assert_eq!(cache.counts().loads, 1);
 }
 
+/// Beside what it weighs, an entry takes 128 bytes.
+#[test]
+fn the_memory_store_is_bounded_to_the_byte() {
+    let bounds = Memory { bytes_max: 2048, ..Memory::default() };
+    let store = MemoryStore::<u8, usize>::new(bounds, |_, bytes| *bytes).unwrap();
+    let found = |key| store.find(&key, Instant::ZERO).is_some();
+    let kept = |key, bytes| {
+        store.keep(key, Entry { value: bytes, fresh_for: SECOND, keep_for: SECOND }, Instant::ZERO);
+        found(key)
+    };
+    assert!(kept(1, 1920));
+    assert_eq!(store.size(), (1, 2048), "all the room");
+    assert!(!kept(2, 1921), "one byte more than all the room");
+    assert_eq!(store.size(), (1, 2048), "and nobody had to go for it");
+    assert!(!kept(1, usize::MAX), "nor does the sum run over");
+    assert_eq!(store.size(), (0, 0), "but what it was to replace is gone");
+    assert!(kept(1, 896) && kept(2, 896));
+    assert_eq!(store.size(), (2, 2048));
+    assert!(found(1));
+    assert!(kept(3, 0));
+    assert!(found(1) && !found(2), "the one used longest ago");
+    assert!(kept(1, 1792));
+    assert_eq!(store.size(), (2, 2048), "one that grows to all that is left");
+    assert!(kept(1, 1793));
+    assert_eq!(store.size(), (1, 1921), "and by a byte more");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_layer_shares_one_cache_and_passes_by_without_a_key() {
     let (cache, calls) = (cache(Cache::default()), Arc::new(AtomicU32::new(0)));

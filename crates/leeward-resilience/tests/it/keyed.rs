@@ -135,6 +135,37 @@ fn what_refuses_calls_is_not_forgotten_for_what_does_not() {
     (2..4).for_each(|key| drop(adaptive.get(&key)));
     assert_eq!(adaptive.get(&1).in_flight(), 1);
     drop(held);
+    // A handle is enough, without a permit.
+    let handle = adaptive.get(&1);
+    (3..5).for_each(|key| drop(adaptive.get(&key)));
+    let held = handle.acquire(clock.now()).unwrap();
+    assert_eq!(adaptive.get(&1).in_flight(), 1, "it is the same one");
+    drop(held);
+}
+
+#[test]
+fn a_breaker_that_refuses_nothing_and_that_nobody_holds_goes_first() {
+    let (clock, seen) = (ManualClock::new(), Seen::new());
+    let options = KeyedOptions { policy: Breaker::default(), keys_max: 2 };
+    let its = Arc::new(clock.clone());
+    let breakers =
+        Keyed::<u32, CircuitBreaker>::with("upstream", options, its, rng(), seen.observer()).unwrap();
+    for _ in 0..5 {
+        breakers.get(&1).acquire(clock.now()).unwrap().failure(clock.now());
+    }
+    drop(breakers.get(&2));
+    seen.take();
+    drop(breakers.get(&3));
+    assert_eq!(seen.take(), [Event::KeyEvicted { busy: false }]);
+    assert!(breakers.get(&1).acquire(clock.now()).is_err(), "that was the younger one, which is closed");
+    // A handle is held, and a younger breaker is not.
+    let held = breakers.get(&3);
+    breakers.get(&1).reset();
+    seen.take();
+    drop(breakers.get(&4));
+    assert_eq!(seen.take(), [Event::KeyEvicted { busy: false }]);
+    held.force_open();
+    assert!(breakers.get(&3).acquire(clock.now()).is_err(), "it is the same one");
 }
 
 #[test]
@@ -218,6 +249,17 @@ fn when_more_than_half_are_open_everything_passes() {
     assert_eq!(refused.reason, Reason::ForcedOpen);
     assert!(!hosts.passes(5), "that were six, and now are five");
     assert_eq!(hosts.panics(), [Event::PanicChanged { panicking: false, open: 5, keys: 10 }]);
+}
+
+#[test]
+fn what_an_operator_holds_open_stays_so_in_a_panic() {
+    let hosts = Hosts::new(Panic::default());
+    hosts.know(0..10);
+    (0..7).for_each(|host| hosts.fail(host));
+    hosts.breakers.breakers().get(&0).force_open();
+    let refused = hosts.breakers.acquire(&0, hosts.clock.now()).unwrap_err();
+    assert_eq!(refused.reason, Reason::ForcedOpen);
+    assert!(hosts.passes(1) && hosts.breakers.is_panicking(), "six others are open too");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod defects;
 mod events;
 mod fallback;
 mod fault;
+mod handles;
 mod hedge;
 mod keyed;
 mod layers;

@@ -110,7 +110,8 @@ async fn a_refusal_further_in_leaves_nothing_behind_further_out() {
     for _ in 0..3 {
         let error = good(&pipeline).await.unwrap_err();
         let Error::Rejected(rejected) = error else { panic!("{error}") };
-        assert_eq!(rejected.reason, Reason::RateExceeded { limit: 1 });
+        let period = Duration::from_secs(60);
+        assert_eq!(rejected.reason, Reason::RateExceeded { limit: 1, period });
     }
     assert_eq!(pipeline.breaker().unwrap().state(TokioClock.now()), State::HalfOpen);
     sleep(Duration::from_secs(60)).await;

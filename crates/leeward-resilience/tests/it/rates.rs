@@ -24,6 +24,18 @@ fn five_a_second() -> [Rule; 2] {
     [RateLimit::per_second(FIVE).into(), SlidingWindow::per_second(FIVE).into()]
 }
 
+#[tokio::test]
+async fn a_store_in_memory_takes_another_rule() {
+    let store = MemoryStore::new(&RateLimit::per_second(NonZeroU32::MIN), 100).unwrap();
+    store.reconfigure(&RateLimit::per_second(FIVE)).unwrap();
+    let mut passed = 0;
+    for _ in 0..10 {
+        passed += u32::from(store.take("somebody", Instant::from_nanos(1)).await.unwrap().allowed);
+    }
+    assert_eq!((passed, store.keys()), (5, 1));
+    assert!(store.reconfigure(&RateLimit { period: Duration::ZERO, ..RateLimit::per_second(FIVE) }).is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn defect_9_fifteen_hundred_calls_over_clones_against_five_a_second() {
     for rule in five_a_second() {
@@ -35,7 +47,8 @@ async fn defect_9_fifteen_hundred_calls_over_clones_against_five_a_second() {
         }
         let answers = calls.join_all().await;
         assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 5, "{rule:?}");
-        let rejected = |answer: &Result<_, _>| matches!(answer, Err(Error::Rejected(rejected)) if rejected.reason == Reason::RateExceeded { limit: 5 });
+        let reason = Reason::RateExceeded { limit: 5, period: Duration::from_secs(1) };
+        let rejected = |answer: &Result<_, _>| matches!(answer, Err(Error::Rejected(rejected)) if rejected.reason == reason);
         assert_eq!(answers.iter().filter(|answer| rejected(answer)).count(), 1495, "{rule:?}");
     }
 }
@@ -104,6 +117,7 @@ impl RateStore for Scripted {
                 Mode::Answers => Ok(Decision {
                     allowed: true,
                     limit: 5,
+                    period: MS,
                     remaining: 4,
                     reset_after: MS,
                     retry_after: None,

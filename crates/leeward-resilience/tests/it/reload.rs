@@ -283,6 +283,8 @@ fn a_throttler_and_a_budget_keep_their_counts() {
         .reconfigure(&Budget { ratio: 0.3, window: 20 * SECOND, ..Budget::default() }, clock.now())
         .unwrap();
     assert_eq!((granted(), budget.version()), (100, 2));
+    clock.advance(15 * SECOND);
+    assert_eq!(granted(), 0, "the longer window remembers calls and retries");
     budget.reconfigure(&Budget { ratio: 2.0, ..Budget::default() }, clock.now()).unwrap_err();
     assert_eq!(budget.config().ratio.to_string(), "0.3");
 }

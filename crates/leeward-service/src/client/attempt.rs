@@ -8,7 +8,10 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 use leeward_discovery::PickHint;
-use leeward_resilience::{ATTEMPT_HEADER, Attempt, Call, Class, DEADLINE_HEADER, Error, Rejected};
+use leeward_resilience::fault::Fault;
+use leeward_resilience::{
+    ATTEMPT_HEADER, Attempt, Call, Class, DEADLINE_HEADER, Error, PRIORITY_HEADER, Rejected,
+};
 use leeward_telemetry::{Correlation, Span, SpanKind, span};
 use parking_lot::Mutex;
 
@@ -16,13 +19,13 @@ use super::error::CallError;
 use super::request::{IDEMPOTENCY_KEY, Prepared, retry_after};
 use super::transport::{Answer, Broken};
 use super::{Client, Target};
-use crate::faults::Then;
 use crate::identity::ASSERTION_HEADER;
 use crate::inbound::SERVICE_NAME;
 
 const ASSERTION: HeaderName = HeaderName::from_static(ASSERTION_HEADER);
 const DEADLINE: HeaderName = HeaderName::from_static(DEADLINE_HEADER);
 const ATTEMPT: HeaderName = HeaderName::from_static(ATTEMPT_HEADER);
+const PRIORITY: HeaderName = HeaderName::from_static(PRIORITY_HEADER);
 
 /// Why one attempt has no answer.
 #[derive(Debug, Clone)]
@@ -141,6 +144,9 @@ impl Target {
         {
             headers.insert(ATTEMPT, effort);
         }
+        if let Some(priority) = shared.prepared.priority {
+            headers.insert(PRIORITY, HeaderValue::from_static(priority.as_str()));
+        }
         shared.correlation.write_headers(headers);
         headers.insert(SERVICE_NAME, self.own_name.clone());
         if let Some(minter) = &self.minter {
@@ -151,26 +157,22 @@ impl Target {
     }
 
     async fn call_with_faults(&self, request: Request<Full<Bytes>>) -> Result<Answer, Broken> {
-        let exchange = self.transport.exchange(request, self.answer_bytes_max);
-        let Some(injection) = self.faults.outbound(&self.name, &*self.rng) else { return exchange.await };
-        if !injection.latency.is_zero() {
-            tokio::time::sleep(injection.latency).await;
-        }
-        match injection.then {
-            Then::Pass => exchange.await,
-            Then::Refuse => Err(Broken::NotSent("refused by an injected fault".to_owned())),
-            Then::Fail(status) => Ok(Answer {
-                status: StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
-                headers: HeaderMap::new(),
-                body: Bytes::new(),
-                in_doubt: false,
-            }),
-            Then::LoseReply => {
-                // The work is done, and nobody hears of it.
-                drop(exchange.await);
-                Err(Broken::Unknown("the reply was lost by an injected fault".to_owned()))
-            }
-        }
+        let exchange = || self.transport.exchange(request, self.answer_bytes_max);
+        let Some(place) = self.faults.outbound(&self.name) else { return exchange().await };
+        place
+            .disturb(exchange, |fault| match fault {
+                Fault::Refused => Err(Broken::NotSent("refused by an injected fault".to_owned())),
+                Fault::Error => Ok(Answer {
+                    status: place.error_status(),
+                    headers: HeaderMap::new(),
+                    body: Bytes::new(),
+                    in_doubt: false,
+                }),
+                Fault::LostReply => {
+                    Err(Broken::Unknown("the reply was lost by an injected fault".to_owned()))
+                }
+            })
+            .await
     }
 
     /// The pipeline's error for the caller. An attempt in doubt outweighs whatever came after it.

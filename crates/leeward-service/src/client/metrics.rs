@@ -1,15 +1,11 @@
-//! What is counted about calls, and what the policies in front of them report.
+//! What is counted about calls, beside what the policies in front of them do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use leeward_resilience::breaker::State;
-use leeward_resilience::observe::metrics::{
-    ATTEMPT_TIMEOUTS, BREAKER_STATE, BREAKER_TRANSITIONS, REJECTIONS, RETRIES, RETRY_BUDGET_EXHAUSTED,
-};
-use leeward_resilience::{Event, Observer};
-use leeward_telemetry::Registry;
-use leeward_telemetry::metrics::{Counters, Gauges, Histograms, LATENCY_BUCKETS};
+use leeward_resilience::Observer;
+use leeward_telemetry::metrics::{Counters, Histograms, LATENCY_BUCKETS};
+use leeward_telemetry::{PolicyMetrics, Registry};
 
 use super::error::CallError;
 use super::transport::Answer;
@@ -24,7 +20,7 @@ pub const CLIENT_CALL_DURATION_SECONDS: &str = "leeward_client_call_duration_sec
 pub(crate) struct Metrics {
     calls: Counters<2>,
     durations: Histograms<1>,
-    policies: Arc<Policies>,
+    policies: Arc<PolicyMetrics>,
 }
 
 impl Metrics {
@@ -38,7 +34,7 @@ impl Metrics {
         Self {
             calls: registry.counters(CLIENT_CALLS_TOTAL, "Calls to other services.", ["target", "outcome"]),
             durations,
-            policies: Arc::new(Policies::new(registry)),
+            policies: Arc::new(PolicyMetrics::new(registry)),
         }
     }
 
@@ -59,66 +55,5 @@ impl Metrics {
         };
         self.calls.with([target, outcome]).inc();
         self.durations.with([target]).observe_duration(took);
-    }
-}
-
-/// Turns what the policies do into metrics.
-#[derive(Debug)]
-struct Policies {
-    state: Gauges<1>,
-    transitions: Counters<2>,
-    rejections: Counters<2>,
-    retries: Counters<1>,
-    exhausted: Counters<1>,
-    timeouts: Counters<1>,
-}
-
-impl Policies {
-    fn new(registry: &Registry) -> Self {
-        let counters = |name, help| registry.counters(name, help, ["policy"]);
-        Self {
-            state: registry.gauges(
-                BREAKER_STATE,
-                "0 closed, 1 half-open, 2 open, 3 forced open, 4 forced closed.",
-                ["policy"],
-            ),
-            transitions: registry.counters(
-                BREAKER_TRANSITIONS,
-                "Changes of a breaker's state.",
-                ["policy", "to"],
-            ),
-            rejections: registry.counters(REJECTIONS, "Calls that a policy refused.", ["policy", "kind"]),
-            retries: counters(RETRIES, "Attempts after the first."),
-            exhausted: counters(RETRY_BUDGET_EXHAUSTED, "Failures not retried since the budget was spent."),
-            timeouts: counters(ATTEMPT_TIMEOUTS, "Attempts that the attempt timeout cut short."),
-        }
-    }
-}
-
-impl Observer for Policies {
-    fn observe(&self, name: &str, event: &Event) {
-        match event {
-            Event::BreakerChanged { from, to } => {
-                let (value, to_name) = state(*to);
-                tracing::warn!(policy = name, from = state(*from).1, to = to_name, "breaker changed");
-                self.state.with([name]).set(value);
-                self.transitions.with([name, to_name]).inc();
-            }
-            Event::Rejected(rejected) => self.rejections.with([name, rejected.policy]).inc(),
-            Event::Retrying { .. } => self.retries.with([name]).inc(),
-            Event::RetryBudgetExhausted => self.exhausted.with([name]).inc(),
-            Event::AttemptTimeout { .. } => self.timeouts.with([name]).inc(),
-            _ => {}
-        }
-    }
-}
-
-fn state(state: State) -> (i64, &'static str) {
-    match state {
-        State::Closed => (0, "closed"),
-        State::HalfOpen => (1, "half-open"),
-        State::Open => (2, "open"),
-        State::ForcedOpen => (3, "forced-open"),
-        State::ForcedClosed => (4, "forced-closed"),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use leeward_resilience::{Call, Deadline, Effort};
+use leeward_resilience::{Call, Deadline, Effort, Priority};
 use leeward_telemetry::Correlation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +37,7 @@ pub struct Outgoing<'a> {
     deadline: Option<Deadline>,
     replayable: bool,
     effort: Effort,
+    priority: Option<Priority>,
     keep: Option<Duration>,
     mistake: Option<String>,
 }
@@ -48,6 +49,7 @@ pub(super) struct Prepared {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) principal: Principal,
+    pub(super) priority: Option<Priority>,
 }
 
 /// A whole answer that was not decoded.
@@ -83,6 +85,7 @@ impl<'a> Outgoing<'a> {
             deadline: None,
             replayable: false,
             effort: Effort::FIRST,
+            priority: None,
             keep: None,
             mistake: None,
         }
@@ -141,9 +144,9 @@ impl<'a> Outgoing<'a> {
         self
     }
 
-    /// The call is caused by the present request: its work, its deadline, its effort.
+    /// The call is caused by the present request: its work, its deadline, its effort, its priority.
     pub fn within(self, hop: &Hop) -> Self {
-        self.correlation(&hop.correlation).deadline(hop.deadline).effort(hop.effort)
+        self.correlation(&hop.correlation).deadline(hop.deadline).effort(hop.effort).priority(hop.priority)
     }
 
     /// The call may be repeated: doing it twice is doing it once.
@@ -155,6 +158,12 @@ impl<'a> Outgoing<'a> {
     /// What the caller further out said about its own attempts: what it repeats is not repeated here as well.
     pub fn effort(mut self, effort: Effort) -> Self {
         self.effort = effort;
+        self
+    }
+
+    /// How much the call matters: to the throttle here, and to a target that has too many. Without it the target's route says.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
         self
     }
 
@@ -234,8 +243,10 @@ impl<'a> Outgoing<'a> {
             headers: self.headers,
             body: self.body,
             principal: self.principal,
+            priority: self.priority,
         };
-        let call = Call { deadline: self.deadline, replayable, effort: self.effort, ..Call::ONCE };
+        let priority = self.priority.unwrap_or_default();
+        let call = Call { deadline: self.deadline, replayable, effort: self.effort, priority };
         let answer = target.outbound(prepared, call, correlation).await?;
         if answer.status.as_u16() < 400 {
             return Ok(Raw { status: answer.status, headers: answer.headers, body: answer.body });

@@ -10,16 +10,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use leeward_resilience::concurrency::Permit;
+use leeward_resilience::fault::Fault;
 use leeward_resilience::rate::Decision;
 use leeward_resilience::{
-    Clock, Concurrency, ConcurrencyLimit, ConfigErrors, DEADLINE_HEADER, Deadline, Instant, KeyedRateLimiter,
-    RateLimit, Rng,
+    Clock, Concurrency, ConfigErrors, DEADLINE_HEADER, Deadline, Instant, KeyedRateLimiter, Observer,
+    PRIORITY_HEADER, Priority, RateLimit, Rng, Shed, Shedder,
 };
 use leeward_telemetry::Registry;
 
 use super::metrics::Metrics;
-use super::{Spec, name_value, run};
-use crate::faults::{Faults, Then};
+use super::{RATED, Spec, name_value, run};
+use crate::faults::{Faults, INBOUND};
 use crate::identity::{ASSERTION_HEADER, Caller, Principal, Verifier};
 use crate::problem::{Problem, code};
 
@@ -32,8 +33,10 @@ pub struct InboundOptions {
     /// The longest that any request may take, whatever its caller says. Default 10 s: beyond it no client of a business
     /// API still waits.
     pub deadline_max: Duration,
-    /// How many requests are worked on at a time, how many wait, and how long. Default 512, 512, 250 ms.
-    pub concurrency: Concurrency,
+    /// How many requests are worked on at a time, how many wait, how long, and from which delay on the least important ones are
+    /// refused at once ([`RouteOptions::priority`](crate::RouteOptions::priority)). Default 512, 512, 250 ms, and 5 ms over
+    /// 100 ms.
+    pub shed: Shed,
     /// Requests a principal may make. Default none: the gateway limits users, and services trust each other's budgets.
     pub rate_limit: Option<RateLimit>,
 }
@@ -43,11 +46,14 @@ impl Default for InboundOptions {
         let limit = const { NonZeroU32::new(512).expect("the default is not zero") };
         Self {
             deadline_max: Duration::from_secs(10),
-            concurrency: Concurrency {
-                limit,
-                queue: 512,
-                max_wait: Duration::from_millis(250),
-                ..Concurrency::default()
+            shed: Shed {
+                concurrency: Concurrency {
+                    limit,
+                    queue: 512,
+                    max_wait: Duration::from_millis(250),
+                    ..Concurrency::default()
+                },
+                ..Shed::default()
             },
             rate_limit: None,
         }
@@ -66,7 +72,7 @@ pub(crate) struct Stack {
     deadline_max: Duration,
     verifier: Verifier,
     faults: Faults,
-    limit: ConcurrencyLimit,
+    shedder: Shedder,
     rate: Option<KeyedRateLimiter<Arc<str>>>,
 }
 
@@ -80,6 +86,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) registry: &'a Registry,
+    pub(crate) observer: Arc<dyn Observer>,
     pub(crate) verifier: Verifier,
     pub(crate) faults: Faults,
 }
@@ -88,17 +95,19 @@ impl Stack {
     pub(crate) fn new(parts: Parts<'_>, options: &InboundOptions) -> Result<Self, ConfigErrors> {
         let rate =
             options.rate_limit.map(|rate| KeyedRateLimiter::new(&rate, RATED_PRINCIPALS_MAX)).transpose()?;
+        let (clock, rng, observer) = (Arc::clone(&parts.clock), Arc::clone(&parts.rng), parts.observer);
+        let shedder = Shedder::with(INBOUND, options.shed.clone(), clock, rng, Some(observer))?;
         Ok(Self {
             service_value: name_value(&parts.service),
             metrics: Metrics::new(parts.registry),
             service: parts.service,
             clock: parts.clock,
             rng: parts.rng,
-            rate_policy: options.rate_limit.as_ref().map(policy),
+            rate_policy: options.rate_limit.as_ref().map(|rate| name_value(&rate.policy_item(RATED))),
             deadline_max: options.deadline_max,
             verifier: parts.verifier,
             faults: parts.faults,
-            limit: ConcurrencyLimit::new(options.concurrency.clone())?,
+            shedder,
             rate,
         })
     }
@@ -136,15 +145,23 @@ impl Stack {
         })
     }
 
-    pub(super) async fn admit(&self, spec: Spec, deadline: Deadline) -> Result<Option<Permit>, Problem> {
+    /// How much a request matters: what a caller who is known says, and else the route.
+    pub(super) fn priority(spec: Spec, headers: &HeaderMap, caller: Option<&Caller>) -> Priority {
+        let said = caller.and_then(|_| headers.get(PRIORITY_HEADER)?.to_str().ok());
+        said.and_then(Priority::from_header).unwrap_or(spec.options.priority)
+    }
+
+    pub(super) async fn admit(
+        &self,
+        spec: Spec,
+        priority: Priority,
+        deadline: Deadline,
+    ) -> Result<Option<Permit>, Problem> {
         if spec.options.essential {
             return Ok(None);
         }
-        if let Some(permit) = self.limit.try_acquire() {
-            return Ok(Some(permit));
-        }
         let remaining = deadline.remaining(self.clock.now());
-        self.limit.acquire_within(remaining).await.map(Some).map_err(|rejected| {
+        self.shedder.acquire_within(priority, remaining).await.map(Some).map_err(|rejected| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::OVERLOADED)
                 .detail(rejected.reason.to_string())
                 .retry_after(rejected.retry_after.unwrap_or(Duration::from_secs(1)))
@@ -157,23 +174,17 @@ impl Stack {
 
     /// The handler's answer, unless a fault is in force.
     pub(super) async fn with_faults(&self, spec: Spec, request: Request, handler: Route) -> Response {
-        let injection = if spec.options.essential { None } else { self.faults.inbound(&*self.rng) };
-        let Some(injection) = injection else { return run(handler, request).await };
-        if !injection.latency.is_zero() {
-            tokio::time::sleep(injection.latency).await;
-        }
-        match injection.then {
-            Then::Pass => run(handler, request).await,
-            Then::Refuse => cut(),
-            Then::Fail(status) => {
-                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-                Problem::new(status, code::FAULT_INJECTED).into_response()
-            }
-            Then::LoseReply => {
-                drop(run(handler, request).await);
-                cut()
-            }
-        }
+        let place = if spec.options.essential { None } else { self.faults.inbound() };
+        let Some(place) = place else { return run(handler, request).await };
+        place
+            .disturb(
+                || run(handler, request),
+                |fault| match fault {
+                    Fault::Refused | Fault::LostReply => cut(),
+                    Fault::Error => Problem::new(place.error_status(), code::FAULT_INJECTED).into_response(),
+                },
+            )
+            .await
     }
 }
 
@@ -192,8 +203,4 @@ fn cut() -> Response {
     *response.status_mut() = StatusCode::from_u16(499).unwrap_or_default();
     response.extensions_mut().insert(Cut);
     response
-}
-
-fn policy(rate: &RateLimit) -> HeaderValue {
-    name_value(&format!("\"principal\";q={};w={}", rate.limit, rate.period.as_secs().max(1)))
 }

@@ -9,7 +9,7 @@ use leeward_telemetry::{Correlation, REQUEST_ID, Span, SpanKind, correlation, sp
 
 use super::metrics::label;
 use super::stack::Stack;
-use super::{SERVICE_NAME, name_value};
+use super::{RATED, SERVICE_NAME, name_value};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -72,9 +72,7 @@ impl Trip {
         headers.insert(SERVICE_NAME, stack.service_value.clone());
         headers.insert(REQUEST_ID, self.request_id);
         if let (Some(decision), Some(policy)) = (rate, &stack.rate_policy) {
-            let state =
-                format!("\"principal\";r={};t={}", decision.remaining, decision.reset_after.as_secs());
-            headers.insert(RATE_LIMIT, name_value(&state));
+            headers.insert(RATE_LIMIT, name_value(&decision.state_item(RATED)));
             headers.insert(RATE_LIMIT_POLICY, policy.clone());
         }
         response

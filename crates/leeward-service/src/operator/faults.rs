@@ -17,7 +17,7 @@ pub(super) fn api() -> Api<Host> {
 /// The faults in force.
 #[utoipa::path(get, path = "/_leeward/faults", tag = "operator", responses((status = 200, body = FaultSet)))]
 async fn get_faults(State(host): State<Host>) -> Json<FaultSet> {
-    Json((*host.kit.faults.get()).clone())
+    Json(host.kit.faults.get())
 }
 
 /// Puts these faults in force instead of what was; an empty set ends them all.

@@ -49,7 +49,7 @@ impl std::fmt::Debug for Rebuild {
 pub(crate) type Projections = BTreeMap<String, Rebuild>;
 
 pub(super) fn api() -> Api<Host> {
-    let patient = RouteOptions { deadline_max: Some(DEADLINE_MAX), ..super::ESSENTIAL };
+    let patient = RouteOptions { deadline_max: Some(DEADLINE_MAX), ..RouteOptions::ESSENTIAL };
     super::operator(routes!(list)).merge(Api::new().add_with(Access::Operator, patient, routes!(rebuild)))
 }
 

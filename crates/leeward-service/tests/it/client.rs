@@ -1,5 +1,6 @@
 //! The outbound client against real services.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use axum::extract::State;
 use http::HeaderMap;
 use leeward_discovery::Endpoint;
-use leeward_resilience::{Clock, Deadline, Effort, TokioClock};
+use leeward_resilience::{Cache, Clock, Deadline, Effort, Hedge, Priority, RateLimit, Throttle, TokioClock};
 use leeward_service::{
     Access, Api, CallError, Caller, Cause, Client, ClientOptions, Effect, Fault, FaultSet, Hop, Json, Kit,
     Path, Problem, Service, User, routes,
@@ -50,7 +51,7 @@ async fn add(State(provider): State<Provider>) -> Result<Json<u32>, Problem> {
 async fn headers(headers: HeaderMap, caller: Caller, Cause(cause): Cause) -> Json<serde_json::Value> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Json(serde_json::json!({
-        "deadline": text("x-deadline-ms"), "attempt": text("x-retry-attempt"), "service": text("x-service-name"),
+        "deadline": text("x-deadline-ms"), "priority": text("x-priority"), "attempt": text("x-retry-attempt"), "service": text("x-service-name"),
         "issuer": caller.issuer(), "user": caller.user().map(|user| user.id.to_string()),
         "correlation": *cause.correlation_id, "trace": format!("{:032x}", cause.trace.trace_id()),
     }))
@@ -59,6 +60,11 @@ async fn headers(headers: HeaderMap, caller: Caller, Cause(cause): Cause) -> Jso
 #[utoipa::path(get, path = "/through", responses((status = 200, body = u32)))]
 async fn through(State(relay): State<Client>, hop: Hop) -> Result<Json<u32>, Problem> {
     Ok(Json(relay.get("/count").within(&hop).send().await?))
+}
+
+#[utoipa::path(get, path = "/through/headers", responses((status = 200, body = Object)))]
+async fn through_headers(State(relay): State<Client>, hop: Hop) -> Result<Json<serde_json::Value>, Problem> {
+    Ok(Json(relay.get("/headers").within(&hop).act_for(&User::new("u-anna")).send().await?))
 }
 
 /// Does its work, and then answers with the status that it is asked for.
@@ -182,6 +188,72 @@ async fn a_retry_further_out_is_not_multiplied() {
     assert_eq!(error.status(), Some(503));
     // The first attempt is tried three times below; its two retries once each.
     assert_eq!(pair.calls(), 5);
+    pair.world.stop().await;
+}
+
+#[tokio::test]
+async fn how_much_a_call_matters_travels_with_it() {
+    let pair = Pair::new().await;
+    let between = pair.world.kit("between").await;
+    let api = Api::new().add(Access::AnyService, routes!(through_headers));
+    pair.world.serve(Service::builder(between).api(api).state(pair.client()).build().unwrap()).await;
+    let client = pair.caller.client("between");
+    for (priority, said) in [
+        (Priority::Critical, serde_json::json!("critical")),
+        (Priority::Low, serde_json::json!("low")),
+        (Priority::Normal, serde_json::json!("normal")),
+    ] {
+        let call = client.get("/through/headers").priority(priority);
+        assert_eq!(call.send::<serde_json::Value>().await.unwrap()["priority"], said, "{priority}");
+    }
+    pair.world.stop().await;
+}
+
+#[tokio::test]
+async fn the_throttle_holds_back_what_matters_least() {
+    let pair = Pair::new().await;
+    let mut options = ClientOptions::default();
+    options.policies.throttle = Some(Throttle::default());
+    options.policies.breaker = None;
+    let client = pair.caller.client_with("provider", options).unwrap();
+    pair.provider.failing.store(u32::MAX, Ordering::SeqCst);
+    let rejected = async |priority| {
+        let mut rejected = 0;
+        for _ in 0..60 {
+            let call = client.post("/count").priority(priority).send::<u32>().await.unwrap_err();
+            rejected += usize::from(matches!(call, CallError::Rejected { .. }));
+        }
+        rejected
+    };
+    let _learns = rejected(Priority::Low).await;
+    let (low, critical) = (rejected(Priority::Low).await, rejected(Priority::Critical).await);
+    assert!(low > 2 * critical && low > 20, "{low} of low, {critical} of critical priority");
+    pair.world.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_may_have_any_policy_of_the_pipeline() {
+    let pair = Pair::new().await;
+    let mut options = ClientOptions::default();
+    options.policies.rate_limit = Some(RateLimit::per_minute(const { NonZeroU32::new(2).unwrap() }).into());
+    options.policies.hedge = Some(Hedge::default());
+    let client = pair.caller.client_with("provider", options.clone()).unwrap();
+    assert!(
+        client.explain().contains("hedge") && client.explain().contains("rate-limit"),
+        "{}",
+        client.explain()
+    );
+    for call in 0..2 {
+        assert_eq!(client.post("/count").send::<u32>().await.unwrap(), call);
+    }
+    let limited = client.post("/count").send::<u32>().await.unwrap_err();
+    assert!(matches!(limited, CallError::Rejected { .. }) && limited.effect() == Effect::None, "{limited}");
+    assert_eq!(pair.calls(), 2);
+
+    options.policies.cache = Some(Cache::default());
+    options.answer_bytes_max = 0;
+    let mistakes = pair.caller.client_with("other", options).unwrap_err();
+    assert_eq!(mistakes.paths(), ["client.answer_bytes_max", "client.cache"]);
     pair.world.stop().await;
 }
 

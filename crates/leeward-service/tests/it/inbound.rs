@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
-use leeward_resilience::{Concurrency, RateLimit};
+use leeward_resilience::{Concurrency, Priority, RateLimit, Shed};
 use leeward_service::{
     Access, Api, Caller, Cause, Fault, FaultSet, Json, Kit, Path, Principal, Problem, RouteOptions, Service,
     Until, routes,
@@ -89,7 +89,11 @@ async fn shop(change: impl FnOnce(&mut leeward_service::KitOptions)) -> Shop {
         .add(Access::Anyone, routes!(slow))
         .add(Access::Anyone, routes!(broken))
         .add(Access::Anyone, routes!(crash))
-        .add(Access::Anyone, routes!(words));
+        .add_with(
+            Access::Anyone,
+            RouteOptions { priority: Priority::Low, ..RouteOptions::default() },
+            routes!(words),
+        );
     let service = Service::builder(kit).api(api).state(shared.clone()).build().unwrap();
     let address = world.serve(service).await;
     Shop { world, shared, address, gateway }
@@ -179,7 +183,8 @@ async fn at_the_limit_a_request_is_shed_and_probes_are_not() {
     let limit = NonZeroU32::MIN;
     let shop = shop(|options| {
         let max_wait = Duration::from_millis(1);
-        options.inbound.concurrency = Concurrency { limit, queue: 0, max_wait, ..Concurrency::default() };
+        options.inbound.shed.concurrency =
+            Concurrency { limit, queue: 0, max_wait, ..Concurrency::default() };
     })
     .await;
     let first = tokio::time::timeout(Duration::from_secs(5), get(shop.address, "/slow", ""));
@@ -200,6 +205,72 @@ async fn at_the_limit_a_request_is_shed_and_probes_are_not() {
     assert_eq!(ready.status, 200);
     assert_eq!(first.unwrap().status, 200);
     assert_eq!(get(shop.address, "/things/7", "").await.status, 200, "the permit came back");
+    shop.world.stop().await;
+}
+
+/// Whether a request was refused at the door, for its priority; else it waited until its deadline, which the queue and the
+/// request's own clock both watch: either may be the first to say so.
+fn is_shed(answer: &crate::world::Answer) -> bool {
+    if answer.status == 504 {
+        assert_eq!(answer.code(), "deadline_exceeded", "{answer:?}");
+        return false;
+    }
+    assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"), "{answer:?}");
+    assert!(answer.header("retry-after").is_some());
+    answer.json()["detail"].as_str().unwrap().contains("is shed")
+}
+
+/// How many of a hundred requests are let into the queue.
+async fn let_in(address: std::net::SocketAddr, path: &'static str, headers: &str) -> usize {
+    let headers = format!("x-deadline-ms: 1000\r\n{headers}");
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let headers = headers.clone();
+        asked.spawn(async move { get(address, path, &headers).await });
+    }
+    asked.join_all().await.iter().filter(|answer| !is_shed(answer)).count()
+}
+
+#[tokio::test]
+async fn a_queue_that_stands_refuses_the_least_important_at_the_door() {
+    let shop = shop(|options| {
+        let (limit, max_wait) = (NonZeroU32::MIN, Duration::from_secs(30));
+        let concurrency = Concurrency { limit, queue: 512, max_wait, ..Concurrency::default() };
+        let (target, interval) = (Duration::from_millis(1), Duration::from_millis(10));
+        options.inbound.shed = Shed { target, interval, concurrency, ..Shed::default() };
+    })
+    .await;
+    let address = shop.address;
+    let critical = "x-priority: critical\r\n";
+    let known = asserts(&shop.gateway, &anna(), "shop") + critical;
+    assert_eq!(get(address, "/words", "").await.status, 200, "without a queue nobody is refused");
+    let mut pending = tokio::task::JoinSet::new();
+    pending.spawn(async move { get(address, "/slow", "").await });
+    while shop.shared.calls.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    pending.spawn(async move { get(address, "/things/7", "").await });
+    // The first to be refused are those of a route of low priority; after a while an eighth of the critical ones is all that
+    // passes.
+    let mut waited = 0;
+    while !is_shed(&get(address, "/words", "x-deadline-ms: 20\r\n").await) {
+        waited += 1;
+    }
+    assert!(waited > 0, "the queue has to stand for a while first");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(let_in(address, "/words", "").await, 0);
+    assert_eq!(let_in(address, "/things/7", "").await, 0);
+    assert_eq!(let_in(address, "/things/7", critical).await, 0, "a stranger cannot say how much it matters");
+    assert!(let_in(address, "/things/7", &known).await > 0);
+    assert!(let_in(address, "/words", &known).await > 0, "what the caller says comes before the route");
+    let text = get(address, "/metrics", "").await.body;
+    for parts in [
+        ["leeward_policy_rejections_total{", "policy=\"inbound\",kind=\"shed\""],
+        ["leeward_shed_level{", "policy=\"inbound\"}"],
+    ] {
+        assert!(text.lines().any(|line| parts.iter().all(|part| line.contains(part))), "{parts:?}: {text}");
+    }
+    shop.shared.gate.add_permits(9);
     shop.world.stop().await;
 }
 

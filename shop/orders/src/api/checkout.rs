@@ -3,7 +3,10 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use leeward_service::{Access, Api, Caller, Cause, Invalid, Json, Problem, ProblemBody, routes};
+use leeward_resilience::Priority;
+use leeward_service::{
+    Access, Api, Caller, Cause, Invalid, Json, Problem, ProblemBody, RouteOptions, routes,
+};
 use shop_contracts::orders::{CheckoutAccepted, CheckoutRequest};
 use shop_contracts::{PUBLIC_PREFIX, UserId};
 
@@ -16,7 +19,8 @@ use crate::desk::Desk;
 const TOKEN_BYTES_MAX: usize = 64;
 
 pub(crate) fn api() -> Api<Desk> {
-    Api::new().add(Access::User, routes!(checkout))
+    let critical = RouteOptions { priority: Priority::Critical, ..RouteOptions::default() };
+    Api::new().add_with(Access::User, critical, routes!(checkout))
 }
 
 /// Buy what is in the cart.

@@ -2,8 +2,9 @@
 
 use axum::extract::State;
 use http::HeaderMap;
+use leeward_resilience::Priority;
 use leeward_service::{
-    Access, Api, Cause, Invalid, Json, Path, Problem, ProblemBody, Until, header_text, routes,
+    Access, Api, Cause, Invalid, Json, Path, Problem, ProblemBody, RouteOptions, Until, header_text, routes,
 };
 use shop_contracts::payments::{
     AuthoriseRequest, CaptureRequest, KeyedPayment, OperationKind, Payment, VoidRequest,
@@ -22,11 +23,12 @@ const CALLERS: Access = Access::Services(&["orders"]);
 const KEY_BYTES_MAX: usize = 190;
 
 pub(crate) fn api() -> Api<Desk> {
+    let critical = RouteOptions { priority: Priority::Critical, ..RouteOptions::default() };
     Api::new()
-        .add(CALLERS, routes!(authorise))
-        .add(CALLERS, routes!(capture))
-        .add(CALLERS, routes!(void))
-        .add(CALLERS, routes!(by_key))
+        .add_with(CALLERS, critical, routes!(authorise))
+        .add_with(CALLERS, critical, routes!(capture))
+        .add_with(CALLERS, critical, routes!(void))
+        .add_with(CALLERS, critical, routes!(by_key))
 }
 
 /// Set money aside for an order.

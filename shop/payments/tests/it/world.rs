@@ -56,11 +56,9 @@ impl World {
     /// Payments over the real provider by HTTP, impatient: an attempt takes 300 ms at most.
     pub(crate) async fn new() -> Self {
         Self::with(|kit| {
-            let impatient = ClientOptions {
-                attempt_timeout: Duration::from_millis(300),
-                deadline: Duration::from_millis(700),
-                ..ClientOptions::outside()
-            };
+            let mut impatient = ClientOptions::outside();
+            impatient.policies.attempt_timeout = Some(Duration::from_millis(300).into());
+            impatient.policies.deadline = Duration::from_millis(700);
             Arc::new(HttpProvider::new(kit.client_with("provider", impatient).unwrap()))
         })
         .await

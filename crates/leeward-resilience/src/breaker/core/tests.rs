@@ -326,6 +326,55 @@ fn a_time_that_nobody_looks_back_over_does_not_empty_a_window_of_calls() {
     assert_eq!(core.phase_state(), State::Open);
 }
 
+#[test]
+fn a_window_of_another_length_takes_over_the_calls_that_it_reaches() {
+    let within = |window: u64| Breaker { window: Duration::from_secs(window), ..config(11, None) };
+    // From ten seconds to so many, and the eleventh failure so long after the first ten.
+    for (seconds, later, opens) in [(100, 50, true), (1, 5, false), (10, 5, true), (10, 50, false)] {
+        let mut core = Core::new(within(10), START);
+        (0..10).for_each(|_| call(&mut core, FAILURE, START));
+        core.reconfigure(within(seconds), START);
+        call(&mut core, FAILURE, START + Duration::from_secs(later));
+        assert_eq!(core.phase_state() == State::Open, opens, "{seconds} s, {later} s later");
+    }
+}
+
+#[test]
+fn fewer_probes_than_have_succeeded_already_hold_for_those_to_come() {
+    let mut core = opened(Breaker::default());
+    let now = START + Duration::from_secs(6);
+    (0..3).for_each(|_| call(&mut core, Outcome::Success, now));
+    let two = NonZeroU32::new(2).unwrap();
+    core.reconfigure(Breaker { probes: two, ..Breaker::default() }, now);
+    let probes = [core.acquire(now, &Steady).unwrap(), core.acquire(now, &Steady).unwrap()];
+    assert_eq!(core.retry_after(now), Some(Duration::from_secs(1)));
+    let rejected = core.acquire(now, &Steady).unwrap_err();
+    assert_eq!(rejected.reason, Reason::Probing { in_flight: 2, probes: 2 });
+    core.record(probes[0], Outcome::Ignored, now, &Steady);
+    assert!(core.acquire(now, &Steady).is_ok());
+    assert!(core.acquire(now + Duration::from_secs(30), &Steady).is_err());
+    assert_eq!(core.phase_state(), State::Open, "the probation of both is over");
+}
+
+#[test]
+fn whoever_is_refused_hears_how_long() {
+    for (break_initial, expected) in [(5_000, 1_000), (300, 300)] {
+        let mut core = opened(Breaker { break_initial: break_initial * MS, ..Breaker::default() });
+        let over = START + break_initial * MS;
+        assert_eq!(core.retry_after(over.saturating_sub(MS)), Some(MS));
+        let probe = core.acquire(over, &Steady).unwrap();
+        assert_eq!(core.acquire(over, &Steady).unwrap_err().retry_after, Some(expected * MS));
+        core.record(probe, Outcome::Ignored, over, &Steady);
+        assert_eq!(core.retry_after(over), None, "half-open, and a probe may go");
+    }
+    let mut core = Core::new(Breaker::default(), START);
+    assert_eq!(core.retry_after(START), None);
+    core.force(true);
+    assert_eq!(core.acquire(START, &Steady).unwrap_err().retry_after, Some(Duration::from_secs(60)));
+    core.force(false);
+    assert_eq!(core.retry_after(START), None);
+}
+
 /// The rule once more, without any cleverness: every outcome is kept and counted anew.
 struct Model {
     config: Breaker,

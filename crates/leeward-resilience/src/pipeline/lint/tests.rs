@@ -133,3 +133,58 @@ fn a_callee_that_works_on_for_nobody_and_repeats_what_we_repeat() {
     let findings = sound().lint_callee(&repeating);
     assert!(findings[0].to_string().contains("up to 9 attempts"), "{}", findings[0]);
 }
+
+#[test]
+fn at_its_bound_everything_still_fits() {
+    let retries = |max_retries, ratio| {
+        Some(Retry { max_retries, budget: Budget { ratio, ..Budget::default() }, ..Retry::default() })
+    };
+    assert_eq!(found(|it| (it.retry, it.attempt_timeout) = (retries(1, 0.2), Some((1000 * MS).into()))), []);
+    assert_eq!(
+        found(|it| (it.retry, it.attempt_timeout) = (retries(0, 0.2), None)),
+        [],
+        "nothing is repeated"
+    );
+    assert_eq!(found(|it| it.retry = retries(2, 0.5)), []);
+    let bounds = [10_000 * MS, 500 * MS];
+    for latency_p99 in bounds {
+        let findings = sound().lint(&Facts { latency_p99: Some(latency_p99) });
+        let is_found = |options: &[&str]| findings.iter().any(|it| it.options == options);
+        assert!(!is_found(&["breaker.window"]), "{latency_p99:?}");
+        assert_eq!(is_found(&["attempt_timeout"]), latency_p99 > 500 * MS);
+    }
+}
+
+#[test]
+fn retries_that_are_never_made_amplify_nothing() {
+    let budget = |ratio| Budget { ratio, ..Budget::default() };
+    let options = PipelineOptions {
+        retry: Some(Retry { max_retries: 0, budget: budget(0.9), ..Retry::default() }),
+        hedge: Some(Hedge { budget: budget(0.1), ..Hedge::default() }),
+        ..sound()
+    };
+    assert!((options.amplification_max() - 1.1).abs() < 1e-9);
+    let repeating = PipelineOptions { deadline: 500 * MS, ..sound() };
+    let once = PipelineOptions { retry: None, ..sound() };
+    assert_eq!(once.lint_callee(&repeating), []);
+    assert_eq!(repeating.lint_callee(&PipelineOptions { deadline: 500 * MS, ..once }), []);
+}
+
+#[test]
+fn a_finding_reads_as_its_kind_its_options_and_what_to_do() {
+    let finding = Finding {
+        kind: Kind::NeverReached,
+        options: vec!["hedge.delay", "attempt_timeout"],
+        message: "too late".to_owned(),
+    };
+    assert_eq!(finding.to_string(), "never-reached (hedge.delay, attempt_timeout): too late");
+    let names = [
+        (Kind::TimeoutInversion, "timeout-inversion"),
+        (Kind::AttemptsOverDeadline, "attempts-over-deadline"),
+        (Kind::WindowTooShort, "window-too-short"),
+        (Kind::Amplification, "amplification"),
+        (Kind::NeverReached, "never-reached"),
+        (Kind::Unprotected, "unprotected"),
+    ];
+    assert!(names.iter().all(|(kind, name)| kind.as_str() == *name));
+}

@@ -162,8 +162,15 @@ impl RateStore for Slow {
     async fn take(&self, _: &str, _: Instant) -> Result<Decision, Failed> {
         tokio::time::sleep(MS).await;
         tokio::time::sleep(MS).await;
-        let reset_after = Duration::ZERO;
-        Ok(Decision { allowed: true, limit: 1, remaining: 1, reset_after, retry_after: None, version: 1 })
+        Ok(Decision {
+            allowed: true,
+            limit: 1,
+            period: MS,
+            remaining: 1,
+            reset_after: Duration::ZERO,
+            retry_after: None,
+            version: 1,
+        })
     }
 }
 

@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leeward_resilience::breaker::{BreakerLayer, State};
+use leeward_resilience::breaker::{BreakerLayer, Permit, State};
 use leeward_resilience::timeout::TimeoutLayer;
-use leeward_resilience::{Breaker, CircuitBreaker, Clock, Error, FastRng, ManualClock, TokioClock};
+use leeward_resilience::{Breaker, CircuitBreaker, Class, Clock, Error, FastRng, ManualClock, TokioClock};
 use tower::{Layer, ServiceExt};
 
 use crate::strict::{Failed, Strict, classify};
@@ -158,12 +158,33 @@ fn defect_05_a_stale_result_does_not_cross_states() {
 }
 
 #[test]
+fn defect_05_a_stale_success_does_not_water_down_the_next_window() {
+    type Succeed = fn(Permit, &ManualClock);
+    let ends: [Succeed; 2] =
+        [|permit, clock| permit.success(clock.now()), |permit, _| permit.finish(Class::Success)];
+    for end in ends {
+        let (breaker, clock) = breaker(Breaker { consecutive_failures: None, ..Breaker::default() });
+        let stale: Vec<_> = (0..1_000).map(|_| breaker.acquire(clock.now()).unwrap()).collect();
+        breaker.reset();
+        stale.into_iter().for_each(|permit| end(permit, &clock));
+        for failures in 1..=20 {
+            assert_eq!(breaker.state(clock.now()), State::Closed, "{failures}");
+            breaker.acquire(clock.now()).unwrap().failure(clock.now());
+        }
+        assert_eq!(breaker.state(clock.now()), State::Open);
+    }
+}
+
+#[test]
 fn defect_06_idleness_leaves_no_stale_window() {
     let config = Breaker { consecutive_failures: None, ..Breaker::default() };
-    for idle_s in [10, 11, 15, 20, 99, 3_600] {
+    let befores: [fn(Permit, &ManualClock); 2] =
+        [|permit, clock| permit.failure(clock.now()), |permit, clock| permit.success(clock.now())];
+    let idle = [10, 11, 15, 20, 99, 3_600];
+    for (idle_s, before) in idle.into_iter().flat_map(|idle_s| befores.map(|before| (idle_s, before))) {
         let (breaker, clock) = breaker(config.clone());
         for _ in 0..19 {
-            breaker.acquire(clock.now()).unwrap().failure(clock.now());
+            before(breaker.acquire(clock.now()).unwrap(), &clock);
         }
         clock.advance(idle_s * SECOND);
         // Nothing of before counts: neither the failures nor the calls that make a rate.

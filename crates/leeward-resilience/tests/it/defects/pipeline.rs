@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use leeward_resilience::breaker::State;
@@ -70,8 +71,14 @@ async fn defect_08_what_is_printed_is_what_happens() {
     // Retry is outside the breaker, which sees both attempts of the one call, and outside the timeout, which the breaker
     // takes for a failure.
     let hung = async |_| std::future::pending::<Result<(), ()>>().await;
-    let error = pipeline.call(Call::REPLAYABLE, hung, |_| Class::Success).await.unwrap_err();
+    let sent = AtomicU32::new(0);
+    let counted = |attempt| {
+        sent.fetch_add(1, Ordering::SeqCst);
+        hung(attempt)
+    };
+    let error = pipeline.call(Call::REPLAYABLE, counted, |_| Class::Success).await.unwrap_err();
     assert_eq!(error, Error::Timeout { after: 100 * MS });
+    assert_eq!(sent.into_inner(), 2, "each of them counted: the third was not sent");
     assert_eq!(pipeline.breaker().unwrap().state(TokioClock.now()), State::Open);
     // The breaker is outside the limit: it rejects though no permit is free.
     let limit = pipeline.concurrency().unwrap();

@@ -89,3 +89,40 @@ async fn defect_12_the_outcome_is_that_of_the_end_of_the_body() {
     assert!(read(deadline, guard, 2).await);
     assert!(pipeline.breaker().unwrap().acquire(TokioClock.now()).is_ok());
 }
+
+/// The client takes its time, or goes away in the middle: neither is the upstream's fault.
+#[tokio::test(start_paused = true)]
+async fn defect_12_the_time_of_whoever_reads_does_not_count() {
+    let slow = Breaker { slow_after: Some(50 * MS), slow_rate: 1.0, ..Breaker::default() };
+    let fresh =
+        || Pipeline::builder("files").breaker(slow.clone()).attempt_timeout(100 * MS).build().unwrap();
+    let closed = |pipeline: &Pipeline| pipeline.breaker().unwrap().state(TokioClock.now()) == State::Closed;
+    let pipeline = fresh();
+    for (left, back) in [(false, false), (false, true), (true, false), (true, true)].repeat(10) {
+        let (_, mut guard) = open(&pipeline).await.unwrap();
+        tokio::time::sleep(20 * MS).await;
+        guard.pause();
+        tokio::time::sleep(200 * MS).await;
+        if back {
+            guard.resume();
+            tokio::time::sleep(20 * MS).await;
+        }
+        if left {
+            drop(guard);
+        } else {
+            guard.record(Class::Success);
+        }
+        assert!(closed(&pipeline), "left: {left}, back: {back}");
+    }
+    // What the upstream itself takes counts on.
+    let pipeline = fresh();
+    for _ in 0..20 {
+        let Ok((_, mut guard)) = open(&pipeline).await else { break };
+        guard.pause();
+        tokio::time::sleep(100 * MS).await;
+        guard.resume();
+        tokio::time::sleep(50 * MS).await;
+        guard.record(Class::Success);
+    }
+    assert!(!closed(&pipeline));
+}

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 /// A server and the idle connections to it.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(crate) struct Http {
     address: SocketAddr,
     host: HeaderValue,
     /// The last one used is on top, so that a quiet time needs few.
@@ -23,35 +23,35 @@ pub(super) struct Http {
 
 /// An answer, wholly read.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// How long to wait before the next attempt, if the server says so.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Bytes,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
     /// The body as JSON, if the status is the one expected.
-    pub(super) fn json(&self, expected: u16) -> Result<Value, String> {
+    pub(crate) fn json(&self, expected: u16) -> Result<Value, String> {
         if self.status != expected {
             return Err(format!("status {} in place of {expected}: {}", self.status, self.text()));
         }
         serde_json::from_slice(&self.body).map_err(|error| format!("{error} in {}", self.text()))
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 impl Http {
-    pub(super) fn new(address: SocketAddr) -> Result<Self, String> {
+    pub(crate) fn new(address: SocketAddr) -> Result<Self, String> {
         let host = HeaderValue::try_from(address.to_string()).map_err(|error| error.to_string())?;
         Ok(Self { address, host, idle: RefCell::default() })
     }
 
     /// A request with a JSON body.
-    pub(super) fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    pub(crate) fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = method;
         // Every path here is written by this program.
@@ -61,16 +61,16 @@ impl Http {
         request
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, String> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, String> {
         self.send(self.request(Method::GET, path, Bytes::new())).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Answer, String> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer, String> {
         self.send(self.request(Method::POST, path, body.to_string())).await
     }
 
     /// Sends one request over an idle connection, or over a new one when all are at work.
-    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
         let mut connection = self.connection().await?;
         let response = connection.send_request(request).await.map_err(|error| error.to_string())?;
         let status = response.status().as_u16();

@@ -7,15 +7,15 @@ const TICKS_PER_S: u64 = 100;
 
 /// Memory of a process.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Resident now.
-    pub(super) rss_kib: u64,
+    pub(crate) rss_kib: u64,
     /// The most that was resident since its start.
-    pub(super) peak_kib: u64,
+    pub(crate) peak_kib: u64,
 }
 
 /// The memory of process `pid`.
-pub(super) fn memory(pid: u32) -> Result<Memory, String> {
+pub(crate) fn memory(pid: u32) -> Result<Memory, String> {
     let path = format!("/proc/{pid}/status");
     let status = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let kib = |name: &str| {
@@ -28,15 +28,15 @@ pub(super) fn memory(pid: u32) -> Result<Memory, String> {
 
 /// CPU time so far: of the process under test, of this one, and of everything on the machine.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cpu {
-    pub(super) server: Duration,
-    pub(super) driver: Duration,
+pub(crate) struct Cpu {
+    pub(crate) server: Duration,
+    pub(crate) driver: Duration,
     machine: Duration,
 }
 
 impl Cpu {
     /// Reads all three.
-    pub(super) fn now(server: u32) -> Result<Self, String> {
+    pub(crate) fn now(server: u32) -> Result<Self, String> {
         Ok(Self {
             server: of_process(server)?,
             driver: of_process(std::process::id())?,
@@ -45,7 +45,7 @@ impl Cpu {
     }
 
     /// What was used since `before`.
-    pub(super) fn since(self, before: Self) -> Self {
+    pub(crate) fn since(self, before: Self) -> Self {
         Self {
             server: self.server.saturating_sub(before.server),
             driver: self.driver.saturating_sub(before.driver),
@@ -54,7 +54,7 @@ impl Cpu {
     }
 
     /// What neither of us used: the kernel's own threads, and whoever else is on the machine.
-    pub(super) fn others(self) -> Duration {
+    pub(crate) fn others(self) -> Duration {
         self.machine.saturating_sub(self.server).saturating_sub(self.driver)
     }
 }
@@ -82,7 +82,7 @@ fn ticks_to_time(ticks: u64) -> Duration {
 }
 
 /// The load average of the last minute.
-pub(super) fn load_average() -> String {
+pub(crate) fn load_average() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().unwrap_or("?").to_owned()
 }

@@ -1,13 +1,10 @@
 //! The socket of a client, with a clock on it.
 //!
 //! A client may be idle for a while between requests, must send a head within a short time once it began, and must
-//! take some of the answer in each stretch of time: by amount, so that a byte a second does not count as progress. The
-//! bytes of a head are kept until its request is served (see [`crate::framing`]).
+//! take some of the answer in each stretch of time: by amount, so that a byte a second does not count as progress.
 
-use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,49 +28,11 @@ enum Phase {
     Serving,
 }
 
-/// What the request side and the socket side both know.
-#[derive(Debug)]
-pub(super) struct WireState {
-    phase: Cell<Phase>,
-    head: RefCell<Vec<u8>>,
-    head_bytes_max: usize,
-}
-
-impl WireState {
-    /// A request was parsed: what comes in now is not its head.
-    pub(super) fn serving(&self) {
-        self.phase.set(Phase::Serving);
-        self.head.borrow_mut().clear();
-    }
-
-    /// The answer is out.
-    pub(super) fn answered(&self) {
-        self.phase.set(Phase::Idle(Instant::now()));
-        self.head.borrow_mut().clear();
-    }
-
-    /// The bytes of the head that came in last.
-    pub(super) fn with_head<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
-        look(&self.head.borrow())
-    }
-
-    fn came_in(&self, bytes: &[u8]) {
-        if let Phase::Idle(_) = self.phase.get() {
-            self.phase.set(Phase::Head(Instant::now()));
-        }
-        if self.phase.get() != Phase::Serving {
-            let mut head = self.head.borrow_mut();
-            let room = self.head_bytes_max.saturating_sub(head.len());
-            head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        }
-    }
-}
-
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
-    state: Rc<WireState>,
+    phase: Phase,
     head_timeout: Duration,
     idle_timeout: Duration,
     write_timeout: Duration,
@@ -84,30 +43,45 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, limits: &Limits) -> (Self, Rc<WireState>) {
+    pub(super) fn new(stream: TcpStream, limits: &Limits) -> Self {
         let now = Instant::now();
-        // The first head is awaited as one that began: a connection that says nothing is not worth a long wait.
-        let state = Rc::new(WireState {
-            phase: Cell::new(Phase::Head(now)),
-            head: RefCell::default(),
-            head_bytes_max: limits.head_bytes,
-        });
-        let wire = Self {
+        Self {
             stream,
-            state: Rc::clone(&state),
+            // The first head is awaited as one that began: a connection that says nothing is not worth a long wait.
+            phase: Phase::Head(now),
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
             write_timeout: limits.write_timeout,
             read_timer: Box::pin(tokio::time::sleep_until(now + limits.head_timeout)),
             write_timer: None,
             written: 0,
-        };
-        (wire, state)
+        }
+    }
+
+    /// A request is served from now on.
+    pub(super) fn serve(&mut self) {
+        self.phase = Phase::Serving;
+    }
+
+    /// The client has the next word.
+    pub(super) fn idle(&mut self) {
+        self.phase = Phase::Idle(Instant::now());
+    }
+
+    /// Something of a head came in.
+    pub(super) fn head_begins(&mut self) {
+        if let Phase::Idle(_) = self.phase {
+            self.phase = Phase::Head(Instant::now());
+        }
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Pending until the client has been silent for too long.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let due = match self.state.phase.get() {
+        let due = match self.phase {
             Phase::Idle(since) => since + self.idle_timeout,
             Phase::Head(since) => since + self.head_timeout,
             Phase::Serving => return Poll::Pending,
@@ -163,12 +137,8 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Ready(read) => {
-                self.state.came_in(&buf.filled()[before..]);
-                Poll::Ready(read)
-            }
+            Poll::Ready(read) => Poll::Ready(read),
             Poll::Pending => self.poll_silence(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
         }
     }

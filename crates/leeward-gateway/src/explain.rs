@@ -1,0 +1,260 @@
+//! What would become of a request, told without a gateway running: `leeward explain METHOD URL`.
+//!
+//! It asks the same code as a request does: the codec, the canonical path, the routes, the policies. What depends on a moment
+//! (whose token it is, how much of a limit is used) is said as what decides.
+
+use std::fmt;
+
+use bytes::BytesMut;
+use http::{Method, StatusCode, Uri};
+use leeward_resilience::config::units::show_duration;
+use leeward_resilience::{ConfigErrors, Pipeline, RateLimit};
+use leeward_runtime::units::show_size;
+
+use crate::config::{Config, Route, Rule};
+use crate::h1::{Bounds, Head, Length, Reader};
+use crate::life;
+use crate::refusal::Refusal;
+use crate::router::{Match, Router};
+use crate::{headers, jwt};
+
+/// What would become of one request, step by step.
+#[derive(Debug, Default)]
+pub struct Explanation {
+    steps: Vec<Step>,
+    refused: Option<(StatusCode, &'static str)>,
+}
+
+#[derive(Debug)]
+struct Step {
+    stage: &'static str,
+    says: String,
+    /// Where in the configuration that stands, as `file:line` or as the name of the option.
+    from: String,
+}
+
+impl Explanation {
+    /// The answer that the gateway would give by itself, if it is certain that it would.
+    #[must_use]
+    pub fn refused(&self) -> Option<(StatusCode, &'static str)> {
+        self.refused
+    }
+
+    fn step(&mut self, stage: &'static str, from: impl Into<String>, says: impl Into<String>) {
+        self.steps.push(Step { stage, says: says.into(), from: from.into() });
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, from: impl Into<String>, unless: &str) {
+        let Refusal { status, code, detail, .. } = refusal;
+        self.step(
+            refusal.stage.as_str(),
+            from,
+            format!("REFUSED with {} {code}: {detail}; {unless}", status.as_u16()),
+        );
+        self.refused = Some((*status, code));
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Step { stage, says, from } in &self.steps {
+            let mut lines = says.lines();
+            writeln!(f, "{stage:<14} {}", lines.next().unwrap_or_default())?;
+            for line in lines {
+                writeln!(f, "{:<14} {line}", "")?;
+            }
+            if !from.is_empty() {
+                writeln!(f, "{:<14} ({from})", "")?;
+            }
+        }
+        match self.refused {
+            Some((status, code)) => writeln!(f, "\nThe gateway answers {} {code}.", status.as_u16()),
+            None => writeln!(f, "\nNothing refuses it for certain."),
+        }
+    }
+}
+
+/// Tells what would become of `METHOD target` with these headers, each `Name: value`.
+///
+/// # Errors
+/// Policies of the configuration whose options do not go together.
+pub fn explain(
+    config: &Config,
+    method: &str,
+    target: &str,
+    headers: &[String],
+) -> Result<Explanation, ConfigErrors> {
+    let mut told = Explanation::default();
+    let bounds = Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers };
+    let mut text = format!("{method} {target} HTTP/1.1\r\n");
+    if !headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:")) && !target.contains("://") {
+        text.push_str("Host: localhost\r\n");
+    }
+    for line in headers {
+        text.push_str(line);
+        text.push_str("\r\n");
+    }
+    text.push_str("\r\n");
+    let head = match Reader::default().read(&mut BytesMut::from(text.as_str()), bounds) {
+        Ok(Some(head)) => head,
+        Ok(None) => return Ok(told),
+        Err(rule) => {
+            told.refuse(&life::rule_broken(rule), "limits", &format!("it breaks the rule `{}`", rule.name()));
+            return Ok(told);
+        }
+    };
+    request(&mut told, config, head)?;
+    Ok(told)
+}
+
+fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), ConfigErrors> {
+    let Head { mut parts, length, .. } = head;
+    if let Err(refusal) = life::host(&parts) {
+        told.refuse(&refusal, "", "it needs exactly one Host");
+        return Ok(());
+    }
+    let uri = parts.uri.clone();
+    let path = match life::path(&uri, config.encoded_slash) {
+        Ok(path) => path,
+        Err(refusal) => {
+            told.refuse(&refusal, "encoded_slash", "one path is routed, authorised, limited and forwarded");
+            return Ok(());
+        }
+    };
+    told.step("path", "", format!("{path} is matched and forwarded"));
+    let dropped = headers::strip_request(&mut parts.headers);
+    if dropped > 0 {
+        told.step("headers", "", format!("{dropped} header names go no further: a client may not say them"));
+    }
+    let router = Router::new(config.routes.iter().map(|route| (&route.pattern, route.methods)));
+    let route = match router.find(&parts.method, &path) {
+        Match::Route(index) => &config.routes[index],
+        Match::Method(allow) => {
+            let refusal = life::method_not_allowed(allow);
+            told.refuse(&refusal, "routes", &format!("it takes {allow}"));
+            return Ok(());
+        }
+        Match::None => {
+            told.refuse(&life::no_route(), "routes", "a route that has this path would take it");
+            return Ok(());
+        }
+    };
+    let methods = if route.methods.is_any() { "any method".to_owned() } else { route.methods.to_string() };
+    told.step("route", &*route.origin, format!("{methods}, {}, to {}", route.pattern.text(), route.service));
+    if !size(told, config, route, length) {
+        return Ok(());
+    }
+    let deadline = route.deadline.unwrap_or(config.limits.deadline);
+    let from = if route.deadline.is_some() { &*route.origin } else { "limits.deadline" };
+    told.step("deadline", from, format!("{} for everything below", show_duration(deadline)));
+    limits(told, config, route);
+    if !identity(told, config, route, &parts.headers) {
+        return Ok(());
+    }
+    let shed = &config.concurrency;
+    told.step(
+        "shed",
+        "concurrency",
+        format!(
+            "{} requests at a time, {} may wait for {}; else 503 overloaded",
+            shed.limit,
+            shed.queue,
+            show_duration(shed.max_wait)
+        ),
+    );
+    outbound(told, config, route, &parts.method, &path, &uri)
+}
+
+fn size(told: &mut Explanation, config: &Config, route: &Route, length: Length) -> bool {
+    let bytes_max = route.body_bytes.unwrap_or(config.limits.body_bytes);
+    let from = if route.body_bytes.is_some() { &*route.origin } else { "limits.body" };
+    match length {
+        Length::Known(bytes) if bytes > bytes_max => {
+            told.refuse(&life::too_large(bytes_max), from, &format!("the body has {bytes} bytes"));
+            return false;
+        }
+        Length::Known(0) => {}
+        _ => told.step("size", from, format!("at most {}; else 413 payload_too_large", show_size(bytes_max))),
+    }
+    true
+}
+
+fn limits(told: &mut Explanation, config: &Config, route: &Route) {
+    let mut limit = |by: &str, limit: Option<&RateLimit>, from: &str| {
+        if let Some(limit) = limit {
+            let (count, period) = (limit.limit, show_duration(limit.period));
+            let says = format!("{count} in {period} by {by}; beyond it 429 rate_limited with Retry-After");
+            told.step("rate_limit", from, says);
+        }
+    };
+    limit("address", config.rate_limits.address.as_ref(), "rate_limits.address");
+    if config.jwt.is_some() {
+        limit("principal", config.rate_limits.principal.as_ref(), "rate_limits.principal");
+    }
+    let by = if route.access == Rule::Anyone { "address" } else { "principal" };
+    limit(by, route.rate_limit.as_ref(), &route.origin);
+}
+
+/// Whether the request can get past who it says it is.
+fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &http::HeaderMap) -> bool {
+    let Some(jwt) = &config.jwt else {
+        told.step("authenticate", "jwt", "off: nobody is known, and a token goes on to the service");
+        return true;
+    };
+    let needs = match &route.access {
+        Rule::Anyone => {
+            told.step("authenticate", &*route.origin, "access: anyone");
+            return true;
+        }
+        Rule::User => "a user".to_owned(),
+        Rule::Roles(roles) => format!("a user with the role {}", roles.join(" or ")),
+    };
+    match jwt::token(headers, jwt.token_bytes) {
+        Ok(Some(_)) => {
+            let says = format!(
+                "needs {needs}; whose token it is the keys of {} say: 401 if it is not good, 403 if it is somebody else's",
+                jwt.service
+            );
+            told.step("authenticate", &*route.origin, says);
+            true
+        }
+        Ok(None) => {
+            let unless = format!("it passes with `Authorization: Bearer TOKEN` of {needs}");
+            told.refuse(&life::no_token(), &*route.origin, &unless);
+            false
+        }
+        Err(error) => {
+            let unless = format!("it passes with exactly one `Authorization: Bearer TOKEN` of {needs}");
+            told.refuse(&life::not_a_token(error), &*route.origin, &unless);
+            false
+        }
+    }
+}
+
+fn outbound(
+    told: &mut Explanation,
+    config: &Config,
+    route: &Route,
+    method: &Method,
+    path: &str,
+    uri: &Uri,
+) -> Result<(), ConfigErrors> {
+    let policy = config.service(&route.service);
+    if let Some(age) = route.stale_if_error {
+        let says = format!(
+            "a copy of the last good answer stands in for {}, when the service fails",
+            show_duration(age)
+        );
+        told.step("fallback", &*route.origin, says);
+    }
+    let deadline = config.longest_deadline(&route.service);
+    let pipeline = Pipeline::builder(&*route.service).options(policy.outbound(deadline)).build()?;
+    told.step("policies", format!("services.{}", route.service), pipeline.explain().trim_end());
+    let urls: Vec<String> = policy.urls.iter().map(ToString::to_string).collect();
+    let at = if urls.is_empty() { "where the directory, or --at, says".to_owned() } else { urls.join(", ") };
+    match life::target(route, path, uri) {
+        Ok(target) => told.step("forward", "", format!("{method} {target} to {}, {at}", route.service)),
+        Err(refusal) => told.refuse(&refusal, &*route.origin, "what is left of the path is no path"),
+    }
+    Ok(())
+}

@@ -1,0 +1,398 @@
+//! A client's connection as the codec sees it: a socket with a clock on it, and what came in and was not read yet.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::body::BodyError;
+use super::chunked::{Decoder, Step};
+use super::head::{Bounds, Head, Length, Reader};
+use super::rule::Rule;
+use super::wire::Wire;
+use crate::config::Limits;
+
+/// What is read at a time.
+const READ_BYTES_MAX: usize = 64 * 1_024;
+/// What a client that is being left may still send, and how long: closed with bytes unread, a socket takes its last answer back.
+/// So much that a client in the middle of an upload has read the answer by then.
+const LINGER_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+const LINGER: Duration = Duration::from_secs(2);
+/// The answer to `Expect: 100-continue`.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Why there is no further request.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The client is gone, or was silent for too long between two requests.
+    Closed,
+    /// What it sent is no request.
+    Broken(Rule),
+}
+
+/// The body of the request that is being served.
+#[derive(Debug)]
+enum Reading {
+    Known(u64),
+    Chunked(Decoder),
+    Over,
+    /// Where it ends nobody knows.
+    Broken,
+}
+
+/// One connection. Shared by its task and by the body of the request that it serves, both on one core.
+#[derive(Debug)]
+pub(crate) struct Io {
+    wire: RefCell<Wire>,
+    buffer: RefCell<BytesMut>,
+    heads: RefCell<Reader>,
+    reading: RefCell<Reading>,
+    /// How much of `100 Continue` is still to be sent before the body is read.
+    to_continue: Cell<usize>,
+    /// Counts the requests, so that the body of an earlier one reads nothing any more.
+    request: Cell<u64>,
+    /// Who waits for more of the body.
+    reader: RefCell<Option<Waker>>,
+    /// Who waits for the end of the body, to look out for the client leaving.
+    watcher: RefCell<Option<Waker>>,
+    bounds: Bounds,
+}
+
+impl Io {
+    pub(crate) fn new(stream: TcpStream, limits: &Limits) -> Self {
+        Self {
+            wire: RefCell::new(Wire::new(stream, limits)),
+            buffer: RefCell::default(),
+            heads: RefCell::default(),
+            reading: RefCell::new(Reading::Over),
+            to_continue: Cell::new(0),
+            request: Cell::new(0),
+            reader: RefCell::default(),
+            watcher: RefCell::default(),
+            bounds: Bounds { bytes: limits.head_bytes, headers: limits.headers },
+        }
+    }
+
+    /// The next request. The body of the one before has been read to its end.
+    ///
+    /// # Cancel safety
+    /// Nothing that came in is lost.
+    pub(crate) async fn head(&self) -> Result<Head, Ended> {
+        poll_fn(|cx| self.poll_head(cx)).await
+    }
+
+    fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Head, Ended>> {
+        loop {
+            let read = {
+                let mut buffer = self.buffer.borrow_mut();
+                if buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    self.heads.borrow_mut().read(&mut buffer, self.bounds)
+                }
+            };
+            match read {
+                Ok(Some(head)) => {
+                    self.wire.borrow_mut().serve();
+                    self.begin(&head);
+                    return Poll::Ready(Ok(head));
+                }
+                Ok(None) => {}
+                Err(rule) => return Poll::Ready(Err(Ended::Broken(rule))),
+            }
+            let has_begun = self.has_begun();
+            match ready!(self.poll_fill(cx, READ_BYTES_MAX)) {
+                Ok(0) => return Poll::Ready(Err(Ended::Closed)),
+                Ok(_) => self.wire.borrow_mut().head_begins(),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && has_begun => {
+                    return Poll::Ready(Err(Ended::Broken(Rule::HeadTimeout)));
+                }
+                Err(_) => return Poll::Ready(Err(Ended::Closed)),
+            }
+        }
+    }
+
+    /// The number of the request that is being served.
+    pub(super) fn request(&self) -> u64 {
+        self.request.get()
+    }
+
+    /// What is left of the body belongs to nobody: whoever reads it finds it broken off.
+    pub(super) fn part_with_body(&self) {
+        self.request.set(self.request.get() + 1);
+        if let Some(reader) = self.reader.borrow_mut().take() {
+            reader.wake();
+        }
+    }
+
+    /// Parts with memory that nothing is in: an empty buffer still owns what it was cut from.
+    fn shrink(&self) {
+        let mut buffer = self.buffer.borrow_mut();
+        if buffer.is_empty() {
+            *buffer = BytesMut::new();
+        }
+    }
+
+    fn begin(&self, head: &Head) {
+        self.shrink();
+        let (reading, waits) = match head.length {
+            Length::Known(0) => (Reading::Over, false),
+            Length::Known(length) => (Reading::Known(length), head.expects_continue),
+            Length::Chunked => (Reading::Chunked(Decoder::new()), head.expects_continue),
+        };
+        *self.reading.borrow_mut() = reading;
+        self.to_continue.set(if waits { CONTINUE.len() } else { 0 });
+    }
+
+    /// The next bytes of the body; `None` at its end.
+    pub(super) fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            let step = self.step();
+            match step {
+                Ok(Step::Data(bytes)) => {
+                    self.notice_end();
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
+                Ok(Step::Over) => {
+                    self.notice_end();
+                    return Poll::Ready(None);
+                }
+                Ok(Step::More) => {}
+                Err(error) => {
+                    *self.reading.borrow_mut() = Reading::Broken;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            match self.poll_more_body(cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => {
+                    *self.reading.borrow_mut() = Reading::Broken;
+                    return Poll::Ready(Some(Err(BodyError::BrokenOff)));
+                }
+                Poll::Pending => {
+                    *self.reader.borrow_mut() = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Whether more of the body came in; if not, there is no more.
+    fn poll_more_body(&self, cx: &mut Context<'_>) -> Poll<bool> {
+        if ready!(self.poll_continue(cx)).is_err() {
+            return Poll::Ready(false);
+        }
+        self.poll_fill(cx, READ_BYTES_MAX).map(|filled| matches!(filled, Ok(1..)))
+    }
+
+    fn step(&self) -> Result<Step, BodyError> {
+        let mut buffer = self.buffer.borrow_mut();
+        let mut reading = self.reading.borrow_mut();
+        match &mut *reading {
+            Reading::Over => Ok(Step::Over),
+            Reading::Broken => Err(BodyError::BrokenOff),
+            Reading::Known(_) if buffer.is_empty() => Ok(Step::More),
+            Reading::Known(left) => {
+                self.came_unasked();
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                *left -= count as u64;
+                if *left == 0 {
+                    *reading = Reading::Over;
+                }
+                Ok(Step::Data(buffer.split_to(count).freeze()))
+            }
+            Reading::Chunked(decoder) => {
+                if !buffer.is_empty() {
+                    self.came_unasked();
+                }
+                let step = decoder.step(&mut buffer)?;
+                if step == Step::Over {
+                    *reading = Reading::Over;
+                }
+                Ok(step)
+            }
+        }
+    }
+
+    /// A client that sends its body needs no leave any more.
+    fn came_unasked(&self) {
+        if self.to_continue.get() == CONTINUE.len() {
+            self.to_continue.set(0);
+        }
+    }
+
+    fn notice_end(&self) {
+        if self.is_read()
+            && let Some(watcher) = self.watcher.borrow_mut().take()
+        {
+            watcher.wake();
+        }
+    }
+
+    /// So many bytes are still to come; `None` when nobody knows.
+    pub(super) fn left(&self) -> Option<u64> {
+        match &*self.reading.borrow() {
+            Reading::Over => Some(0),
+            Reading::Known(left) => Some(*left),
+            Reading::Chunked(_) | Reading::Broken => None,
+        }
+    }
+
+    /// Whether the body has been read to its end.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(*self.reading.borrow(), Reading::Over)
+    }
+
+    /// Comes to an end with `100 Continue` before the answer: one that began goes out whole, one that did not is not sent any more.
+    /// Whether the client was not told to send its body, so that it may never send it.
+    pub(super) async fn end_continue(&self) -> io::Result<bool> {
+        if self.to_continue.get() == CONTINUE.len() {
+            self.to_continue.set(0);
+            return Ok(!self.is_read());
+        }
+        poll_fn(|cx| self.poll_continue(cx)).await?;
+        Ok(false)
+    }
+
+    /// Whether something of the next head is there.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.buffer.borrow().is_empty()
+    }
+
+    /// Ready when the client has left. It is not asked while a body is being read, which notices by itself.
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_read() {
+            let mut watcher = self.watcher.borrow_mut();
+            if !watcher.as_ref().is_some_and(|watcher| watcher.will_wake(cx.waker())) {
+                *watcher = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        // What comes in now is the next request, of which a client may send the head already.
+        loop {
+            let room = self.bounds.bytes.saturating_sub(self.buffer.borrow().len());
+            if room == 0 {
+                return Poll::Pending;
+            }
+            match ready!(self.poll_fill(cx, room)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Lets more come in, `bytes_max` at most. What comes in is copied once, out of a buffer that all connections of a core share, so
+    /// that one which waits holds no memory.
+    fn poll_fill(&self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let bytes_max = bytes_max.min(scratch.len());
+            let mut room = ReadBuf::new(&mut scratch[..bytes_max]);
+            ready!(Pin::new(&mut *self.wire.borrow_mut()).poll_read(cx, &mut room))?;
+            self.buffer.borrow_mut().extend_from_slice(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        })
+    }
+
+    /// Tells a client that waits for it to send its body.
+    fn poll_continue(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.to_continue.get() > 0 {
+            let rest = &CONTINUE[CONTINUE.len() - self.to_continue.get()..];
+            let written = ready!(Pin::new(&mut *self.wire.borrow_mut()).poll_write(cx, rest))?;
+            self.to_continue.set(self.to_continue.get() - written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(&mut *self.wire.borrow_mut()).poll_write(cx, bytes)) {
+            Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => Poll::Ready(written),
+        }
+    }
+
+    /// Writes both, one after the other, in one write if the socket takes it.
+    pub(super) async fn write(&self, mut first: &[u8], mut second: &[u8]) -> io::Result<()> {
+        while !(first.is_empty() && second.is_empty()) {
+            let written = poll_fn(|cx| {
+                let mut wire = self.wire.borrow_mut();
+                match (first, second) {
+                    (one, []) | ([], one) => Pin::new(&mut *wire).poll_write(cx, one),
+                    (one, two) => {
+                        Pin::new(&mut *wire).poll_write_vectored(cx, &[IoSlice::new(one), IoSlice::new(two)])
+                    }
+                }
+            })
+            .await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            second = &second[written.saturating_sub(first.len()).min(second.len())..];
+            first = &first[written.min(first.len())..];
+        }
+        Ok(())
+    }
+
+    /// The answer is out: the next request may come.
+    pub(super) fn answered(&self) {
+        self.wire.borrow_mut().idle();
+        self.shrink();
+        if !self.buffer.borrow().is_empty() {
+            self.wire.borrow_mut().head_begins();
+        }
+    }
+
+    /// Reads what is left of a short body and drops it. Whether the connection can go on.
+    pub(super) async fn skip_body(&self, within: Duration) -> bool {
+        let skip = async {
+            while let Some(bytes) = poll_fn(|cx| self.poll_body(cx)).await {
+                if bytes.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(within, skip).await.unwrap_or(false)
+    }
+
+    /// Leaves a client that may still be sending, so that it can read its last answer.
+    pub(crate) async fn leave(&self) {
+        let shut = poll_fn(|cx| Pin::new(&mut *self.wire.borrow_mut()).poll_shutdown(cx)).await;
+        if shut.is_err() {
+            return;
+        }
+        let listen = async {
+            let mut heard = 0;
+            while heard < LINGER_BYTES_MAX {
+                self.buffer.borrow_mut().clear();
+                match poll_fn(|cx| self.poll_fill(cx, READ_BYTES_MAX)).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(more) => heard += more,
+                }
+            }
+        };
+        let _late = tokio::time::timeout(LINGER, listen).await;
+    }
+
+    /// Breaks the connection off so that the client sees that its answer is not whole.
+    pub(super) fn abort(&self) {
+        let wire = self.wire.borrow();
+        let _best_effort = socket2::SockRef::from(wire.stream()).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        // A body that somebody still reads has broken off.
+        self.part_with_body();
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
+}

@@ -1,0 +1,230 @@
+//! Answers on their way to a client: written anew from the model, with one way to find their end.
+
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use http::response::Parts;
+use http::{Method, Response, StatusCode, Version};
+use http_body::{Body, Frame};
+
+use super::date;
+use super::head::has_option;
+use super::io::Io;
+
+/// Pieces of a body up to this size are copied behind what is to be written, so that they go out in one write with it.
+const COPY_BYTES_MAX: usize = 16 * 1_024;
+/// What is left of a request's body up to this size is read and dropped, so that the connection can go on.
+const SKIP_BYTES_MAX: u64 = 64 * 1_024;
+
+/// What the answer to a request depends on.
+#[derive(Clone, Debug)]
+pub(crate) struct Answering {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    /// Whether the client wants to go on with this connection.
+    pub(crate) keep_alive: bool,
+    pub(crate) unix_ms: i64,
+    /// How long the rest of a short body may take to come in.
+    pub(crate) body_timeout: Duration,
+}
+
+/// How the client finds the end of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// It has no body: by its status, or since only its head was asked for.
+    Head,
+    /// So many bytes.
+    Known(u64),
+    /// In chunks.
+    Chunked,
+    /// The connection ends with it: HTTP/1.0.
+    Close,
+}
+
+impl Ending {
+    fn of(answering: &Answering, status: StatusCode, body: &impl Body) -> Self {
+        let is_bare = answering.method == Method::HEAD
+            || status.is_informational()
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
+        match body.size_hint().exact() {
+            _ if is_bare => Self::Head,
+            Some(length) => Self::Known(length),
+            None if answering.version == Version::HTTP_11 => Self::Chunked,
+            None => Self::Close,
+        }
+    }
+}
+
+/// Sends an answer. Whether the connection can go on; if it cannot, it is left by [`Io::leave`].
+///
+/// # Errors
+/// The client is gone, or the answer's body broke off: the connection is closed without further ado.
+pub(crate) async fn send<B>(io: &Io, answering: &Answering, answer: Response<B>) -> io::Result<bool>
+where
+    B: Body<Data = Bytes>,
+{
+    let (head, body) = answer.into_parts();
+    let ending = Ending::of(answering, head.status, &body);
+    // A body that was not read is read and dropped if that is cheap; one that the client holds back may never come.
+    let is_held_back = io.end_continue().await?;
+    let can_skip = io.left().is_some_and(|left| left <= SKIP_BYTES_MAX) && !is_held_back;
+    let keep_alive =
+        answering.keep_alive && can_skip && ending != Ending::Close && !has_option(&head.headers, "close");
+    let mut out = Vec::with_capacity(1_024);
+    write_head(&mut out, answering, &head, ending, keep_alive);
+    if let Err(error) = write_body(io, out, body, ending).await {
+        io.abort();
+        return Err(error);
+    }
+    io.part_with_body();
+    if !keep_alive || !(io.is_read() || io.skip_body(answering.body_timeout).await) {
+        return Ok(false);
+    }
+    io.answered();
+    Ok(true)
+}
+
+fn write_head(out: &mut Vec<u8>, answering: &Answering, head: &Parts, ending: Ending, keep_alive: bool) {
+    let status = head.status;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    // When a service made its answer it knows best, if it says it in a way that others understand.
+    let has_date = date::is_said(&head.headers);
+    for (name, value) in &head.headers {
+        let is_ours = *name == header::CONNECTION
+            || *name == header::TRANSFER_ENCODING
+            || (*name == header::DATE && !has_date);
+        if is_ours || (*name == header::CONTENT_LENGTH && !keeps_length(answering, status)) {
+            continue;
+        }
+        line(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    if !has_date {
+        line(out, b"date", &date::at(answering.unix_ms));
+    }
+    match ending {
+        // Writing into a vector does not fail.
+        Ending::Known(length) => drop(write!(out, "content-length: {length}\r\n")),
+        Ending::Chunked => line(out, b"transfer-encoding", b"chunked"),
+        Ending::Head | Ending::Close => {}
+    }
+    if !keep_alive {
+        line(out, b"connection", b"close");
+    } else if answering.version == Version::HTTP_10 {
+        line(out, b"connection", b"keep-alive");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether the length that a service says stands for a body that is not sent: what a GET would have brought.
+fn keeps_length(answering: &Answering, status: StatusCode) -> bool {
+    status == StatusCode::NOT_MODIFIED
+        || (answering.method == Method::HEAD
+            && !status.is_informational()
+            && status != StatusCode::NO_CONTENT)
+}
+
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+async fn write_body<B>(io: &Io, mut out: Vec<u8>, body: B, ending: Ending) -> io::Result<()>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut left = match ending {
+        Ending::Head => return io.write(&out, &[]).await,
+        Ending::Known(length) => length,
+        Ending::Chunked | Ending::Close => u64::MAX,
+    };
+    let mut body = pin!(body);
+    while left > 0 {
+        let Some(frame) = next(io, &mut out, body.as_mut()).await? else { break };
+        let Ok(data) = frame.map_err(|_| io::ErrorKind::UnexpectedEof)?.into_data() else { continue };
+        if data.is_empty() {
+            continue;
+        }
+        let length = data.len() as u64;
+        if ending != Ending::Close && ending != Ending::Chunked {
+            left = left.checked_sub(length).ok_or(io::ErrorKind::InvalidData)?;
+        }
+        let is_chunked = ending == Ending::Chunked;
+        if is_chunked {
+            drop(write!(out, "{length:x}\r\n"));
+        }
+        if data.len() <= COPY_BYTES_MAX {
+            out.extend_from_slice(&data);
+        } else {
+            io.write(&out, &data).await?;
+            out.clear();
+        }
+        if is_chunked {
+            out.extend_from_slice(b"\r\n");
+        }
+        if out.len() > COPY_BYTES_MAX {
+            io.write(&out, &[]).await?;
+            out.clear();
+        }
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    match ending {
+        Ending::Known(_) if left > 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Ending::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+        _ => {}
+    }
+    io.write(&out, &[]).await
+}
+
+/// The next piece. While there is none, what is there goes out, and the client is watched. The body is asked on while the client
+/// takes its time, so that it sees whose time that is.
+async fn next<B>(
+    io: &Io,
+    out: &mut Vec<u8>,
+    mut body: Pin<&mut B>,
+) -> io::Result<Option<Result<Frame<Bytes>, B::Error>>>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut frame = None;
+    let mut written = 0;
+    poll_fn(|cx| {
+        if frame.is_none()
+            && let Poll::Ready(next) = body.as_mut().poll_frame(cx)
+        {
+            frame = Some(next);
+        }
+        // A piece that is there at once goes out with what was there before.
+        if written == 0
+            && let Some(next) = frame.take()
+        {
+            return Poll::Ready(Ok(next));
+        }
+        while written < out.len() {
+            match io.poll_write(cx, &out[written..]) {
+                Poll::Ready(Ok(count)) => written += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if let Some(next) = frame.take() {
+            return Poll::Ready(Ok(next));
+        }
+        io.poll_gone(cx).map(|()| Err(io::ErrorKind::ConnectionReset.into()))
+    })
+    .await
+    .inspect(|_| drop(out.drain(..written)))
+}

@@ -1,0 +1,97 @@
+//! What is told of a request offline is what becomes of it.
+
+use leeward_gateway::Config;
+use leeward_gateway::explain::explain;
+use leeward_runtime::Env;
+
+use crate::rig::{Rig, Upstream, claims, token_with};
+
+const YAML: &str = "
+limits: {body: 1KiB}
+jwt: {service: users}
+services:
+  users: {urls: [\"URL\"]}
+  orders: {urls: [\"URL\"], rate_limit: 50/s, breaker: off}
+routes:
+  - {path: /open, service: orders, access: anyone, strip_prefix: /open, methods: [GET, POST], body: 100B}
+  - {path: /mine, service: orders, access: user}
+  - {path: /admin, service: orders, access: \"role:admin\", rate_limit: 5/s}
+";
+
+fn told(target: &str, method: &str, headers: &[&str]) -> (Option<(u16, &'static str)>, String) {
+    let config =
+        Config::parse("leeward.yaml", &YAML.replace("URL", "http://127.0.0.1:1"), &Env::default()).unwrap();
+    let headers: Vec<String> = headers.iter().map(|&line| line.to_owned()).collect();
+    let explained = explain(&config, method, target, &headers).unwrap();
+    (explained.refused().map(|(status, code)| (status.as_u16(), code)), explained.to_string())
+}
+
+/// Each of these is asked of a gateway that runs, too.
+#[tokio::test]
+async fn what_is_told_is_what_happens() {
+    let upstream = Upstream::start().await;
+    let rig = Rig::start(&YAML.replace("URL", &upstream.url())).await;
+    let bearer = format!("Authorization: Bearer {}", token_with("k1", &claims("anna", "customer")));
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("GET", "/open/1?a=b", &[]),
+        ("GET", "/nowhere", &[]),
+        ("DELETE", "/open", &[]),
+        ("GET", "/open/%zz", &[]),
+        ("GET", "/open/../mine", &[]),
+        ("GET", "/mine", &[]),
+        ("GET", "/mine", &["Authorization: Basic x"]),
+        ("GET", "/mine", &[&bearer]),
+        ("GET", "/mine", &[&bearer, &bearer]),
+        ("GET", "/mine", &["Authorization: Bearer a b"]),
+        ("POST", "/open", &["Content-Length: 101"]),
+        ("POST", "/open", &["Content-Length: 3", "Transfer-Encoding: chunked"]),
+        ("POST", "/open", &["Content-Length: +3"]),
+        ("GET", "/open", &["X Y: z"]),
+        ("GET", "/open", &["Host: a", "Host: b"]),
+        ("CONNECT", "a:80", &[]),
+        ("GET", "http://a/open", &["Host: b"]),
+        ("GET", "*", &[]),
+        ("G(T", "/open", &[]),
+    ];
+    for (method, target, headers) in cases {
+        let (refused, text) = told(target, method, headers);
+        let host =
+            if headers.iter().any(|line| line.starts_with("Host")) { "" } else { "Host: localhost\r\n" };
+        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let raw = rig
+            .raw(format!("{method} {target} HTTP/1.1\r\n{host}{lines}Connection: close\r\n\r\n").as_bytes())
+            .await;
+        let status: u16 =
+            raw.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{raw}"));
+        match refused {
+            Some((expected, code)) => {
+                assert_eq!(status, expected, "{method} {target} {headers:?}: {text}{raw}");
+                assert!(raw.contains(&format!("\"code\":\"{code}\"")), "{method} {target}: {text}{raw}");
+            }
+            None => assert_eq!(status, 200, "{method} {target} {headers:?}: {text}{raw}"),
+        }
+    }
+}
+
+#[test]
+fn it_says_what_decides_and_where_that_stands() {
+    let (refused, text) = told("/open/7?a=b", "POST", &["Content-Length: 100", "X-User-Id: admin"]);
+    assert_eq!(refused, None, "{text}");
+    for part in [
+        "1 header names go no further",
+        "(leeward.yaml:8)",
+        "at most 100B",
+        "rate-limit",
+        "POST /7?a=b to orders, http://127.0.0.1:1",
+        "Nothing refuses it for certain.",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("breaker"), "off: {text}");
+    let (_, text) = told("/admin", "GET", &[]);
+    for part in
+        ["401 unauthenticated", "of a user with the role admin", "5 in 1s by principal", "(leeward.yaml:10)"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
