@@ -278,6 +278,9 @@ impl std::fmt::Display for Rule {
 /// One route.
 #[derive(Clone, Debug)]
 pub struct Route {
+    /// What it is called wherever its state is kept or shown. Default: what it takes, as [`Route::derived_id`] writes it, which stays
+    /// the same when other routes come and go.
+    pub id: Arc<str>,
     /// Which paths.
     pub pattern: Pattern,
     /// Which methods. Default: all.
@@ -300,6 +303,29 @@ pub struct Route {
     pub forward_token: bool,
     /// Where it stands, as `file:line`.
     pub origin: Arc<str>,
+}
+
+impl Route {
+    /// The id of a route that is given none: the requests that it takes, as `GET, HEAD /orders/{id}`. No two routes take the same, and
+    /// no given id has a slash.
+    #[must_use]
+    pub fn derived_id(&self) -> String {
+        let mut id = String::new();
+        if !self.methods.is_any() {
+            id = format!("{} ", self.methods);
+        }
+        id.push_str(self.pattern.text());
+        if self.pattern.is_exact() {
+            id.push_str(" exact");
+        }
+        id
+    }
+
+    /// Whether the configuration gives it its id.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.id.contains('/')
+    }
 }
 
 impl Config {

@@ -20,6 +20,7 @@ pub(super) async fn config(State(admin): State<Admin>) -> Response {
 
 #[derive(Serialize)]
 struct RouteView {
+    id: String,
     path: String,
     exact: bool,
     methods: Vec<&'static str>,
@@ -33,6 +34,7 @@ struct RouteView {
 
 pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
     let view = |route: &crate::shared::RouteState| RouteView {
+        id: route.config.id.to_string(),
         path: route.config.pattern.text().to_owned(),
         exact: route.config.pattern.is_exact(),
         methods: if route.config.methods.is_any() {

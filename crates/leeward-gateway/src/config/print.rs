@@ -112,6 +112,9 @@ impl Config {
 
     fn print_route(&self, out: &mut Yaml, route: &Route) {
         let _ok = writeln!(out.text, "  - path: {}", quote(route.pattern.text()));
+        if route.is_named() {
+            out.quoted(2, "id", &route.id);
+        }
         out.line(2, "exact", route.pattern.is_exact());
         if !route.methods.is_any() {
             out.line(2, "methods", format_args!("[{}]", route.methods));

@@ -36,6 +36,9 @@ pub(super) fn routes(node: &Node<'_>, services: &mut Services, has_jwt: bool) ->
                 "each path and method once",
             );
         }
+        if let Some(other) = routes.iter().find(|other| other.id == route.id && route.is_named()) {
+            item.get("id").reject(format_args!("is the id of the route at {}", other.origin), "each id once");
+        }
         routes.push(route);
     }
     routes
@@ -58,6 +61,7 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
     }
     let (stale, stale_node) = stale(node);
     let mut route = Route {
+        id: Arc::default(),
         pattern: pattern?,
         methods,
         service: service?,
@@ -70,6 +74,7 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
         forward_token: false,
         origin: line(&node.origin()),
     };
+    route.id = id(&node.get("id")).unwrap_or_else(|| route.derived_id().into());
     node.get("rate_limit").optional_policy(&mut route.rate_limit);
     let forward_token = node.get("forward_token");
     set(&mut route.forward_token, forward_token.bool());
@@ -90,6 +95,18 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
         );
     }
     Some(route)
+}
+
+/// Without a slash, so that no given id is a derived one, and that each is one segment of a path of the admin API.
+fn id(node: &Node<'_>) -> Option<Arc<str>> {
+    const ID_BYTES_MAX: usize = 64;
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let read = |text: &str| {
+        let is_id =
+            (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(fine) && !matches!(text, "." | "..");
+        is_id.then(|| text.into())
+    };
+    node.parse_with("an id", "1 to 64 letters, digits, `-`, `_` and `.`, as orders-read", read)
 }
 
 fn stale<'d>(node: &Node<'d>) -> (Option<Duration>, Node<'d>) {

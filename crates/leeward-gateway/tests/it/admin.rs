@@ -25,6 +25,7 @@ async fn it_shows_what_is_in_force() {
         (routes[0]["path"].as_str(), routes[0]["config"].as_str()),
         (Some("/orders"), Some("leeward.yaml:5"))
     );
+    assert_eq!(routes[0]["id"], "GET, HEAD /orders");
     let services = get("/v1/services").await.json();
     let orders = services.as_array().unwrap().iter().find(|one| one["name"] == "orders").unwrap();
     assert_eq!(orders["breaker"], "closed");
