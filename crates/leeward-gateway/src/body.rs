@@ -11,14 +11,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use leeward_resilience::Class;
 use leeward_resilience::pipeline::Guard;
 use tokio::time::Sleep;
 
-use crate::h1::{self, BodyError, Rule};
+use crate::h1::{self, AnswerError, BodyError, Rule};
 use crate::life::Held;
-use crate::upstream::Lease;
+use crate::upstream::{Answer, Lease};
 
 /// Why a body ended before its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -164,7 +163,7 @@ pub(crate) async fn read_whole(
 pub(crate) enum Broken {
     /// The service broke it off.
     #[error(transparent)]
-    Upstream(#[from] hyper::Error),
+    Upstream(#[from] AnswerError),
     /// The service fell silent.
     #[error("the service was silent for too long")]
     Silent,
@@ -196,8 +195,9 @@ pub(crate) struct Tee {
 
 /// A body that passes from a service to a client.
 pub(crate) struct Passing {
-    inner: Incoming,
-    /// The connection, which goes back to the pool when the body has been read to its end, and is closed otherwise.
+    /// `None` once it was read to its end.
+    inner: Option<Answer>,
+    /// Where the connection goes when the body has been read to its end; it is closed otherwise.
     lease: Option<Lease>,
     tee: Option<Tee>,
     /// The permits of the outbound policies, which learn here how the answer ended.
@@ -212,7 +212,7 @@ pub(crate) struct Passing {
 
 impl Passing {
     pub(crate) fn new(
-        inner: Incoming,
+        inner: Answer,
         lease: Lease,
         read_timeout: Duration,
         tee: Option<Tee>,
@@ -220,17 +220,17 @@ impl Passing {
         held: Held,
     ) -> Self {
         let (silence, is_silent) = (None, false);
-        let lease = Some(lease);
+        let (is_over, inner, lease) = (inner.is_end_stream(), Some(inner), Some(lease));
         let mut passing = Self { inner, lease, tee, guard, read_timeout, silence, is_silent, _held: held };
-        if passing.inner.is_end_stream() {
+        if is_over {
             passing.complete();
         }
         passing
     }
 
     fn complete(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
+        if let (Some(lease), Some(answer)) = (self.lease.take(), self.inner.take()) {
+            lease.give_back(answer);
         }
         if let Some(tee) = self.tee.take() {
             (tee.done)(tee.copy.freeze());
@@ -276,7 +276,8 @@ impl Passing {
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
-            match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+            match ready!(Pin::new(&mut *inner).poll_frame(cx)) {
                 None => {
                     self.complete();
                     return Poll::Ready(None);
@@ -288,9 +289,10 @@ impl Passing {
                 }
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    self.keep(&data);
                     // The server asks no further once the length is reached, so the end is noticed here.
-                    if self.inner.is_end_stream() {
+                    let is_over = inner.is_end_stream();
+                    self.keep(&data);
+                    if is_over {
                         self.complete();
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -334,14 +336,16 @@ impl Body for Download {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Service(body) => body.inner.is_end_stream(),
+            Self::Service(body) => body.inner.as_ref().is_none_or(Body::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Service(body) => body.inner.size_hint(),
+            Self::Service(body) => {
+                body.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+            }
         }
     }
 }

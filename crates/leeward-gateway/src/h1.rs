@@ -13,6 +13,7 @@
 //! is one task on one core; the request's body reads from the same socket when somebody asks for it, so that nothing is
 //! buffered that nobody reads.
 
+mod asking;
 mod body;
 mod chunked;
 mod date;
@@ -20,13 +21,19 @@ mod date;
 mod differential;
 mod head;
 mod io;
+mod link;
+mod reading;
+mod reply;
 mod rule;
 mod scan;
 mod wire;
 mod writer;
 
+pub(crate) use self::asking::{Asking, Saying};
 pub(crate) use self::body::{BodyError, Incoming};
-pub(crate) use self::head::{Bounds, Head, Length, Reader, said};
+pub(crate) use self::head::{Bounds, Head, Length, Reader};
 pub(crate) use self::io::{Ended, Io};
+pub(crate) use self::link::{Answer, AnswerError, Failed, Failure, Link};
+pub(crate) use self::reply::NoAnswer;
 pub use self::rule::Rule;
 pub(crate) use self::writer::{Answering, send};

@@ -6,28 +6,25 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::Response;
 use leeward_discovery::Endpoint;
 use leeward_resilience::{Clock, Instant};
 use tokio::net::TcpStream;
 
 use crate::body::Upload;
-use crate::h1::{self, Rule};
+use crate::h1::{self, Asking, Failed, Failure, Link};
 
-/// Most header lines of an answer.
-const ANSWER_HEADERS_MAX: usize = 128;
-/// Largest answer head, in bytes.
-const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How long an idle connection may take to be ready.
-const READY_WITHIN: Duration = Duration::from_millis(5);
 /// Endpoints with idle connections: entries of endpoints that are gone are dropped when the table is full.
 const ENDPOINTS_MAX: usize = 1_024;
+/// How often idle connections are looked at: those that the service closed, or that are too old, are let go.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The body of a service's answer.
+pub(crate) type Answer = h1::Answer<Upload>;
 
 /// How connections to one service are kept.
 #[derive(Clone, Copy, Debug)]
@@ -45,27 +42,41 @@ pub(crate) enum Error {
     Connect(std::io::Error),
     /// The service closed the connection before it answered. It may have acted.
     #[error("the connection ended before an answer: {0}")]
-    Ended(hyper::Error),
+    Ended(std::io::Error),
     /// The client's body could not be read to its end.
     #[error("the request body ended early")]
     Body,
-    /// What came back is not HTTP.
+    /// What came back is not HTTP, or says its length in a way that others may read otherwise.
     #[error("the answer is not HTTP: {0}")]
-    Answer(hyper::Error),
-    /// What came back says its length in a way that others may read otherwise.
-    #[error("the answer's length: {}", .0.text())]
-    Length(Rule),
+    Answer(h1::NoAnswer),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Ended(error) => Self::Ended(error),
+            Failure::Body => Self::Body,
+            Failure::Answer(wrong) => Self::Answer(wrong),
+        }
+    }
 }
 
 struct Idle {
-    sender: SendRequest<Upload>,
+    link: Link,
     since: Instant,
+    idle_timeout: Duration,
+}
+
+impl Idle {
+    fn is_good(&mut self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < self.idle_timeout && self.link.is_open()
+    }
 }
 
 /// The idle connections of one core.
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<Box<str>, Vec<Idle>>>,
-    clock: std::sync::Arc<dyn Clock>,
+    idle: RefCell<HashMap<Arc<str>, Vec<Idle>>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for Pool {
@@ -74,58 +85,49 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// A connection in use. Dropped before its answer is complete, it is closed.
+/// Where a connection goes when its answer was read to the end. Until then it belongs to the answer, and is closed with it.
 pub(crate) struct Lease {
-    sender: SendRequest<Upload>,
     pool: Rc<Pool>,
-    authority: Box<str>,
+    endpoint: Arc<str>,
     keep: Keep,
-    reused: bool,
 }
 
 impl Lease {
-    /// Whether the connection takes a request. One that just came back is a turn of its task away from it; one whose
-    /// last request is still being uploaded, since the answer came early, may take for ever.
-    async fn is_usable(&mut self) -> bool {
-        if self.sender.is_ready() || !self.reused {
-            return true;
-        }
-        matches!(tokio::time::timeout(READY_WITHIN, self.sender.ready()).await, Ok(Ok(())))
-    }
-
-    /// Returns the connection: its answer was read to the end.
-    pub(crate) fn give_back(self) {
-        let Self { sender, pool, authority, keep, .. } = self;
-        if keep.idle_max == 0 || sender.is_closed() {
+    /// Returns the connection, if it takes another request.
+    pub(crate) fn give_back(self, answer: Answer) {
+        let Self { pool, endpoint, keep } = self;
+        if keep.idle_max == 0 {
             return;
         }
-        let since = pool.clock.now();
+        let Some(link) = answer.into_link() else { return };
+        let now = pool.clock.now();
         let mut idle = pool.idle.borrow_mut();
-        if idle.len() >= ENDPOINTS_MAX && !idle.contains_key(&authority) {
-            idle.retain(|_, connections| {
-                connections.iter().any(|one| since.saturating_duration_since(one.since) < keep.idle_timeout)
-            });
+        if idle.len() >= ENDPOINTS_MAX && !idle.contains_key(&endpoint) {
+            sweep(&mut idle, now);
         }
-        let connections = idle.entry(authority).or_default();
+        let connections = idle.entry(endpoint).or_default();
         if connections.len() >= keep.idle_max {
             // The oldest goes: it is the next to be closed by the other side.
             connections.remove(0);
         }
-        connections.push(Idle { sender, since });
+        connections.push(Idle { link, since: now, idle_timeout: keep.idle_timeout });
     }
 }
 
 /// How a request is sent again, if it may be.
 pub(crate) trait Source {
     /// The request, once more.
-    fn make(&self) -> Option<Request<Upload>>;
+    fn make(&self) -> Option<Asking<Upload>>;
     /// Whether a repetition does no harm.
     fn is_safe(&self) -> bool;
 }
 
 impl Pool {
-    pub(crate) fn new(clock: std::sync::Arc<dyn Clock>) -> Rc<Self> {
-        Rc::new(Self { idle: RefCell::default(), clock })
+    /// An empty pool. It belongs to the runtime of its core.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Rc<Self> {
+        let pool = Rc::new(Self { idle: RefCell::default(), clock });
+        tokio::task::spawn_local(keep_clean(Rc::downgrade(&pool)));
+        pool
     }
 
     /// Sends the request to an endpoint, over an idle connection if there is one.
@@ -134,83 +136,78 @@ impl Pool {
         endpoint: &Endpoint,
         keep: Keep,
         source: &impl Source,
-    ) -> Result<(Response<Incoming>, Lease), Error> {
-        let mut request = source.make().ok_or(Error::Body)?;
-        let mut lease = match self.take(endpoint.authority(), keep) {
-            Some(lease) => lease,
-            None => self.connect(endpoint, keep).await?,
-        };
+    ) -> Result<(Response<Answer>, Lease), Error> {
+        let mut asking = source.make().ok_or(Error::Body)?;
+        let mut reused = self.take(endpoint.id());
         // Two rounds: a reused connection may turn out to be closed, a new one not for that reason.
         loop {
-            if !lease.is_usable().await {
-                lease = self.connect(endpoint, keep).await?;
-            }
-            let mut failed = match lease.sender.try_send_request(request).await {
-                // The library decides what such an answer means; somebody between here and the service may decide otherwise.
-                Ok(response) => {
-                    return match h1::said(response.headers()) {
-                        Ok(_) => Ok((response, lease)),
-                        Err(rule) => Err(Error::Length(rule)),
-                    };
-                }
-                Err(failed) => failed,
+            let is_reused = reused.is_some();
+            let link = match reused.take() {
+                Some(link) => link,
+                None => connect(endpoint, keep).await?,
             };
-            let unsent = failed.take_message();
-            let error = failed.into_error();
-            if !lease.reused {
-                return Err(classify(error));
+            let failed = match link.ask(asking).await {
+                Ok((head, answer)) => {
+                    let lease = Lease { pool: Rc::clone(self), endpoint: Arc::clone(endpoint.id()), keep };
+                    return Ok((head.map(|()| answer), lease));
+                }
+                Err(failed) => *failed,
+            };
+            let Failed { why, unsent, is_answered } = failed;
+            let is_ended = matches!(why, Failure::Ended(_)) && !is_answered;
+            if !is_reused || !is_ended {
+                return Err(why.into());
             }
             let again = match unsent {
-                Some(request) => Some(request),
-                None if source.is_safe() && !error.is_parse() && !error.is_user() => source.make(),
+                Some(asking) => Some(asking),
+                None if source.is_safe() => source.make(),
                 None => None,
             };
-            request = again.ok_or_else(|| classify(error))?;
-            lease = self.connect(endpoint, keep).await?;
+            let Some(again) = again else { return Err(why.into()) };
+            asking = again;
         }
     }
 
     /// The connection used last: it is the warmest, and the others may reach their end.
-    fn take(self: &Rc<Self>, authority: &str, keep: Keep) -> Option<Lease> {
+    fn take(&self, endpoint: &str) -> Option<Link> {
         let now = self.clock.now();
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(authority)?;
-        while let Some(Idle { sender, since }) = connections.pop() {
-            if now.saturating_duration_since(since) >= keep.idle_timeout {
-                // The ones below it are older still.
-                connections.clear();
-                return None;
-            }
-            if !sender.is_closed() {
-                return Some(Lease {
-                    sender,
-                    pool: Rc::clone(self),
-                    authority: authority.into(),
-                    keep,
-                    reused: true,
-                });
+        let connections = idle.get_mut(endpoint)?;
+        while let Some(mut one) = connections.pop() {
+            if one.is_good(now) {
+                return Some(one.link);
             }
         }
         None
-    }
-
-    async fn connect(self: &Rc<Self>, endpoint: &Endpoint, keep: Keep) -> Result<Lease, Error> {
-        let authority = endpoint.authority();
-        let opened = tokio::time::timeout(keep.connect_timeout, open(endpoint)).await;
-        let stream =
-            opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(Error::Connect)?;
-        let mut options = http1::Builder::new();
-        options.max_headers(ANSWER_HEADERS_MAX).max_header_size(ANSWER_HEAD_BYTES_MAX);
-        let (sender, connection) = options.handshake(TokioIo::new(stream)).await.map_err(Error::Ended)?;
-        // Ends when the sender is dropped or the other side closes; belongs to this core's runtime.
-        tokio::task::spawn_local(connection);
-        Ok(Lease { sender, pool: Rc::clone(self), authority: authority.into(), keep, reused: false })
     }
 
     /// Closes every idle connection.
     pub(crate) fn close(&self) {
         self.idle.borrow_mut().clear();
     }
+}
+
+fn sweep(idle: &mut HashMap<Arc<str>, Vec<Idle>>, now: Instant) {
+    idle.retain(|_, connections| {
+        connections.retain_mut(|one| one.is_good(now));
+        !connections.is_empty()
+    });
+}
+
+/// Lets idle connections go that are of no use any more, as long as there is a pool.
+async fn keep_clean(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(pool) = pool.upgrade() else { return };
+        sweep(&mut pool.idle.borrow_mut(), pool.clock.now());
+    }
+}
+
+async fn connect(endpoint: &Endpoint, keep: Keep) -> Result<Link, Error> {
+    let opened = tokio::time::timeout(keep.connect_timeout, open(endpoint)).await;
+    let stream =
+        opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(Error::Connect)?;
+    Ok(Link::new(stream))
 }
 
 async fn open(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
@@ -220,14 +217,4 @@ async fn open(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect((host, url.port_u16().unwrap_or(80))).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-fn classify(error: hyper::Error) -> Error {
-    if error.is_parse() {
-        Error::Answer(error)
-    } else if error.is_user() {
-        Error::Body
-    } else {
-        Error::Ended(error)
-    }
 }

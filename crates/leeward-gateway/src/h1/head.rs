@@ -82,16 +82,13 @@ fn too_long(head: &[u8], bounds: Bounds) -> Rule {
 }
 
 fn parse(head: Bytes, headers_max: usize) -> Result<Head, Rule> {
-    let mut on_stack = [const { MaybeUninit::uninit() }; HEADERS_ON_STACK];
-    let mut on_heap;
-    let lines: &mut [MaybeUninit<httparse::Header<'_>>] = if headers_max <= HEADERS_ON_STACK {
-        &mut on_stack[..headers_max]
-    } else {
-        on_heap = vec![MaybeUninit::uninit(); headers_max];
-        &mut on_heap
-    };
+    let mut lines = Lines::new(headers_max);
     let mut request = httparse::Request::new(&mut []);
-    match httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut request, &head, lines) {
+    match httparse::ParserConfig::default().parse_request_with_uninit_headers(
+        &mut request,
+        &head,
+        lines.room(headers_max),
+    ) {
         Ok(httparse::Status::Complete(_)) => {}
         // The head is whole: what the parser waits for does not come.
         Ok(httparse::Status::Partial) => return Err(Rule::RequestLine),
@@ -103,13 +100,7 @@ fn parse(head: Bytes, headers_max: usize) -> Result<Head, Rule> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Rule::RequestLine)?;
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let uri = uri(&head, target, &method)?;
-    let mut headers = HeaderMap::with_capacity(request.headers.len() + ROOM);
-    for line in request.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Rule::HeaderName)?;
-        let value =
-            HeaderValue::from_maybe_shared(head.slice_ref(line.value)).map_err(|_| Rule::HeaderValue)?;
-        headers.append(name, value);
-    }
+    let mut headers = fields(&head, request.headers, ROOM)?;
     let length = length(&headers, &method, version)?;
     if let (Length::Known(number), Some(text)) = (length, headers.get_mut(header::CONTENT_LENGTH)) {
         // The number goes on, not its text: behind here somebody may take a zero in front for octal.
@@ -127,10 +118,40 @@ fn parse(head: Bytes, headers_max: usize) -> Result<Head, Rule> {
     Ok(Head { parts, length, keep_alive, expects_continue })
 }
 
+/// Room for the lines of a head while it is parsed: on the stack as long as they are few.
+pub(super) struct Lines<'h> {
+    on_stack: [MaybeUninit<httparse::Header<'h>>; HEADERS_ON_STACK],
+    on_heap: Vec<MaybeUninit<httparse::Header<'h>>>,
+}
+
+impl<'h> Lines<'h> {
+    pub(super) fn new(count_max: usize) -> Self {
+        let on_heap =
+            if count_max > HEADERS_ON_STACK { vec![MaybeUninit::uninit(); count_max] } else { Vec::new() };
+        Self { on_stack: [const { MaybeUninit::uninit() }; HEADERS_ON_STACK], on_heap }
+    }
+
+    pub(super) fn room(&mut self, count_max: usize) -> &mut [MaybeUninit<httparse::Header<'h>>] {
+        if self.on_heap.is_empty() { &mut self.on_stack[..count_max] } else { &mut self.on_heap }
+    }
+}
+
+/// The header lines of a parsed head, with room for some `more`. Values share the head's memory.
+pub(super) fn fields(head: &Bytes, lines: &[httparse::Header<'_>], more: usize) -> Result<HeaderMap, Rule> {
+    let mut headers = HeaderMap::with_capacity(lines.len() + more);
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Rule::HeaderName)?;
+        let value =
+            HeaderValue::from_maybe_shared(head.slice_ref(line.value)).map_err(|_| Rule::HeaderValue)?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
 /// What the gateway adds to the headers of a request: room for it is made at once.
 const ROOM: usize = 12;
 
-fn broken(error: httparse::Error) -> Rule {
+pub(super) fn broken(error: httparse::Error) -> Rule {
     match error {
         httparse::Error::HeaderName => Rule::HeaderName,
         httparse::Error::HeaderValue => Rule::HeaderValue,
@@ -201,7 +222,7 @@ fn number(text: &[u8]) -> Option<u64> {
     (is_short && i64::try_from(number).is_ok()).then_some(number)
 }
 
-fn keep_alive(headers: &HeaderMap, version: Version) -> bool {
+pub(super) fn keep_alive(headers: &HeaderMap, version: Version) -> bool {
     if has_option(headers, "close") {
         return false;
     }

@@ -8,18 +8,17 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
 use super::body::BodyError;
-use super::chunked::{Decoder, Step};
+use super::chunked::Step;
 use super::head::{Bounds, Head, Length, Reader};
+use super::reading::{self, READ_BYTES_MAX, Reading};
 use super::rule::Rule;
 use super::wire::Wire;
 use crate::config::Limits;
 
-/// What is read at a time.
-const READ_BYTES_MAX: usize = 64 * 1_024;
 /// What a client that is being left may still send, and how long: closed with bytes unread, a socket takes its last answer back.
 /// So much that a client in the middle of an upload has read the answer by then.
 const LINGER_BYTES_MAX: usize = 16 * 1_024 * 1_024;
@@ -34,16 +33,6 @@ pub(crate) enum Ended {
     Closed,
     /// What it sent is no request.
     Broken(Rule),
-}
-
-/// The body of the request that is being served.
-#[derive(Debug)]
-enum Reading {
-    Known(u64),
-    Chunked(Decoder),
-    Over,
-    /// Where it ends nobody knows.
-    Broken,
 }
 
 /// One connection. Shared by its task and by the body of the request that it serves, both on one core.
@@ -141,12 +130,8 @@ impl Io {
 
     fn begin(&self, head: &Head) {
         self.shrink();
-        let (reading, waits) = match head.length {
-            Length::Known(0) => (Reading::Over, false),
-            Length::Known(length) => (Reading::Known(length), head.expects_continue),
-            Length::Chunked => (Reading::Chunked(Decoder::new()), head.expects_continue),
-        };
-        *self.reading.borrow_mut() = reading;
+        let waits = head.expects_continue && head.length != Length::Known(0);
+        *self.reading.borrow_mut() = head.length.into();
         self.to_continue.set(if waits { CONTINUE.len() } else { 0 });
     }
 
@@ -194,30 +179,13 @@ impl Io {
     fn step(&self) -> Result<Step, BodyError> {
         let mut buffer = self.buffer.borrow_mut();
         let mut reading = self.reading.borrow_mut();
-        match &mut *reading {
-            Reading::Over => Ok(Step::Over),
-            Reading::Broken => Err(BodyError::BrokenOff),
-            Reading::Known(_) if buffer.is_empty() => Ok(Step::More),
-            Reading::Known(left) => {
-                self.came_unasked();
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
-                *left -= count as u64;
-                if *left == 0 {
-                    *reading = Reading::Over;
-                }
-                Ok(Step::Data(buffer.split_to(count).freeze()))
-            }
-            Reading::Chunked(decoder) => {
-                if !buffer.is_empty() {
-                    self.came_unasked();
-                }
-                let step = decoder.step(&mut buffer)?;
-                if step == Step::Over {
-                    *reading = Reading::Over;
-                }
-                Ok(step)
-            }
+        if matches!(*reading, Reading::Broken) {
+            return Err(BodyError::BrokenOff);
         }
+        if !buffer.is_empty() && !reading.is_over() {
+            self.came_unasked();
+        }
+        Ok(reading.step(&mut buffer)?)
     }
 
     /// A client that sends its body needs no leave any more.
@@ -237,16 +205,12 @@ impl Io {
 
     /// So many bytes are still to come; `None` when nobody knows.
     pub(super) fn left(&self) -> Option<u64> {
-        match &*self.reading.borrow() {
-            Reading::Over => Some(0),
-            Reading::Known(left) => Some(*left),
-            Reading::Chunked(_) | Reading::Broken => None,
-        }
+        self.reading.borrow().left()
     }
 
     /// Whether the body has been read to its end.
     pub(super) fn is_read(&self) -> bool {
-        matches!(*self.reading.borrow(), Reading::Over)
+        self.reading.borrow().is_over()
     }
 
     /// Comes to an end with `100 Continue` before the answer: one that began goes out whole, one that did not is not sent any more.
@@ -287,16 +251,9 @@ impl Io {
         }
     }
 
-    /// Lets more come in, `bytes_max` at most. What comes in is copied once, out of a buffer that all connections of a core share, so
-    /// that one which waits holds no memory.
     fn poll_fill(&self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<io::Result<usize>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let bytes_max = bytes_max.min(scratch.len());
-            let mut room = ReadBuf::new(&mut scratch[..bytes_max]);
-            ready!(Pin::new(&mut *self.wire.borrow_mut()).poll_read(cx, &mut room))?;
-            self.buffer.borrow_mut().extend_from_slice(room.filled());
-            Poll::Ready(Ok(room.filled().len()))
-        })
+        let mut wire = self.wire.borrow_mut();
+        reading::poll_fill(Pin::new(&mut *wire), cx, &mut self.buffer.borrow_mut(), bytes_max)
     }
 
     /// Tells a client that waits for it to send its body.
@@ -391,8 +348,4 @@ impl Drop for Io {
         // A body that somebody still reads has broken off.
         self.part_with_body();
     }
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
 }

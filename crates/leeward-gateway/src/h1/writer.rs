@@ -133,7 +133,7 @@ fn keeps_length(answering: &Answering, status: StatusCode) -> bool {
             && status != StatusCode::NO_CONTENT)
 }
 
-fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(super) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -152,7 +152,12 @@ where
     let mut body = pin!(body);
     while left > 0 {
         let Some(frame) = next(io, &mut out, body.as_mut()).await? else { break };
-        let Ok(data) = frame.map_err(|_| io::ErrorKind::UnexpectedEof)?.into_data() else { continue };
+        let Ok(frame) = frame else {
+            // What there is of it the client may have, and then sees that it is not all.
+            io.write(&out, &[]).await?;
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let Ok(data) = frame.into_data() else { continue };
         if data.is_empty() {
             continue;
         }

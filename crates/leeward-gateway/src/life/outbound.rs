@@ -10,9 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderValue};
+use http::header;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use leeward_discovery::{NoEndpoint, PickHint, Picked};
 use leeward_resilience::pipeline::Guard;
 use leeward_resilience::{
@@ -28,7 +27,7 @@ use crate::body::{Download, Passing};
 use crate::headers;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Service};
-use crate::upstream::{self, Lease};
+use crate::upstream::{self, Answer, Lease};
 
 /// Endpoints tried in one attempt while connections are refused: nothing was sent, so the next one may be asked at
 /// once.
@@ -43,7 +42,7 @@ enum Failure {
 
 /// An answer's head, and the connection that its body is still to come over.
 struct Got {
-    response: Response<Incoming>,
+    response: Response<Answer>,
     lease: Lease,
 }
 
@@ -115,8 +114,7 @@ async fn one_attempt(
         let outgoing = Outgoing {
             forward,
             sending,
-            host: HeaderValue::try_from(picked.endpoint().authority())
-                .unwrap_or(HeaderValue::from_static("")),
+            host: picked.endpoint().authority(),
             deadline_ms: attempt.deadline.header_ms(now),
             effort: attempt.effort,
         };
@@ -162,12 +160,12 @@ fn classify(answer: &Result<Got, Failure>) -> Class {
             _ => Class::Success,
         },
         Err(Failure::Upstream(upstream::Error::Connect(_) | upstream::Error::Ended(_))) => Class::RETRYABLE,
-        Err(Failure::Upstream(upstream::Error::Answer(_) | upstream::Error::Length(_))) => Class::PERMANENT,
+        Err(Failure::Upstream(upstream::Error::Answer(_))) => Class::PERMANENT,
         Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
     }
 }
 
-fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
+fn retry_after(response: &Response<Answer>) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

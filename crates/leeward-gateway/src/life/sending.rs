@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Body;
 use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Effort};
 
 use super::forward::Forward;
 use super::parse::{rule_broken, too_large};
 use crate::body::{Cut, Streaming, Upload, read_whole};
-use crate::h1::Incoming;
+use crate::h1::{Asking, Incoming, Saying};
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Shared};
 use crate::upstream::Source;
@@ -83,35 +83,28 @@ impl Sending {
 pub(super) struct Outgoing<'a> {
     pub(super) forward: &'a Forward,
     pub(super) sending: &'a Sending,
-    pub(super) host: HeaderValue,
+    pub(super) host: &'a str,
     pub(super) deadline_ms: u64,
     pub(super) effort: Effort,
 }
 
 impl Source for Outgoing<'_> {
-    fn make(&self) -> Option<Request<Upload>> {
-        let mut request = Request::new(self.sending.take()?);
-        *request.method_mut() = self.forward.method.clone();
-        *request.uri_mut() = self.forward.target.clone().into();
-        let headers = request.headers_mut();
-        *headers = self.forward.headers.clone();
-        headers.insert(header::HOST, self.host.clone());
-        // A server that expects no body here may take one for the next request: there is to be none on this connection, and a
-        // length of nothing is better not said.
-        if has_no_use_for_a_body(&self.forward.method) {
-            if self.sending.empty {
-                headers.remove(header::CONTENT_LENGTH);
-            } else {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-        }
-        headers.insert(DEADLINE, HeaderValue::from(self.deadline_ms));
-        if !self.effort.is_first()
-            && let Ok(effort) = HeaderValue::try_from(self.effort.to_string())
-        {
-            headers.insert(ATTEMPT, effort);
-        }
-        Some(request)
+    fn make(&self) -> Option<Asking<Upload>> {
+        let body = self.sending.take()?;
+        let deadline = (DEADLINE, HeaderValue::from(self.deadline_ms));
+        let effort = (!self.effort.is_first()).then(|| HeaderValue::try_from(self.effort.to_string()).ok());
+        let more = [deadline, (ATTEMPT, effort.flatten().unwrap_or(HeaderValue::from_static("")))];
+        let Forward { method, target, headers, .. } = self.forward;
+        let saying = Saying {
+            method,
+            target,
+            host: self.host,
+            headers,
+            more: if self.effort.is_first() { &more[..1] } else { &more },
+            // A server that expects no body here may take one for the next request: there is to be none on this connection.
+            closes: !self.sending.empty && has_no_use_for_a_body(method),
+        };
+        Some(Asking::new(saying, body))
     }
 
     fn is_safe(&self) -> bool {

@@ -1,0 +1,220 @@
+//! A connection to a service: one request at a time, carried by whoever asks. There is no task behind it: what it reads and
+//! writes happens when the answer is awaited.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::asking::{Asking, Stopped};
+use super::chunked::Step;
+use super::reading::{READ_BYTES_MAX, Reading, poll_fill};
+use super::reply::{NoAnswer, Reply};
+use super::rule::Rule;
+use super::scan::Scan;
+
+/// Most interim answers (1xx) before the final one: a service that works for long may say so every second.
+const INTERIM_MAX: u32 = 256;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The connection ended.
+    Ended(io::Error),
+    /// The request's body could not be read to its end.
+    Body,
+    /// What came back is no answer.
+    Answer(NoAnswer),
+}
+
+/// A failure, and how far the request came.
+#[derive(Debug)]
+pub(crate) struct Failed<B> {
+    pub(crate) why: Failure,
+    /// The request, when nothing of it went out.
+    pub(crate) unsent: Option<Asking<B>>,
+    /// Whether something of an answer came back.
+    pub(crate) is_answered: bool,
+}
+
+/// A connection that takes requests.
+#[derive(Debug)]
+pub(crate) struct Link {
+    stream: TcpStream,
+    /// What came in and was not read yet.
+    buffer: BytesMut,
+}
+
+impl Link {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, buffer: BytesMut::new() }
+    }
+
+    /// Whether it takes another request: the service has neither closed it nor said anything unasked.
+    pub(crate) fn is_open(&mut self) -> bool {
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// Sends a request and reads the head of its answer. The body of the request goes on being sent while that of the answer is read.
+    ///
+    /// # Errors
+    /// There is no answer.
+    ///
+    /// # Cancel safety
+    /// The connection is closed.
+    pub(crate) async fn ask<B>(
+        mut self,
+        mut asking: Asking<B>,
+    ) -> Result<(Response<()>, Answer<B>), Box<Failed<B>>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let mut scan = Scan::default();
+        let mut interim = 0;
+        let mut unwritable = None;
+        let reply = poll_fn(|cx| {
+            loop {
+                if unwritable.is_none() {
+                    match asking.poll(&mut self.stream, cx) {
+                        Poll::Ready(Err(Stopped::Body)) => return Poll::Ready(Err(Failure::Body)),
+                        // The answer may be there all the same: a service need not read what it refuses.
+                        Poll::Ready(Err(Stopped::Written(error))) => unwritable = Some(error),
+                        Poll::Ready(Ok(())) | Poll::Pending => {}
+                    }
+                }
+                match Reply::read(&mut self.buffer, &mut scan) {
+                    Ok(Some(reply)) if !reply.is_interim() => return Poll::Ready(Ok(reply)),
+                    Ok(Some(_)) if interim < INTERIM_MAX => {
+                        interim += 1;
+                        continue;
+                    }
+                    Ok(Some(_)) => {
+                        return Poll::Ready(Err(Failure::Answer(NoAnswer("too many interim answers"))));
+                    }
+                    Ok(None) => {}
+                    Err(wrong) => return Poll::Ready(Err(Failure::Answer(wrong))),
+                }
+                let ended =
+                    match ready!(poll_fill(Pin::new(&mut self.stream), cx, &mut self.buffer, READ_BYTES_MAX))
+                    {
+                        Ok(1..) => continue,
+                        Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                        Err(error) => error,
+                    };
+                return Poll::Ready(Err(Failure::Ended(unwritable.take().unwrap_or(ended))));
+            }
+        })
+        .await;
+        match reply {
+            Ok(reply) => {
+                let reading = reply.reading(asking.is_head());
+                let keep_alive = reply.keep_alive && unwritable.is_none() && asking.may_keep_alive();
+                let asking = (!asking.is_over()).then_some(asking);
+                let answer = Answer { link: self, asking, reading, keep_alive };
+                Ok((Response::from_parts(reply.parts, ()), answer))
+            }
+            Err(why) => {
+                let is_answered = interim > 0 || !self.buffer.is_empty();
+                let unsent = (!asking.is_begun()).then_some(asking);
+                Err(Box::new(Failed { why, unsent, is_answered }))
+            }
+        }
+    }
+}
+
+/// Why the body of an answer ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    /// The connection ended.
+    #[error("the service broke off: {0}")]
+    BrokenOff(io::Error),
+    /// It is no body.
+    #[error("the answer's body: {}", .0.text())]
+    Broken(Rule),
+}
+
+/// The body of an answer, read from its connection when it is asked for.
+#[derive(Debug)]
+pub(crate) struct Answer<B> {
+    link: Link,
+    /// What is still to be sent of the request.
+    asking: Option<Asking<B>>,
+    reading: Reading,
+    keep_alive: bool,
+}
+
+impl<B> Answer<B> {
+    /// The connection, if it takes another request: the answer was read to its end, the request was sent to its end, and both
+    /// sides want to go on.
+    pub(crate) fn into_link(mut self) -> Option<Link> {
+        let is_clean = self.reading.is_over() && self.asking.is_none() && self.link.buffer.is_empty();
+        if !(self.keep_alive && is_clean) {
+            return None;
+        }
+        // An empty buffer still owns what it was cut from.
+        self.link.buffer = BytesMut::new();
+        Some(self.link)
+    }
+}
+
+impl<B> Body for Answer<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        let this = &mut *self;
+        if let Some(asking) = &mut this.asking {
+            match asking.poll(&mut this.link.stream, cx) {
+                Poll::Ready(sent) => {
+                    // What the service did not take matters no more: it has answered.
+                    this.keep_alive &= sent.is_ok();
+                    this.asking = None;
+                }
+                Poll::Pending => {}
+            }
+        }
+        loop {
+            match this.reading.step(&mut this.link.buffer) {
+                Ok(Step::Data(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Ok(Step::Over) => return Poll::Ready(None),
+                Ok(Step::More) => {}
+                Err(rule) => return Poll::Ready(Some(Err(AnswerError::Broken(rule)))),
+            }
+            let Link { stream, buffer } = &mut this.link;
+            let broken = match ready!(poll_fill(Pin::new(stream), cx, buffer, READ_BYTES_MAX)) {
+                Ok(1..) => continue,
+                Ok(0) if matches!(this.reading, Reading::Close) => {
+                    this.reading = Reading::Over;
+                    this.keep_alive = false;
+                    return Poll::Ready(None);
+                }
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => error,
+            };
+            this.reading = Reading::Broken;
+            return Poll::Ready(Some(Err(AnswerError::BrokenOff(broken))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reading.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reading.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
