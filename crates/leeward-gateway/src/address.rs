@@ -8,10 +8,24 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 /// Entries of `X-Forwarded-For` looked at; a longer chain ends at the last address that was read.
 const HOPS_MAX: usize = 32;
+
+/// An address as services read it. Said on every request, so that the usual kind is put together by hand.
+pub(crate) fn to_header(address: IpAddr) -> HeaderValue {
+    let text = match address {
+        IpAddr::V4(address) => {
+            let mut digits = [itoa::Buffer::new(); 4];
+            let [a, b, c, d] = address.octets();
+            let [one, two, three, four] = &mut digits;
+            [one.format(a), ".", two.format(b), ".", three.format(c), ".", four.format(d)].concat()
+        }
+        IpAddr::V6(address) => address.to_string(),
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
 
 /// An address range such as `10.0.0.0/8` or `::1`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

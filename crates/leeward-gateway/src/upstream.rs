@@ -73,9 +73,12 @@ impl Idle {
     }
 }
 
+/// Idle connections by the endpoint's id, which no client can choose.
+type Table = HashMap<Arc<str>, Vec<Idle>, foldhash::fast::RandomState>;
+
 /// The idle connections of one core.
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<Arc<str>, Vec<Idle>>>,
+    idle: RefCell<Table>,
     clock: Arc<dyn Clock>,
 }
 
@@ -117,7 +120,7 @@ impl Lease {
 /// How a request is sent again, if it may be.
 pub(crate) trait Source {
     /// The request, once more.
-    fn make(&self) -> Option<Asking<Upload>>;
+    fn make(&self) -> Option<Box<Asking<Upload>>>;
     /// Whether a repetition does no harm.
     fn is_safe(&self) -> bool;
 }
@@ -187,7 +190,7 @@ impl Pool {
     }
 }
 
-fn sweep(idle: &mut HashMap<Arc<str>, Vec<Idle>>, now: Instant) {
+fn sweep(idle: &mut Table, now: Instant) {
     idle.retain(|_, connections| {
         connections.retain_mut(|one| one.is_good(now));
         !connections.is_empty()

@@ -233,7 +233,7 @@ fn write_head(out: &mut Vec<u8>, saying: Saying<'_>, framing: Framing) {
     }
     match framing {
         Framing::Known(0) if !expects_body(saying.method) => {}
-        Framing::Known(length) => drop(write!(out, "content-length: {length}\r\n")),
+        Framing::Known(length) => line(out, b"content-length", itoa::Buffer::new().format(length).as_bytes()),
         Framing::Chunked => line(out, b"transfer-encoding", b"chunked"),
     }
     if saying.closes {

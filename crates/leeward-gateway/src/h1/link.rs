@@ -38,14 +38,17 @@ pub(crate) enum Failure {
 pub(crate) struct Failed<B> {
     pub(crate) why: Failure,
     /// The request, when nothing of it went out.
-    pub(crate) unsent: Option<Asking<B>>,
+    pub(crate) unsent: Option<Box<Asking<B>>>,
     /// Whether something of an answer came back.
     pub(crate) is_answered: bool,
 }
 
-/// A connection that takes requests.
+/// A connection that takes requests. What belongs to it stays in one place while it is handed from one to the next.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Link(Box<Wire>);
+
+#[derive(Debug)]
+struct Wire {
     stream: TcpStream,
     /// What came in and was not read yet.
     buffer: BytesMut,
@@ -53,14 +56,14 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: BytesMut::new() }
+        Self(Box::new(Wire { stream, buffer: BytesMut::new() }))
     }
 
     /// Whether it takes another request: the service has neither closed it nor said anything unasked.
     pub(crate) fn is_open(&mut self) -> bool {
         let mut byte = [0];
         let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+        Pin::new(&mut self.0.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
     /// Sends a request and reads the head of its answer. The body of the request goes on being sent while that of the answer is read.
@@ -72,7 +75,7 @@ impl Link {
     /// The connection is closed.
     pub(crate) async fn ask<B>(
         mut self,
-        mut asking: Asking<B>,
+        mut asking: Box<Asking<B>>,
     ) -> Result<(Response<()>, Answer<B>), Box<Failed<B>>>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -80,17 +83,18 @@ impl Link {
         let mut scan = Scan::default();
         let mut interim = 0;
         let mut unwritable = None;
+        let wire = &mut *self.0;
         let reply = poll_fn(|cx| {
             loop {
                 if unwritable.is_none() {
-                    match asking.poll(&mut self.stream, cx) {
+                    match asking.poll(&mut wire.stream, cx) {
                         Poll::Ready(Err(Stopped::Body)) => return Poll::Ready(Err(Failure::Body)),
                         // The answer may be there all the same: a service need not read what it refuses.
                         Poll::Ready(Err(Stopped::Written(error))) => unwritable = Some(error),
                         Poll::Ready(Ok(())) | Poll::Pending => {}
                     }
                 }
-                match Reply::read(&mut self.buffer, &mut scan) {
+                match Reply::read(&mut wire.buffer, &mut scan) {
                     Ok(Some(reply)) if !reply.is_interim() => return Poll::Ready(Ok(reply)),
                     Ok(Some(_)) if interim < INTERIM_MAX => {
                         interim += 1;
@@ -103,7 +107,7 @@ impl Link {
                     Err(wrong) => return Poll::Ready(Err(Failure::Answer(wrong))),
                 }
                 let ended =
-                    match ready!(poll_fill(Pin::new(&mut self.stream), cx, &mut self.buffer, READ_BYTES_MAX))
+                    match ready!(poll_fill(Pin::new(&mut wire.stream), cx, &mut wire.buffer, READ_BYTES_MAX))
                     {
                         Ok(1..) => continue,
                         Ok(0) => io::ErrorKind::UnexpectedEof.into(),
@@ -122,7 +126,7 @@ impl Link {
                 Ok((Response::from_parts(reply.parts, ()), answer))
             }
             Err(why) => {
-                let is_answered = interim > 0 || !self.buffer.is_empty();
+                let is_answered = interim > 0 || !self.0.buffer.is_empty();
                 let unsent = (!asking.is_begun()).then_some(asking);
                 Err(Box::new(Failed { why, unsent, is_answered }))
             }
@@ -146,7 +150,7 @@ pub(crate) enum AnswerError {
 pub(crate) struct Answer<B> {
     link: Link,
     /// What is still to be sent of the request.
-    asking: Option<Asking<B>>,
+    asking: Option<Box<Asking<B>>>,
     reading: Reading,
     keep_alive: bool,
 }
@@ -155,12 +159,12 @@ impl<B> Answer<B> {
     /// The connection, if it takes another request: the answer was read to its end, the request was sent to its end, and both
     /// sides want to go on.
     pub(crate) fn into_link(mut self) -> Option<Link> {
-        let is_clean = self.reading.is_over() && self.asking.is_none() && self.link.buffer.is_empty();
+        let is_clean = self.reading.is_over() && self.asking.is_none() && self.link.0.buffer.is_empty();
         if !(self.keep_alive && is_clean) {
             return None;
         }
         // An empty buffer still owns what it was cut from.
-        self.link.buffer = BytesMut::new();
+        self.link.0.buffer = BytesMut::new();
         Some(self.link)
     }
 }
@@ -178,7 +182,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let this = &mut *self;
         if let Some(asking) = &mut this.asking {
-            match asking.poll(&mut this.link.stream, cx) {
+            match asking.poll(&mut this.link.0.stream, cx) {
                 Poll::Ready(sent) => {
                     // What the service did not take matters no more: it has answered.
                     this.keep_alive &= sent.is_ok();
@@ -188,13 +192,13 @@ where
             }
         }
         loop {
-            match this.reading.step(&mut this.link.buffer) {
+            match this.reading.step(&mut this.link.0.buffer) {
                 Ok(Step::Data(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Ok(Step::Over) => return Poll::Ready(None),
                 Ok(Step::More) => {}
                 Err(rule) => return Poll::Ready(Some(Err(AnswerError::Broken(rule)))),
             }
-            let Link { stream, buffer } = &mut this.link;
+            let Wire { stream, buffer } = &mut *this.link.0;
             let broken = match ready!(poll_fill(Pin::new(stream), cx, buffer, READ_BYTES_MAX)) {
                 Ok(1..) => continue,
                 Ok(0) if matches!(this.reading, Reading::Close) => {

@@ -112,8 +112,7 @@ fn write_head(out: &mut Vec<u8>, answering: &Answering, head: &Parts, ending: En
         line(out, b"date", &date::at(answering.unix_ms));
     }
     match ending {
-        // Writing into a vector does not fail.
-        Ending::Known(length) => drop(write!(out, "content-length: {length}\r\n")),
+        Ending::Known(length) => line(out, b"content-length", itoa::Buffer::new().format(length).as_bytes()),
         Ending::Chunked => line(out, b"transfer-encoding", b"chunked"),
         Ending::Head | Ending::Close => {}
     }

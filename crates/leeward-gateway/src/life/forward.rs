@@ -8,6 +8,7 @@ use leeward_service::identity::ASSERTION_HEADER;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, TRACEPARENT};
 
 use super::trip::{NAME, SERVICE_NAME, Trip};
+use crate::address;
 use crate::config::Route;
 use crate::jwt::Subject;
 use crate::refusal::{Refusal, Stage, code};
@@ -54,10 +55,9 @@ impl Forward {
         headers.insert(TRACEPARENT, trip.span.context().to_header());
         headers.insert(SERVICE_NAME, HeaderValue::from_static(NAME));
         headers.insert(TIMESTAMP, HeaderValue::from(shared.clock.unix_ms()));
-        if let Ok(client) = HeaderValue::try_from(trip.client.to_string()) {
-            headers.insert(FORWARDED_FOR, client.clone());
-            headers.insert(CLIENT_IP, client);
-        }
+        let client = address::to_header(trip.client);
+        headers.insert(FORWARDED_FOR, client.clone());
+        headers.insert(CLIENT_IP, client);
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
         if let Some(host) = host {
             headers.insert(FORWARDED_HOST, host);

@@ -89,7 +89,7 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Source for Outgoing<'_> {
-    fn make(&self) -> Option<Asking<Upload>> {
+    fn make(&self) -> Option<Box<Asking<Upload>>> {
         let body = self.sending.take()?;
         let deadline = (DEADLINE, HeaderValue::from(self.deadline_ms));
         let effort = (!self.effort.is_first()).then(|| HeaderValue::try_from(self.effort.to_string()).ok());
@@ -104,7 +104,7 @@ impl Source for Outgoing<'_> {
             // A server that expects no body here may take one for the next request: there is to be none on this connection.
             closes: !self.sending.empty && has_no_use_for_a_body(method),
         };
-        Some(Asking::new(saying, body))
+        Some(Box::new(Asking::new(saying, body)))
     }
 
     fn is_safe(&self) -> bool {

@@ -1,6 +1,5 @@
 //! What is known about one request while it lives, and what every answer carries.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
@@ -252,9 +251,10 @@ fn hex_id(id: u128) -> HeaderValue {
 
 /// `12.345ms`.
 fn millis(took: std::time::Duration) -> HeaderValue {
-    let mut text = String::with_capacity(16);
-    // Writing into a string does not fail.
-    let _ok = write!(text, "{}.{:03}ms", took.as_millis(), took.subsec_micros() % 1_000);
+    let (mut whole, mut rest) = (itoa::Buffer::new(), itoa::Buffer::new());
+    // A one in front keeps the zeros behind the point.
+    let rest = rest.format(1_000 + took.subsec_micros() % 1_000);
+    let text = [whole.format(took.as_millis()), ".", &rest[1..], "ms"].concat();
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use foldhash::fast::RandomState;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
@@ -45,7 +46,7 @@ type Series<M, const L: usize> = ([Arc<str>; L], M);
 #[derive(Debug)]
 struct State<M, const L: usize> {
     /// By hash of the values, so that a look-up needs no owned key; sets that share a hash share an entry.
-    series: HashMap<u64, Vec<Series<M, L>>>,
+    series: HashMap<u64, Vec<Series<M, L>>, RandomState>,
     count: usize,
     admitted: Admitted<L>,
 }
@@ -57,9 +58,10 @@ impl<M: Clone + EncodeMetric, const L: usize> Family<M, L> {
         kind: MetricType,
         template: impl Fn() -> M + Send + Sync + 'static,
     ) -> Self {
-        let state = State { series: HashMap::new(), count: 0, admitted: Admitted::new(bound) };
+        let state = State { series: HashMap::default(), count: 0, admitted: Admitted::new(bound) };
         let template = Template(Box::new(template));
-        let shared = Shared { names, template, kind, hasher: RandomState::new(), state: RwLock::new(state) };
+        let shared =
+            Shared { names, template, kind, hasher: RandomState::default(), state: RwLock::new(state) };
         Self { shared: Arc::new(shared) }
     }
 
