@@ -11,6 +11,7 @@ mod framing;
 mod health;
 mod identity;
 mod limits;
+mod link;
 mod outbound;
 mod revocation;
 mod rig;
