@@ -72,6 +72,16 @@ impl Directory {
         self.set(service, []);
     }
 
+    /// Forgets `service`. Handles to it stay as they are, and nobody else finds what they find: calls that are on their way end
+    /// normally. Asked for again, it is another one, without endpoints and without a history.
+    pub fn remove(&self, service: &str) {
+        let removed = self.shared.services.write().remove(service);
+        if let Some(upstream) = removed {
+            upstream.forget();
+            self.shared.changes.send_modify(|count| *count += 1);
+        }
+    }
+
     /// The service, if anybody has set or asked for it.
     #[must_use]
     pub fn service(&self, service: &str) -> Option<Upstream> {

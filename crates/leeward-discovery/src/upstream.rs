@@ -205,6 +205,14 @@ impl Upstream {
     pub(crate) fn measure(&self) {
         self.shared.measure();
     }
+
+    /// Nobody is to count it any more.
+    pub(crate) fn forget(&self) {
+        if let Some(metrics) = self.shared.metrics.get() {
+            metrics.endpoints.with([&self.shared.name]).set(0);
+            metrics.unhealthy.with([&self.shared.name]).set(0);
+        }
+    }
 }
 
 /// What a newcomer is believed to take, so that it is neither flooded nor starved.

@@ -37,6 +37,7 @@ use leeward_runtime::{Stage, Tasks};
 use leeward_service::identity::{Identity, KEYS_PATH, Minter, Verifier};
 
 use crate::control::Control;
+use crate::published::Published;
 use crate::shared::Shared;
 
 /// How long open answers, streams of the bus among them, may go on after a stop.
@@ -45,7 +46,7 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 /// What the routes work on.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) published: Published,
     pub(crate) control: Control,
     pub(crate) minter: Option<Minter>,
     /// Tells services by their assertions.
@@ -53,12 +54,19 @@ pub(crate) struct Admin {
     pub(crate) bus: Option<Bus>,
 }
 
+impl Admin {
+    /// What is in force now.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.published.current()
+    }
+}
+
 /// Serves the admin API. It stops after the data plane, since operators want to see a drain.
 ///
 /// # Errors
 /// When the listener cannot be used.
 pub(crate) fn start(
-    shared: &Arc<Shared>,
+    published: &Published,
     identity: Option<Identity>,
     bus: Option<Bus>,
     beside: Router,
@@ -66,8 +74,9 @@ pub(crate) fn start(
     tasks: &Tasks,
 ) -> std::io::Result<()> {
     let control = Control::new();
-    let verifier = keys::verifier(shared, &control);
-    let admin = Admin { shared: Arc::clone(shared), control, minter: shared.minter.clone(), verifier, bus };
+    let shared = published.current();
+    let verifier = keys::verifier(&shared, &control);
+    let admin = Admin { published: published.clone(), control, minter: shared.minter.clone(), verifier, bus };
     let router = router(admin, identity).merge(beside);
     // Streams are many small writes, which would wait for acknowledgements otherwise.
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {

@@ -103,7 +103,7 @@ impl Default for Config {
 }
 
 /// The operators' side.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admin {
     /// Where the admin API listens; on anything but loopback it needs a token.
     pub listen: SocketAddr,
@@ -276,7 +276,7 @@ impl std::fmt::Display for Rule {
 }
 
 /// One route.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
     /// What it is called wherever its state is kept or shown. Default: what it takes, as [`Route::derived_id`] writes it, which stays
     /// the same when other routes come and go.

@@ -1,29 +1,34 @@
-//! Putting a gateway together and starting it.
+//! Putting a gateway together, starting it, and giving it another configuration while it runs.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use leeward_discovery::{Checker, Directory, Endpoint};
+use leeward_discovery::{Checker, Directory, Endpoint, Health};
 use leeward_events::Bus;
 use leeward_resilience::{Clock, ConfigErrors, FastRng, Rng, TokioClock};
-use leeward_runtime::{Stage, Tasks};
+use leeward_runtime::{Stage, Stop, Tasks};
 use leeward_service::identity::{Identity, Minter};
 use leeward_telemetry::Registry;
 
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, Jwt};
 use crate::control::Control;
 use crate::health;
+use crate::jwt::KeyStore;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::plane::{self, Load};
+use crate::published::Published;
+use crate::reload::{Changes, Reloader};
+use crate::revocation::Revocations;
 use crate::revocation::feed::{self, Counted, Feed};
-use crate::shared::{Material, Shared};
+use crate::shared::{Lasting, Shared, Traffic};
 
 /// The name under which the gateway signs, and under which the directory knows its admin API.
 pub const NAME: &str = "gateway";
 
-/// Why a gateway does not start. Each text is one line that says what to do.
+/// Why a gateway does not start, or does not take another configuration. Each text is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
@@ -48,6 +53,12 @@ pub enum Error {
     /// Revocations cannot be kept.
     #[error(transparent)]
     Revocation(#[from] feed::Error),
+    /// Another configuration has other values for what a running gateway cannot change.
+    #[error("a running gateway cannot change {}: put back what was there, or restart it", listed(options))]
+    NeedsRestart {
+        /// Where these stand in the configuration.
+        options: Vec<&'static str>,
+    },
     /// Options that do not go together.
     #[error("the configuration does not fit together: {0}")]
     Options(#[from] ConfigErrors),
@@ -61,6 +72,10 @@ pub enum Error {
 
 fn list(names: &[Arc<str>]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn listed(options: &[&str]) -> String {
+    options.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// What a gateway is made of.
@@ -153,31 +168,35 @@ impl Builder {
     pub async fn start(self, tasks: &Tasks) -> Result<Gateway, Error> {
         let Self { config, directory, bus, identity, registry, admin_routes, clock, rng, checks_health } =
             self;
-        let directory = settle_directory(&config, directory)?;
+        let is_own_directory = directory.is_none();
+        let directory = directory.unwrap_or_default();
+        Places::read(&config, is_own_directory)?.settle(&directory);
         let public = bind("listen", config.listen)?;
         let admin = bind("admin.listen", config.admin.listen)?;
         let (addr, admin_addr) = (local(&public, config.listen), local(&admin, config.admin.listen));
         directory.set(NAME, [Endpoint::from(reachable(admin_addr))]);
 
         let minter = identity.clone().map(Minter::new);
-        let material = Material { directory, minter, metrics: Metrics::new(registry), clock, rng };
-        let shared = Arc::new(Shared::new(config, material)?);
-        follow_revocations(&shared, bus.clone(), tasks).await?;
-        fetch_keys(&shared, tasks);
-        if checks_health && let Some(health) = &shared.config.health {
-            let checker = Checker::new(shared.directory.clone(), health.clone(), Arc::clone(&shared.rng))?;
-            tasks.spawn(Stage::Work, "gateway.health", |stop| checker.run(stop));
+        let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
+        let metrics = Metrics::new(registry);
+        let lasting = Lasting { directory, minter, metrics, revocations, traffic, clock, rng };
+        let published = Published::new(Shared::new(config, &lasting)?);
+        follow_revocations(&published.current(), bus.clone(), tasks).await?;
+        fetch_keys(&published, tasks);
+        if checks_health {
+            check_health(&published, tasks);
         }
         let admin = open(admin, "admin.listen", admin_addr)?;
         let public = open(public, "listen", addr)?;
-        let loads = plane::start(&shared, public, tasks).map_err(Error::Thread)?;
-        admin::start(&shared, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
+        let loads = plane::start(&published, public, tasks).map_err(Error::Thread)?;
+        admin::start(&published, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
             key: "admin.listen",
             address: admin_addr,
             cause,
         })?;
         tracing::info!(%addr, %admin_addr, cores = loads.len(), "gateway listens");
-        Ok(Gateway { addr, admin_addr, shared, loads })
+        let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory));
+        Ok(Gateway { addr, admin_addr, published, reloader, loads })
     }
 }
 
@@ -186,7 +205,8 @@ impl Builder {
 pub struct Gateway {
     addr: SocketAddr,
     admin_addr: SocketAddr,
-    shared: Arc<Shared>,
+    published: Published,
+    reloader: Arc<Reloader>,
     loads: Vec<Arc<Load>>,
 }
 
@@ -221,26 +241,37 @@ impl Gateway {
 
     /// The configuration in force.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.shared.config
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.published.current().config)
+    }
+
+    /// Puts another configuration into force, and says what that changed. No connection is closed and no request fails for it: see
+    /// [`reload`](crate::reload). Limits of a connection (sizes and times of heads, idle and write timeouts) are those from when it
+    /// was opened. It takes time in proportion to the routes, on the caller's thread.
+    ///
+    /// # Errors
+    /// Everything that a running gateway cannot change, and what keeps a gateway from starting. Then the configuration before stays
+    /// in force, all of it.
+    pub fn reload(&self, config: &Config) -> Result<Changes, Error> {
+        self.reloader.reload(config)
     }
 
     /// Whether it takes new requests: not while it drains, and not before it has the keys to tell users apart.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        health::is_ready(&self.shared)
+        health::is_ready(&self.published.current())
     }
 
     /// The health of the gateway and of all services as it sees them.
     #[must_use]
     pub fn health(&self) -> health::Report {
-        health::report(&self.shared)
+        health::report(&self.published.current())
     }
 
     /// The order and the values of the outbound policies of each service.
     #[must_use]
     pub fn explain(&self) -> String {
-        self.shared.services.iter().map(|service| service.pipeline.explain() + "\n").collect()
+        self.published.current().services.iter().map(|service| service.pipeline.explain() + "\n").collect()
     }
 
     /// Open connections and requests so far, for each core.
@@ -248,24 +279,6 @@ impl Gateway {
     pub fn cores(&self) -> Vec<(usize, u64)> {
         self.loads.iter().map(|load| (load.connections(), load.requests())).collect()
     }
-}
-
-fn settle_directory(config: &Config, given: Option<Directory>) -> Result<Directory, Error> {
-    let own = given.is_none();
-    let directory = given.unwrap_or_default();
-    let (nowhere, somewhere): (Vec<_>, Vec<_>) =
-        config.service_names().into_iter().partition(|name| config.service(name).urls.is_empty());
-    // A directory that was given may hear of them later.
-    if own && !nowhere.is_empty() {
-        return Err(Error::Nowhere { services: nowhere });
-    }
-    for service in somewhere {
-        let urls = config.service(&service).urls;
-        let endpoints: Result<Vec<Endpoint>, _> =
-            urls.iter().map(|url| Endpoint::parse(&url.to_string())).collect();
-        directory.set(&service, endpoints?);
-    }
-    Ok(directory)
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<socket2::Socket, Error> {
@@ -307,18 +320,43 @@ async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Task
     Ok(())
 }
 
-fn fetch_keys(shared: &Arc<Shared>, tasks: &Tasks) {
-    let (Some(authentication), Some(jwt)) = (&shared.authentication, &shared.config.jwt) else { return };
-    let Some(upstream) = shared.service(&jwt.service).map(|service| service.upstream.clone()) else { return };
-    let (keys, clock, path) =
-        (Arc::clone(&authentication.keys), Arc::clone(&shared.clock), Arc::from(&*jwt.path));
-    let control = Control::new();
+fn fetch_keys(published: &Published, tasks: &Tasks) {
+    let (published, control) = (published.clone(), Control::new());
+    let part = |shared: &Shared| {
+        let keys = Arc::clone(&shared.authentication.as_ref()?.keys);
+        Some((keys, shared.config.jwt.clone()?))
+    };
+    // Whoever waits for keys waits for those of this store.
+    let is_same = |was: &(Arc<KeyStore>, Jwt), is: &(Arc<KeyStore>, Jwt)| Arc::ptr_eq(&was.0, &is.0);
     tasks.spawn(Stage::Work, "gateway.token-keys", |stop| async move {
-        let fetch = || {
-            let (control, upstream, path, clock) =
-                (control.clone(), upstream.clone(), Arc::<str>::clone(&path), Arc::clone(&clock));
-            async move { control.fetch(&upstream, &path, &*clock).await }
+        let shared = published.current();
+        let (directory, clock) = (shared.directory.clone(), Arc::clone(&shared.clock));
+        drop(shared);
+        let run = async |(keys, jwt): (Arc<KeyStore>, Jwt), stop: Stop| {
+            let fetch = async || control.fetch(&directory.upstream(&jwt.service), &jwt.path, &*clock).await;
+            keys.run(stop, fetch).await;
         };
-        keys.run(stop, fetch).await;
+        published.run_for(stop, part, is_same, run).await;
+    });
+}
+
+fn check_health(published: &Published, tasks: &Tasks) {
+    let published = published.clone();
+    tasks.spawn(Stage::Work, "gateway.health", |stop| async move {
+        let shared = published.current();
+        let (directory, rng) = (shared.directory.clone(), Arc::clone(&shared.rng));
+        drop(shared);
+        let run = async |health: Health, stop: Stop| match Checker::new(
+            directory.clone(),
+            health,
+            Arc::clone(&rng),
+        ) {
+            Ok(checker) => checker.run(stop).await,
+            Err(error) => {
+                tracing::error!(%error, "endpoints are not checked");
+                stop.requested().await;
+            }
+        };
+        published.run_for(stop, |shared| shared.config.health.clone(), PartialEq::eq, run).await;
     });
 }

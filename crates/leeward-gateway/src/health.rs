@@ -2,7 +2,6 @@
 //! waits for anybody.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use leeward_resilience::breaker;
 use serde::Serialize;
@@ -83,7 +82,7 @@ impl Report {
 /// Whether new requests should come here: not while it drains, and not before it can tell users apart.
 pub(crate) fn is_ready(shared: &Shared) -> bool {
     let keys = shared.authentication.as_ref().is_none_or(|auth| auth.keys.age().is_some());
-    keys && !shared.draining.load(Ordering::Relaxed)
+    keys && !shared.traffic.is_draining()
 }
 
 pub(crate) fn report(shared: &Shared) -> Report {
@@ -115,8 +114,8 @@ fn service(shared: &Shared, service: &Service) -> ServiceHealth {
 
 fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     let mut checks = BTreeMap::new();
-    let draining = shared.draining.load(Ordering::Relaxed);
-    let connections = shared.connections.load(Ordering::Relaxed);
+    let draining = shared.traffic.is_draining();
+    let connections = shared.traffic.connections();
     let most = shared.config.limits.connections;
     let status = match () {
         () if draining => State::Down,

@@ -33,13 +33,34 @@ use crate::shared::Shared;
 use crate::upstream::Pool;
 use crate::{address, headers};
 
-/// One core: what it shares with the others, and what is its own.
+/// One core under one snapshot: what it shares with the others, and what is its own. A request keeps the one that it began with.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
-    pub(crate) tokens: RefCell<TokenCache>,
+    pub(crate) tokens: Rc<RefCell<TokenCache>>,
     pub(crate) load: Arc<Load>,
+}
+
+impl Core {
+    pub(crate) fn new(shared: Arc<Shared>, load: Arc<Load>) -> Self {
+        let pool = Pool::new(Arc::clone(&shared.clock));
+        Self { shared, pool, tokens: Self::no_tokens(), load }
+    }
+
+    /// The core under the next snapshot. Connections stay, and so do verified tokens, unless tokens are checked in another way.
+    pub(crate) fn after(&self, shared: Arc<Shared>) -> Self {
+        let tokens = if shared.config.jwt == self.shared.config.jwt {
+            Rc::clone(&self.tokens)
+        } else {
+            Self::no_tokens()
+        };
+        Self { shared, pool: Rc::clone(&self.pool), tokens, load: Arc::clone(&self.load) }
+    }
+
+    fn no_tokens() -> Rc<RefCell<TokenCache>> {
+        Rc::new(RefCell::new(TokenCache::new()))
+    }
 }
 
 /// Answers one request. Whatever happens inside, there is an answer, and it carries ids, limits and CORS headers.

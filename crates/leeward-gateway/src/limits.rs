@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use http::header::{HeaderMap, HeaderValue};
-use leeward_resilience::rate::{Decision, KeyedRateLimiter, RateLimit};
-use leeward_resilience::{ConfigErrors, Instant};
+use leeward_resilience::rate::{self, Decision, KeyedRateLimiter, RateLimit};
+use leeward_resilience::{Clock, ConfigErrors, Instant};
 
 use crate::refusal::{Refusal, Stage, code};
+use crate::shared::Pending;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -22,7 +23,9 @@ const LIMITS_MAX: usize = 3;
 pub(crate) struct Limiter<K> {
     name: &'static str,
     policy: Box<str>,
-    inner: KeyedRateLimiter<K>,
+    limit: RateLimit,
+    /// Who has used how much: that outlives the configuration.
+    inner: Arc<KeyedRateLimiter<K>>,
 }
 
 impl<K> std::fmt::Debug for Limiter<K> {
@@ -36,10 +39,26 @@ pub(crate) type ByAddress = Limiter<IpAddr>;
 /// A limit by user, or by address where anyone may come.
 pub(crate) type ByName = Limiter<Arc<str>>;
 
-impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
-    pub(crate) fn new(name: &'static str, limit: &RateLimit, keys_max: usize) -> Result<Self, ConfigErrors> {
-        let policy = limit.policy_item(name).into();
-        Ok(Self { name, policy, inner: KeyedRateLimiter::new(limit, keys_max)? })
+impl<K: std::hash::Hash + Eq + Clone + Send + 'static> Limiter<K> {
+    pub(crate) fn new(
+        name: &'static str,
+        limit: &RateLimit,
+        keys_max: usize,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, ConfigErrors> {
+        let inner = KeyedRateLimiter::with(rate::NAME, limit, keys_max, Arc::clone(clock), None)?;
+        Ok(Self { name, policy: limit.policy_item(name).into(), limit: *limit, inner: Arc::new(inner) })
+    }
+
+    /// The same limit under another configuration: what each key has used up stays used up.
+    pub(crate) fn after(&self, limit: &RateLimit, pending: &mut Pending) -> Result<Self, ConfigErrors> {
+        if self.limit != *limit {
+            limit.validate()?;
+            let (inner, limit) = (Arc::clone(&self.inner), *limit);
+            pending.add(move || inner.reconfigure(&limit));
+        }
+        let policy = limit.policy_item(self.name).into();
+        Ok(Self { name: self.name, policy, limit: *limit, inner: Arc::clone(&self.inner) })
     }
 
     /// Counts the request and notes what the client should know.
@@ -113,10 +132,15 @@ mod tests {
 
     const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 
+    fn limiter(limit: &RateLimit) -> ByName {
+        let clock: Arc<dyn Clock> = Arc::new(leeward_resilience::TokioClock);
+        Limiter::new("principal", limit, 100, &clock).unwrap()
+    }
+
     #[test]
     fn the_headers_say_what_is_left_and_when_it_is_free_again() {
         let limit = RateLimit::per_minute(NonZeroU32::new(2).unwrap());
-        let limiter: ByName = Limiter::new("principal", &limit, 100).unwrap();
+        let limiter = limiter(&limit);
         let mut headers = HeaderMap::new();
         let mut seen = Seen::default();
         limiter.check("u1", NOW, &mut seen).unwrap();

@@ -9,6 +9,7 @@ mod accept;
 mod choose;
 mod connection;
 mod core;
+mod current;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use leeward_runtime::{Stage, Tasks};
 use tokio::sync::mpsc;
 
-use crate::shared::Shared;
+use crate::published::Published;
 
 /// Connections handed to a core that it has not taken yet. It takes them as fast as it polls; beyond this it hangs.
 const HANDED_MAX: usize = 1_024;
@@ -86,21 +87,21 @@ pub(crate) fn listen(socket: socket2::Socket) -> std::io::Result<TcpListener> {
 /// # Errors
 /// When a thread or a runtime cannot be made.
 pub(crate) fn start(
-    shared: &Arc<Shared>,
+    published: &Published,
     listener: TcpListener,
     tasks: &Tasks,
 ) -> std::io::Result<Vec<Arc<Load>>> {
-    let cores = shared.config.cores.or_else(|| std::thread::available_parallelism().ok());
+    let cores = published.current().config.cores.or_else(|| std::thread::available_parallelism().ok());
     let cores = cores.map_or(1, std::num::NonZeroUsize::get);
     let mut seats = Vec::with_capacity(cores);
     for number in 0..cores {
         let (queue, handed) = mpsc::channel(HANDED_MAX);
         let load = Arc::new(Load::default());
         let hold = tasks.hold(Stage::Edge, format!("gateway.core-{number}"));
-        core::start(number, Arc::clone(shared), Arc::clone(&load), handed, hold)?;
+        core::start(number, published, Arc::clone(&load), handed, hold)?;
         seats.push(Seat { queue, load });
     }
     let loads = seats.iter().map(|seat| Arc::clone(&seat.load)).collect();
-    accept::start(Arc::clone(shared), listener, seats, tasks.hold(Stage::Edge, "gateway.accept"))?;
+    accept::start(published.clone(), listener, seats, tasks.hold(Stage::Edge, "gateway.accept"))?;
     Ok(loads)
 }

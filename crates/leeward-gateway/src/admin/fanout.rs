@@ -33,7 +33,7 @@ pub(super) async fn one(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let upstream = admin.shared.directory.service(&name).filter(|_| name != NAME);
+    let upstream = admin.shared().directory.service(&name).filter(|_| name != NAME);
     let upstream = upstream.ok_or_else(|| Problem::not_found(format!("there is no service `{name}`")))?;
     let target = target(&path, query.as_deref())?;
     let answer = ask(&admin, &upstream, method, &target, &headers, body).await;
@@ -66,8 +66,13 @@ pub(super) async fn all(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     let target = target(&path, query.as_deref())?;
-    let services: Vec<Upstream> =
-        admin.shared.directory.services().into_iter().filter(|upstream| **upstream.name() != *NAME).collect();
+    let services: Vec<Upstream> = admin
+        .shared()
+        .directory
+        .services()
+        .into_iter()
+        .filter(|upstream| **upstream.name() != *NAME)
+        .collect();
     let said = join_all(services.iter().map(|upstream| async {
         let said = match ask(&admin, upstream, Method::GET, &target, &headers, Bytes::new()).await {
             Ok(answer) => {
@@ -117,7 +122,8 @@ async fn ask(
     given: &HeaderMap,
     body: Bytes,
 ) -> Result<Answer, String> {
-    let clock = &*admin.shared.clock;
+    let shared = admin.shared();
+    let clock = &*shared.clock;
     let mut headers = HeaderMap::new();
     for name in &PASSED {
         if let Some(value) = given.get(name) {

@@ -28,7 +28,8 @@ pub(super) async fn check(State(admin): State<Admin>, request: Request, next: Ne
 
 /// What is to be said to those who are no operator.
 fn refusal(admin: &Admin, headers: &HeaderMap, target: Option<&str>) -> Option<Response> {
-    let options = &admin.shared.config.admin;
+    let shared = admin.shared();
+    let options = &shared.config.admin;
     let Some(host) = host(headers).or(target) else {
         return Some(Problem::malformed("the Host header is missing").into_response());
     };

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use leeward_discovery::Directory;
+use leeward_resilience::Clock;
 use leeward_service::identity::{FetchError, KEYS_PATH, KeySource, PeerKeys, PublicKeys, Verifier};
 
 use crate::control::Control;
@@ -10,8 +12,9 @@ use crate::gateway::NAME;
 use crate::shared::Shared;
 
 /// A verifier of assertions that services make for the gateway. None of them may speak for an operator.
-pub(super) fn verifier(shared: &Arc<Shared>, control: &Control) -> Verifier {
-    let source = ServiceKeys { shared: Arc::clone(shared), control: control.clone() };
+pub(super) fn verifier(shared: &Shared, control: &Control) -> Verifier {
+    let (directory, clock) = (shared.directory.clone(), Arc::clone(&shared.clock));
+    let source = ServiceKeys { directory, clock, control: control.clone() };
     let keys = PeerKeys::new(Arc::new(source), Arc::clone(&shared.clock));
     Verifier::new(NAME, Vec::new(), keys, Arc::clone(&shared.clock))
 }
@@ -19,13 +22,14 @@ pub(super) fn verifier(shared: &Arc<Shared>, control: &Control) -> Verifier {
 /// The keys of whoever stands in the directory.
 #[derive(Debug)]
 struct ServiceKeys {
-    shared: Arc<Shared>,
+    directory: Directory,
+    clock: Arc<dyn Clock>,
     control: Control,
 }
 
 impl KeySource for ServiceKeys {
     fn knows(&self, issuer: &str) -> bool {
-        issuer != NAME && self.shared.directory.service(issuer).is_some()
+        issuer != NAME && self.directory.service(issuer).is_some()
     }
 
     fn fetch(
@@ -33,8 +37,8 @@ impl KeySource for ServiceKeys {
         issuer: Arc<str>,
     ) -> Pin<Box<dyn Future<Output = Result<PublicKeys, FetchError>> + Send + '_>> {
         Box::pin(async move {
-            let upstream = self.shared.directory.service(&issuer).ok_or(FetchError::UnknownIssuer)?;
-            let text = self.control.fetch(&upstream, KEYS_PATH, &*self.shared.clock).await;
+            let upstream = self.directory.service(&issuer).ok_or(FetchError::UnknownIssuer)?;
+            let text = self.control.fetch(&upstream, KEYS_PATH, &*self.clock).await;
             let text = text.map_err(|error| FetchError::Unreachable(error.into()))?;
             serde_json::from_slice(&text).map_err(|error| FetchError::Unreachable(error.to_string().into()))
         })

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::Admin;
 use crate::health;
 use crate::router::Methods;
-use crate::shared::{Service, Shared};
+use crate::shared::Service;
 
 pub(super) async fn config(State(admin): State<Admin>) -> Response {
-    ([(header::CONTENT_TYPE, "application/yaml")], admin.shared.config.to_yaml()).into_response()
+    ([(header::CONTENT_TYPE, "application/yaml")], admin.shared().config.to_yaml()).into_response()
 }
 
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
         stale_if_error_s: route.config.stale_if_error.map(|age| age.as_secs()),
         config: route.config.origin.to_string(),
     };
-    Json(admin.shared.routes.iter().map(view).collect::<Vec<_>>())
+    Json(admin.shared().routes.iter().map(view).collect::<Vec<_>>())
 }
 
 #[derive(Serialize)]
@@ -69,13 +69,13 @@ struct LimitsView {
 }
 
 pub(super) async fn limits(State(admin): State<Admin>) -> Json<impl Serialize> {
-    let shared = &*admin.shared;
+    let shared = &*admin.shared();
     let (stale_copies, stale_bytes) = shared.stale.size();
     Json(LimitsView {
         requests_in_flight: shared.shed.in_flight(),
         requests_waiting: shared.shed.waiting(),
         requests_max: shared.config.concurrency.limit.get(),
-        connections: shared.connections.load(std::sync::atomic::Ordering::Relaxed),
+        connections: shared.traffic.connections(),
         connections_max: shared.config.limits.connections,
         addresses_remembered: shared.by_address.as_ref().map_or(0, |limiter| limiter.keys()),
         principals_remembered: shared.by_principal.as_ref().map_or(0, |limiter| limiter.keys()),
@@ -110,7 +110,7 @@ struct EndpointView {
 
 /// The services that the gateway routes to, and those that only the directory knows.
 pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize> {
-    let shared = &*admin.shared;
+    let shared = &*admin.shared();
     let known = shared.directory.services();
     let views = known.iter().map(|upstream| {
         let routed = shared.service(upstream.name());
@@ -160,7 +160,7 @@ pub(super) async fn hold_breaker(
     Path(name): Path<String>,
     Json(hold): Json<Hold>,
 ) -> Result<StatusCode, Problem> {
-    let breaker = admin.shared.service(&name).and_then(|service: &Service| service.pipeline.breaker());
+    let breaker = admin.shared().service(&name).and_then(|service: &Service| service.pipeline.breaker());
     let breaker = breaker.ok_or_else(|| Problem::not_found(format!("there is no breaker for `{name}`")))?;
     tracing::warn!(service = %name, state = ?hold.state, "an operator sets the breaker");
     match hold.state {
@@ -172,12 +172,12 @@ pub(super) async fn hold_breaker(
 }
 
 pub(super) async fn health(State(admin): State<Admin>) -> Response {
-    let report = health::report(&admin.shared);
+    let report = health::report(&admin.shared());
     (status_of(report.status), Json(report)).into_response()
 }
 
 pub(super) async fn states(State(admin): State<Admin>) -> Response {
-    let report = health::report(&admin.shared);
+    let report = health::report(&admin.shared());
     (status_of(report.status), Json(report.states())).into_response()
 }
 
@@ -210,8 +210,8 @@ pub(super) async fn live() -> Json<impl Serialize> {
 }
 
 pub(super) async fn ready(State(admin): State<Admin>) -> Response {
-    let shared: &Shared = &admin.shared;
-    if health::is_ready(shared) {
+    let shared = admin.shared();
+    if health::is_ready(&shared) {
         (StatusCode::OK, Json(Probe { status: "ready" })).into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not ready" })).into_response()
@@ -219,5 +219,5 @@ pub(super) async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], admin.shared.metrics.registry.encode()).into_response()
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], admin.shared().metrics.registry.encode()).into_response()
 }

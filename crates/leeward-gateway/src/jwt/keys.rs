@@ -79,6 +79,13 @@ impl KeyStore {
         }
     }
 
+    /// The same keys from the same place, fetched at other times.
+    pub(crate) fn after(&self, refresh: Duration, stale_max: Duration) -> Self {
+        let new = Self::new(refresh, stale_max, Arc::clone(&self.clock));
+        new.held.store(self.held.load_full());
+        new
+    }
+
     /// The generation of the keys in force; a verified token of another one is verified again.
     pub(crate) fn generation(&self) -> u64 {
         self.held.load().as_ref().map_or(0, |held| held.keys.generation)

@@ -30,11 +30,11 @@ pub(super) fn tee(
     if !stale::may_keep(head.status, &head.headers) || !shared.stale.wants(key, now) {
         return None;
     }
-    let (shared, key, headers) = (Arc::clone(shared), key.clone(), head.headers.clone());
+    let (stale, key, headers) = (Arc::clone(&shared.stale), key.clone(), head.headers.clone());
     Some(Tee {
         copy: BytesMut::new(),
-        bytes_max: shared.stale.entry_bytes_max(),
-        done: Box::new(move |body| shared.stale.put(&key, &headers, body, age_max, now)),
+        bytes_max: stale.entry_bytes_max(),
+        done: Box::new(move |body| stale.put(&key, &headers, body, age_max, now)),
     })
 }
 

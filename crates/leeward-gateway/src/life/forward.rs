@@ -132,7 +132,7 @@ fn copy_key(
         && *method == Method::GET
         && !OF_ONE_CALLER.iter().any(|name| headers.contains_key(name));
     kept.then(|| {
-        let mut key = format!("{}\n{target}", route.service);
+        let mut key = format!("{}\n{target}", route.config.service);
         for name in &VARIANTS {
             // No value has a line break in it, so that no two lists of values look alike.
             key.push('\n');

@@ -1,7 +1,6 @@
 //! What is known about one request while it lives, and what every answer carries.
 
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -201,7 +200,7 @@ impl Trip {
         if let Some(cors) = &shared.cors {
             cors.apply(self.origin.as_ref(), headers);
         }
-        if shared.draining.load(Ordering::Relaxed) {
+        if shared.traffic.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         answer

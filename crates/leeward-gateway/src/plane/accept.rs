@@ -1,7 +1,6 @@
 //! The acceptor: one thread that takes connections in and hands them over.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::choose::{self, Busy};
 use super::{Handed, Seat};
+use crate::published::Published;
 use crate::shared::Shared;
 
 /// How often rates are measured, when somebody connects.
@@ -20,20 +20,20 @@ const KEEP: f64 = 0.5;
 const BREATHE: Duration = Duration::from_millis(10);
 
 pub(super) fn start(
-    shared: Arc<Shared>,
+    published: Published,
     listener: TcpListener,
     seats: Vec<Seat>,
     hold: Hold,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("leeward-accept".to_owned()).spawn(move || {
-        runtime.block_on(run(&shared, listener, seats, &hold));
+        runtime.block_on(run(&published, listener, seats, &hold));
         drop(hold);
     })?;
     Ok(())
 }
 
-async fn run(shared: &Shared, listener: TcpListener, seats: Vec<Seat>, hold: &Hold) {
+async fn run(published: &Published, listener: TcpListener, seats: Vec<Seat>, hold: &Hold) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the listener cannot be used"),
@@ -41,7 +41,7 @@ async fn run(shared: &Shared, listener: TcpListener, seats: Vec<Seat>, hold: &Ho
     let mut rates = Rates::new(seats.len());
     loop {
         match hold.stop().or(listener.accept()).await {
-            Some(Ok((stream, peer))) => hand_over(shared, &seats, &mut rates, stream, peer),
+            Some(Ok((stream, peer))) => hand_over(&published.current(), &seats, &mut rates, stream, peer),
             // The client gave up before it was taken, or descriptors ran out: neither ends the acceptor.
             Some(Err(error)) => {
                 tracing::debug!(%error, "accept");
@@ -50,10 +50,10 @@ async fn run(shared: &Shared, listener: TcpListener, seats: Vec<Seat>, hold: &Ho
             None => break,
         }
     }
-    shared.draining.store(true, Ordering::Relaxed);
+    published.current().traffic.drain();
     // Those that the kernel has accepted already are served too.
     while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-        hand_over(shared, &seats, &mut rates, stream, peer);
+        hand_over(&published.current(), &seats, &mut rates, stream, peer);
     }
 }
 
@@ -64,7 +64,7 @@ fn hand_over(
     stream: tokio::net::TcpStream,
     peer: std::net::SocketAddr,
 ) {
-    if shared.connections.load(Ordering::Relaxed) >= shared.config.limits.connections {
+    if shared.traffic.connections() >= shared.config.limits.connections {
         shared.metrics.connections_refused.inc();
         return;
     }
@@ -72,12 +72,12 @@ fn hand_over(
     let seat = &seats[choose::least(&rates.measure(seats))];
     // Counted here, so that the next choice sees it before the core does.
     seat.load.connections.fetch_add(1, Ordering::Relaxed);
-    shared.connections.fetch_add(1, Ordering::Relaxed);
+    shared.traffic.opened();
     shared.metrics.connections.inc();
     if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = seat.queue.try_send(Handed { stream, peer })
     {
         seat.load.connections.fetch_sub(1, Ordering::Relaxed);
-        shared.connections.fetch_sub(1, Ordering::Relaxed);
+        shared.traffic.closed();
         shared.metrics.connections.dec();
         shared.metrics.connections_refused.inc();
     }

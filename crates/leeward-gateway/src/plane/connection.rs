@@ -10,8 +10,9 @@ use std::time::Duration;
 use http::{Method, Request, Version};
 use tokio::sync::watch;
 
+use super::current::Current;
 use crate::h1::{self, Answering, Ended, Head, Incoming, Io, Rule};
-use crate::life::{self, Core};
+use crate::life;
 
 /// How long a drain waits for the next request of an idle connection: it is answered with `Connection: close`, and the
 /// client learns that way instead of from a closed socket under its request.
@@ -19,24 +20,25 @@ const LINGER: Duration = Duration::from_millis(400);
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
-    core: Rc<Core>,
+    current: Rc<Current>,
     stream: std::net::TcpStream,
     peer: SocketAddr,
     mut draining: watch::Receiver<bool>,
 ) {
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let _best_effort = stream.set_nodelay(true);
-    let io = Rc::new(Io::new(stream, &core.shared.config.limits));
+    let io = Rc::new(Io::new(stream, &current.core().shared.config.limits));
     loop {
         match next(&io, &mut draining).await {
             Ok(head) => {
-                if !one(&core, &io, peer, head).await {
+                if !one(&current, &io, peer, head).await {
                     return;
                 }
             }
             Err(Ended::Closed) => return,
             // Where the next message would begin nobody knows: the connection ends with the answer.
             Err(Ended::Broken(rule)) => {
+                let core = current.core();
                 let answering = Answering {
                     method: Method::GET,
                     version: Version::HTTP_11,
@@ -66,7 +68,9 @@ async fn next(io: &Io, draining: &mut watch::Receiver<bool>) -> Result<Head, End
 }
 
 /// Serves one request. Whether there may be another one.
-async fn one(core: &Rc<Core>, io: &Rc<Io>, peer: SocketAddr, head: Head) -> bool {
+async fn one(current: &Current, io: &Rc<Io>, peer: SocketAddr, head: Head) -> bool {
+    // The snapshot that the request keeps; it is given up when the answer's head is there, however long its body takes.
+    let core = current.core();
     let answering = Answering {
         method: head.parts.method.clone(),
         version: head.parts.version,
@@ -76,7 +80,7 @@ async fn one(core: &Rc<Core>, io: &Rc<Io>, peer: SocketAddr, head: Head) -> bool
     };
     let request = Request::from_parts(head.parts, Incoming::new(io));
     let answer = {
-        let mut serving = pin!(life::serve(Rc::clone(core), peer.ip(), request));
+        let mut serving = pin!(life::serve(core, peer.ip(), request));
         // A client that leaves takes its request with it.
         poll_fn(|cx| match serving.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),

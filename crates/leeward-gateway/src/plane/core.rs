@@ -1,32 +1,32 @@
 //! One core: a thread with a runtime of its own, whose connections and upstream connections never leave it.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use leeward_runtime::Hold;
+use leeward_telemetry::metrics::Gauge;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 
+use super::current::Current;
 use super::{Handed, Load, connection};
-use crate::jwt::TokenCache;
-use crate::life::Core;
-use crate::shared::Shared;
-use crate::upstream::Pool;
+use crate::published::Published;
+use crate::shared::Traffic;
 
 pub(super) fn start(
     number: usize,
-    shared: Arc<Shared>,
+    published: &Published,
     load: Arc<Load>,
     handed: mpsc::Receiver<Handed>,
     hold: Hold,
 ) -> std::io::Result<()> {
+    let published = published.clone();
     std::thread::Builder::new().name(format!("leeward-core-{number}")).spawn(move || {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(run(shared, load, handed)),
+            Ok(runtime) => runtime.block_on(run(published, load, handed)),
             Err(error) => tracing::error!(%error, "a core has no runtime"),
         }
         drop(hold);
@@ -35,48 +35,65 @@ pub(super) fn start(
 }
 
 /// Takes connections until the acceptor is gone, then lets those that are open come to their end.
-async fn run(shared: Arc<Shared>, load: Arc<Load>, mut handed: mpsc::Receiver<Handed>) {
-    let pool = Pool::new(Arc::clone(&shared.clock));
-    let tokens = RefCell::new(TokenCache::new());
-    let core = Rc::new(Core {
-        shared: Arc::clone(&shared),
-        pool: Rc::clone(&pool),
-        tokens,
-        load: Arc::clone(&load),
-    });
+async fn run(published: Published, load: Arc<Load>, mut handed: mpsc::Receiver<Handed>) {
+    let current = Rc::new(Current::new(&published, Arc::clone(&load)));
+    let mut snapshots = published.follow();
     let (drain, draining) = watch::channel(false);
     // Each open connection holds a clone: when all are gone, the channel says so.
     let (open, mut closed) = mpsc::channel::<std::convert::Infallible>(1);
-    while let Some(Handed { stream, peer }) = handed.recv().await {
-        let guard = Open { shared: Arc::clone(&shared), load: Arc::clone(&load), _open: open.clone() };
-        let (core, draining) = (Rc::clone(&core), draining.clone());
+    loop {
+        let Handed { stream, peer } = tokio::select! {
+            biased;
+            handed = handed.recv() => match handed {
+                Some(handed) => handed,
+                None => break,
+            },
+            // A core without requests lets go of what is no longer in force.
+            Ok(()) = snapshots.changed() => {
+                let _newest = current.core();
+                continue;
+            }
+        };
+        let guard = Open::new(&current, &load, open.clone());
+        let (current, draining) = (Rc::clone(&current), draining.clone());
         tokio::task::spawn_local(async move {
-            connection::serve(core, stream, peer, draining).await;
+            connection::serve(current, stream, peer, draining).await;
             drop(guard);
         });
     }
     drop(open);
     let _receivers = drain.send(true);
-    if tokio::time::timeout(shared.config.limits.drain, closed.recv()).await.is_err() {
+    let core = current.core();
+    if tokio::time::timeout(core.shared.config.limits.drain, closed.recv()).await.is_err() {
         tracing::warn!(
             connections = load.connections(),
             "requests were still on their way when the time to drain was over"
         );
     }
-    pool.close();
+    core.pool.close();
 }
 
 /// Counts a connection until it is closed.
 struct Open {
-    shared: Arc<Shared>,
+    traffic: Arc<Traffic>,
+    gauge: Gauge,
     load: Arc<Load>,
     _open: mpsc::Sender<std::convert::Infallible>,
+}
+
+impl Open {
+    fn new(current: &Current, load: &Arc<Load>, open: mpsc::Sender<std::convert::Infallible>) -> Self {
+        let core = current.core();
+        let shared = &core.shared;
+        let (traffic, gauge) = (Arc::clone(&shared.traffic), shared.metrics.connections.clone());
+        Self { traffic, gauge, load: Arc::clone(load), _open: open }
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.load.connections.fetch_sub(1, Ordering::Relaxed);
-        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        self.shared.metrics.connections.dec();
+        self.traffic.closed();
+        self.gauge.dec();
     }
 }

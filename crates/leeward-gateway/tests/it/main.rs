@@ -13,6 +13,7 @@ mod identity;
 mod limits;
 mod link;
 mod outbound;
+mod reload;
 mod revocation;
 mod rig;
 mod routing;

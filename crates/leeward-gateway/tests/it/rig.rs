@@ -16,7 +16,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use leeward_gateway::{Builder, Config, Gateway};
+use leeward_gateway::reload::Changes;
+use leeward_gateway::{Builder, Config, Error, Gateway};
 use leeward_runtime::{Env, Tasks};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -179,6 +180,11 @@ impl Rig {
         let rig = Self { gateway, tasks, client: Client::builder(TokioExecutor::new()).build_http() };
         rig.until("the gateway is ready", async || rig.gateway.is_ready()).await;
         rig
+    }
+
+    /// Puts another configuration into force.
+    pub(crate) fn reload(&self, yaml: &str) -> Result<Changes, Error> {
+        self.gateway.reload(&parse(yaml))
     }
 
     /// Waits for something that happens in the background.

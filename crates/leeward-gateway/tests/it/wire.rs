@@ -18,7 +18,7 @@ async fn connect(rig: &Rig) -> TcpStream {
 }
 
 /// One answer that says its length, and what came with it.
-async fn answer(stream: &mut TcpStream) -> String {
+pub(crate) async fn answer(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&all).into_owned();
@@ -39,7 +39,7 @@ async fn answer(stream: &mut TcpStream) -> String {
 }
 
 /// Everything until the end, and whether that was a clean one.
-async fn rest(stream: &mut TcpStream) -> (String, bool) {
+pub(crate) async fn rest(stream: &mut TcpStream) -> (String, bool) {
     let mut all = Vec::new();
     let read =
         tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut all)).await.expect("an end");

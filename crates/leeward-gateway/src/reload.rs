@@ -1,0 +1,171 @@
+//! Another configuration for a gateway that runs: all of it at one moment, or nothing.
+//!
+//! The rule: the tables of the new configuration are made beside those in force, and everything that can be wrong is found while
+//! nobody sees them. Then the endpoints and the options of policies change, the snapshot is published, and every request that
+//! begins after that goes by it, on connections old and new; one that began before ends under the tables that it began with.
+//! Policies are the same ones under other options: what is spent stays spent, and what is open stays open.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::config::{Config, Route, ServicePolicy};
+use crate::gateway::Error;
+use crate::places::{self, Places};
+use crate::published::Published;
+use crate::shared::{Lasting, Pending, Shared};
+
+/// What another configuration changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Changes {
+    /// How many configurations have been in force since the start, this one included.
+    pub epoch: u64,
+    /// Routes, by their ids. One that only stands on another line is the same.
+    pub routes: Delta,
+    /// Services, by their names.
+    pub services: Delta,
+    /// Other options at the top of the file.
+    pub options: Vec<&'static str>,
+}
+
+/// What came, went, and stayed under other options.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+pub struct Delta {
+    /// Only in the new one.
+    pub added: Vec<String>,
+    /// Only in the old one.
+    pub removed: Vec<String>,
+    /// In both, and not the same.
+    pub changed: Vec<String>,
+}
+
+impl Delta {
+    /// Whether nothing is different.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+
+    fn between<'a, T>(
+        old: impl Iterator<Item = (&'a str, T)>,
+        new: impl Iterator<Item = (&'a str, T)>,
+        is_same: impl Fn(&T, &T) -> bool,
+    ) -> Self {
+        let mut old: HashMap<&str, T> = old.collect();
+        let mut delta = Self::default();
+        for (name, new) in new {
+            match old.remove(name) {
+                None => delta.added.push(name.to_owned()),
+                Some(old) if !is_same(&old, &new) => delta.changed.push(name.to_owned()),
+                Some(_) => {}
+            }
+        }
+        delta.removed = old.into_keys().map(str::to_owned).collect();
+        delta.removed.sort_unstable();
+        delta
+    }
+}
+
+impl Changes {
+    fn between(old: &Config, new: &Config, epoch: u64) -> Self {
+        Self {
+            epoch,
+            routes: Delta::between(routes(old), routes(new), |a, b| is_same_route(a, b)),
+            services: Delta::between(services(old), services(new), |a, b| a == b),
+            options: options(old, new),
+        }
+    }
+}
+
+fn routes(config: &Config) -> impl Iterator<Item = (&str, &Route)> {
+    config.routes.iter().map(|route| (&*route.id, route))
+}
+
+fn services(config: &Config) -> impl Iterator<Item = (&str, &ServicePolicy)> {
+    config.services.iter().map(|(name, policy)| (&**name, policy))
+}
+
+fn is_same_route(a: &Route, b: &Route) -> bool {
+    Route { origin: Arc::clone(&b.origin), ..a.clone() } == *b
+}
+
+/// The top of the file, but for routes, services, and what is [`fixed`].
+fn options(old: &Config, new: &Config) -> Vec<&'static str> {
+    only_true([
+        ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
+        ("explain_to", old.explain_to != new.explain_to),
+        ("encoded_slash", old.encoded_slash != new.encoded_slash),
+        ("admin", old.admin != new.admin),
+        ("limits", old.limits != new.limits),
+        ("cors", old.cors != new.cors),
+        ("jwt", old.jwt != new.jwt),
+        ("rate_limits", old.rate_limits != new.rate_limits),
+        ("concurrency", old.concurrency != new.concurrency),
+        ("health", old.health != new.health),
+        ("stale", old.stale != new.stale),
+    ])
+}
+
+/// What is not as it is in the running gateway and cannot be changed in it: sockets and threads are made at the start, revocations
+/// are read before the first request, and places for keys cannot be taken away without forgetting who has spent what.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    only_true([
+        ("listen", old.listen != new.listen),
+        ("cores", old.cores != new.cores),
+        ("admin.listen", old.admin.listen != new.admin.listen),
+        ("revocation", old.revocation != new.revocation),
+        ("rate_limits.keys", old.rate_limits.keys != new.rate_limits.keys),
+    ])
+}
+
+fn only_true<const N: usize>(table: [(&'static str, bool); N]) -> Vec<&'static str> {
+    table.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+}
+
+/// The one who puts configurations into force.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    published: Published,
+    lasting: Lasting,
+    is_own_directory: bool,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Reloader {
+    pub(crate) fn new(published: Published, lasting: Lasting, is_own_directory: bool) -> Self {
+        Self { published, lasting, is_own_directory, one_at_a_time: Mutex::new(()) }
+    }
+
+    pub(crate) fn reload(&self, config: &Config) -> Result<Changes, Error> {
+        let _one_at_a_time = self.one_at_a_time.lock();
+        let old = self.published.current();
+        let fixed = fixed(&old.config, config);
+        if !fixed.is_empty() {
+            return Err(Error::NeedsRestart { options: fixed });
+        }
+        let places = Places::read(config, self.is_own_directory)?;
+        let mut pending = Pending::default();
+        let next = self.next(&old, config, &mut pending)?;
+        let changes = Changes::between(&old.config, config, next.epoch);
+
+        // From here on nothing fails. Who is new is there before anybody is sent to them, who is gone until nobody is.
+        places.settle(&self.lasting.directory);
+        pending.apply();
+        self.published.publish(Arc::new(next));
+        places::leave(&old.config, config, &self.lasting.directory);
+        Ok(changes)
+    }
+
+    /// The tables. Asking for a service makes the directory know its name: one that comes to nothing is forgotten again.
+    fn next(&self, old: &Shared, config: &Config, pending: &mut Pending) -> Result<Shared, Error> {
+        let directory = &self.lasting.directory;
+        let mut unknown = config.service_names();
+        unknown.retain(|name| directory.service(name).is_none());
+        old.after(config, &self.lasting, pending).map_err(|error| {
+            unknown.iter().for_each(|name| directory.remove(name));
+            error.into()
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! Making a snapshot: anew, or after another one whose policies go on with what they have learnt.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leeward_discovery::Health;
+use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, PipelineOptions};
+
+use super::{Authentication, Lasting, Pending, RouteState, Service, Shared};
+use crate::config::{Config, Jwt, Route};
+use crate::cors;
+use crate::jwt::{KeyStore, Rules};
+use crate::limits::{ByAddress, ByName, Limiter};
+use crate::router::Router;
+use crate::stale::StaleStore;
+use crate::upstream::Keep;
+
+pub(super) struct Making<'a> {
+    pub(super) config: &'a Config,
+    pub(super) lasting: &'a Lasting,
+    pub(super) old: Option<&'a Shared>,
+    pub(super) pending: &'a mut Pending,
+}
+
+impl Making<'_> {
+    pub(super) fn snapshot(mut self) -> Result<Shared, ConfigErrors> {
+        let Self { config, lasting, old, .. } = self;
+        config.health.as_ref().map_or(Ok(()), Health::validate)?;
+        let names = config.service_names();
+        let services = self.services(&names)?;
+        let routes = self.routes(&names)?;
+        Ok(Shared {
+            epoch: old.map_or(1, |old| old.epoch + 1),
+            router: Router::new(config.routes.iter().map(|route| (&route.pattern, route.methods))),
+            routes,
+            services,
+            cors: config.cors.as_ref().map(cors::Compiled::new),
+            by_address: self.by_address()?,
+            by_principal: self.by_principal()?,
+            shed: self.shed()?,
+            authentication: config.jwt.as_ref().map(|jwt| self.authentication(jwt)),
+            stale: self.stale()?,
+            config: Arc::new(config.clone()),
+            revocations: Arc::clone(&lasting.revocations),
+            minter: lasting.minter.clone(),
+            metrics: lasting.metrics.clone(),
+            directory: lasting.directory.clone(),
+            traffic: Arc::clone(&lasting.traffic),
+            clock: Arc::clone(&lasting.clock),
+            rng: Arc::clone(&lasting.rng),
+        })
+    }
+
+    fn services(&mut self, names: &[Arc<str>]) -> Result<Vec<Service>, ConfigErrors> {
+        let config = self.config;
+        let mut deadlines: HashMap<&str, Duration> = HashMap::new();
+        for route in &config.routes {
+            let longest = deadlines.entry(&*route.service).or_insert(config.limits.deadline);
+            *longest = route.deadline.map_or(*longest, |deadline| deadline.max(*longest));
+        }
+        let deadline = |name: &str| deadlines.get(name).copied().unwrap_or(config.limits.deadline);
+        names.iter().map(|name| self.service(name, deadline(name))).collect()
+    }
+
+    fn service(&mut self, name: &Arc<str>, deadline: Duration) -> Result<Service, ConfigErrors> {
+        let policy = self.config.service(name);
+        let options = policy.outbound(deadline);
+        Ok(Service {
+            name: Arc::clone(name),
+            name_header: http::HeaderValue::try_from(&**name).unwrap_or(http::HeaderValue::from_static("")),
+            upstream: self.lasting.directory.upstream(name),
+            attempt_timeout: options.attempt_longest(),
+            pipeline: self.pipeline(name, &options)?,
+            options,
+            read_timeout: policy.read_timeout,
+            keep: Keep {
+                connect_timeout: policy.connect_timeout,
+                idle_timeout: policy.idle_timeout,
+                idle_max: policy.idle_connections,
+            },
+        })
+    }
+
+    /// Windows, states, permits and budgets go on.
+    fn pipeline(&mut self, name: &Arc<str>, options: &PipelineOptions) -> Result<Pipeline, ConfigErrors> {
+        let Lasting { metrics, clock, rng, .. } = self.lasting;
+        let Some(old) = self.old.and_then(|old| old.service(name)) else {
+            let observer: Arc<dyn Observer> = Arc::new(metrics.policies.clone());
+            return Pipeline::builder(Arc::clone(name))
+                .options(options.clone())
+                .clock(Arc::clone(clock))
+                .rng(Arc::clone(rng))
+                .observer(observer)
+                .build();
+        };
+        if old.options != *options {
+            options.validate()?;
+            let (pipeline, options) = (old.pipeline.clone(), options.clone());
+            self.pending.add(move || pipeline.reconfigure(options).map(drop));
+        }
+        Ok(old.pipeline.clone())
+    }
+
+    fn routes(&mut self, names: &[Arc<str>]) -> Result<Vec<RouteState>, ConfigErrors> {
+        let config = self.config;
+        let old = self.old.map_or(&[][..], |old| &old.routes);
+        let old: HashMap<&str, &RouteState> = old.iter().map(|route| (&*route.config.id, route)).collect();
+        config
+            .routes
+            .iter()
+            .map(|route| {
+                let limiter = old.get(&*route.id).and_then(|old| old.limiter.as_ref());
+                Ok(RouteState {
+                    service: names.binary_search(&route.service).unwrap_or(0),
+                    deadline: route.deadline.unwrap_or(config.limits.deadline),
+                    body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
+                    limiter: self.route_limiter(route, limiter)?,
+                    config: route.clone(),
+                })
+            })
+            .collect()
+    }
+
+    fn route_limiter(&mut self, route: &Route, old: Option<&ByName>) -> Result<Option<ByName>, ConfigErrors> {
+        let limit = route.rate_limit.as_ref();
+        limit.map(|limit| self.limiter("route", limit, old)).transpose()
+    }
+
+    fn by_address(&mut self) -> Result<Option<ByAddress>, ConfigErrors> {
+        let limit = self.config.rate_limits.address.as_ref();
+        let old = self.old.and_then(|old| old.by_address.as_ref());
+        limit.map(|limit| self.limiter("address", limit, old)).transpose()
+    }
+
+    fn by_principal(&mut self) -> Result<Option<ByName>, ConfigErrors> {
+        let limit = self.config.rate_limits.principal.as_ref();
+        let old = self.old.and_then(|old| old.by_principal.as_ref());
+        limit.map(|limit| self.limiter("principal", limit, old)).transpose()
+    }
+
+    fn limiter<K: std::hash::Hash + Eq + Clone + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        limit: &leeward_resilience::RateLimit,
+        old: Option<&Limiter<K>>,
+    ) -> Result<Limiter<K>, ConfigErrors> {
+        match old {
+            Some(old) => old.after(limit, self.pending),
+            None => Limiter::new(name, limit, self.config.rate_limits.keys, &self.lasting.clock),
+        }
+    }
+
+    /// Permits and places in the queue are kept.
+    fn shed(&mut self) -> Result<ConcurrencyLimit, ConfigErrors> {
+        let options = &self.config.concurrency;
+        let Some(old) = self.old else { return ConcurrencyLimit::new(options.clone()) };
+        if old.config.concurrency != *options {
+            options.validate()?;
+            let (limit, options) = (old.shed.clone(), options.clone());
+            self.pending.add(move || limit.reconfigure(options));
+        }
+        Ok(old.shed.clone())
+    }
+
+    /// Keys from the same place stay; how they are used is always as the configuration says.
+    fn authentication(&self, jwt: &Jwt) -> Authentication {
+        let old = self.old.and_then(|old| Some((old.config.jwt.as_ref()?, old.authentication.as_ref()?)));
+        let keys = match old {
+            Some((was, old)) if (&was.service, &was.path) == (&jwt.service, &jwt.path) => {
+                if (was.refresh, was.stale_if_error) == (jwt.refresh, jwt.stale_if_error) {
+                    Arc::clone(&old.keys)
+                } else {
+                    Arc::new(old.keys.after(jwt.refresh, jwt.stale_if_error))
+                }
+            }
+            _ => Arc::new(KeyStore::new(jwt.refresh, jwt.stale_if_error, Arc::clone(&self.lasting.clock))),
+        };
+        Authentication {
+            keys,
+            rules: Rules::new(
+                jwt.issuer.as_deref(),
+                jwt.audience.as_deref(),
+                i64::try_from(jwt.leeway.as_secs()).unwrap_or(0),
+            ),
+            token_bytes_max: jwt.token_bytes,
+        }
+    }
+
+    /// Copies stay, unless the room for them is another one.
+    fn stale(&self) -> Result<Arc<StaleStore>, ConfigErrors> {
+        match self.old {
+            Some(old) if old.config.stale == self.config.stale => Ok(Arc::clone(&old.stale)),
+            _ => StaleStore::new(self.config.stale.bytes, self.config.stale.entry_bytes).map(Arc::new),
+        }
+    }
+}
