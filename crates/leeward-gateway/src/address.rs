@@ -61,6 +61,12 @@ impl fmt::Display for Network {
 }
 
 impl Network {
+    /// Whether every address of its kind lies in the range.
+    #[must_use]
+    pub fn is_everyone(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether the address lies in the range. An IPv4 address inside IPv6 is compared as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -13,6 +13,8 @@
 //!
 //! Everything else has a default. [`Config::to_yaml`] prints all values in force, in a form that parses back.
 
+mod facts;
+mod named;
 mod parse;
 mod policy;
 mod print;
@@ -28,13 +30,15 @@ use std::time::Duration;
 use leeward_discovery::Health;
 use leeward_resilience::Concurrency;
 use leeward_resilience::rate::RateLimit;
-use leeward_runtime::config::Secret;
+use leeward_runtime::config::{Origins, Secret};
 
 use crate::address::Network;
 use crate::cors::Cors;
 use crate::path::EncodedSlash;
 use crate::router::{Methods, Pattern};
 
+pub use self::facts::{Calls, Facts, Known};
+pub use self::named::Named;
 pub use self::policy::ServicePolicy;
 
 /// The default of `listen`.
@@ -77,6 +81,12 @@ pub struct Config {
     pub services: BTreeMap<Arc<str>, ServicePolicy>,
     /// The routes, in the order of the file.
     pub routes: Vec<Route>,
+    /// What is known beside all that, for `leeward lint`.
+    pub facts: Facts,
+    /// The named policies, used or not. What they say is in the services and routes that name them.
+    pub policies: Vec<Named>,
+    /// Where each value was given.
+    pub origins: Origins,
 }
 
 impl Default for Config {
@@ -98,6 +108,9 @@ impl Default for Config {
             stale: Stale::default(),
             services: BTreeMap::new(),
             routes: Vec::new(),
+            facts: Facts::default(),
+            policies: Vec::new(),
+            origins: Origins::default(),
         }
     }
 }

@@ -50,6 +50,7 @@ pub mod health;
 mod jwt;
 mod life;
 mod limits;
+pub mod lint;
 pub mod metrics;
 pub mod path;
 mod places;

@@ -100,7 +100,7 @@ enum Segment {
 }
 
 /// A path pattern: literals and `{parameters}`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Pattern {
     text: Box<str>,
     segments: Vec<Segment>,
@@ -159,6 +159,15 @@ impl Pattern {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.exact
+    }
+
+    /// Whether every path of the other lies below this one, and is not its own.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let is_within = |(own, other): (&Segment, &Segment)| *own == Segment::Parameter || own == other;
+        !self.exact
+            && self.segments.len() < other.segments.len()
+            && self.segments.iter().zip(&other.segments).all(is_within)
     }
 
     /// Whether both match the same paths, names of parameters aside.

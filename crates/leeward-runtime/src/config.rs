@@ -9,6 +9,13 @@
 //! The getter decides the type, not YAML: `port: 8080` and `port: "8080"` are the same, and `country: no`
 //! read as text is `no`.
 //!
+//! What a reader asks for is recorded as well: [`describe`] turns it into a description of every option, from which a schema can
+//! be made; [`Document::origins`] says where each value was given. [`Node::over`] lays a map over others, whose values stand in
+//! where it has none.
+//!
+//! Of YAML, anchors and aliases are supported and tags and merge keys (`<<`) are not. What lies deeper than [`DEPTH_MAX`], or
+//! comes to more than [`VALUES_MAX`] values with all aliases followed, is refused before anything is read.
+//!
 //! ```
 //! use leeward_runtime::{Env, config::Document};
 //! use std::time::Duration;
@@ -31,14 +38,19 @@ mod document;
 mod getters;
 mod node;
 mod notes;
+mod origins;
 mod policy;
 mod problem;
 mod secret;
+mod shape;
 mod suggest;
 mod tree;
 
-pub use self::document::{DOCUMENT_BYTES_MAX, Document};
+pub use self::document::{DOCUMENT_BYTES_MAX, Document, join};
 pub use self::node::Node;
+pub use self::origins::{Leaf, Origins, leaves};
 pub use self::problem::{Origin, PROBLEMS_MAX, Problem, Problems};
 pub use self::secret::{SECRET_BYTES_MAX, Secret};
+pub use self::shape::{Bounds, Form, Shape, Shapes, describe};
 pub use self::suggest::nearest;
+pub use self::tree::{DEPTH_MAX, VALUES_MAX};

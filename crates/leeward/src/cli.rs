@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Gateway(Gateway),
     /// Reads a gateway configuration and reports every mistake in it
     Check(ConfigFile),
+    /// Says what does not fit together in a gateway configuration, though it has no mistake
+    Lint(Lint),
     /// Shows a gateway configuration with all values in force, defaults included; or what would become of a request
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
@@ -147,6 +149,31 @@ pub(crate) struct ConfigFile {
     /// The file
     #[arg(default_value = "leeward.yaml")]
     pub(crate) config: PathBuf,
+}
+
+/// What is to be looked at, and how closely.
+#[derive(Debug, Args)]
+pub(crate) struct Lint {
+    /// Configuration file
+    #[arg(default_value = "leeward.yaml")]
+    pub(crate) config: PathBuf,
+    /// The least that is shown, and that the exit code counts
+    #[arg(long, default_value = "warning")]
+    pub(crate) level: Level,
+    /// Prints a JSON list
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Level {
+    /// Worth knowing
+    Note,
+    /// Will hurt on a bad day
+    Warning,
+    /// Does not do what it says
+    Error,
 }
 
 /// What is logged, and how.

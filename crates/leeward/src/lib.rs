@@ -21,6 +21,7 @@ mod sagas;
 mod session;
 #[cfg(feature = "demo")]
 mod shop;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -46,18 +47,20 @@ pub fn main(parts: Parts) -> ExitCode {
         Command::Shop(shop) => shop::run(&shop, parts),
         Command::Gateway(gateway) => config::run(&gateway),
         Command::Check(file) => config::check(&file),
+        Command::Lint(lint) => return ended(tools::lint(&lint)),
         Command::Explain(file) => config::explain(&file),
         Command::Sagas(sagas) => sagas::run(&sagas),
         Command::Events(events) => events::run(&events),
         Command::Fault(fault) => fault::run(&fault),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("leeward: {error}");
-            ExitCode::from(EXIT_USAGE)
-        }
-    }
+    ended(done.map(|()| ExitCode::SUCCESS))
+}
+
+fn ended(done: Result<ExitCode, Error>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("leeward: {error}");
+        ExitCode::from(EXIT_USAGE)
+    })
 }
 
 /// What ends a command early: one line that says what, where and what to do.

@@ -8,8 +8,9 @@ use leeward_discovery::Health;
 use leeward_runtime::config::{Document, Node, Origin, Problems};
 use leeward_runtime::{Env, units};
 
+use super::named::Policies;
 use super::routes::routes;
-use super::{Admin, Config, Jwt, Limits, RateLimits, Revocation, Stale, Token, services};
+use super::{Admin, Config, Facts, Jwt, Limits, RateLimits, Revocation, Stale, Token, services};
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
 use crate::path::EncodedSlash;
@@ -41,36 +42,49 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn read(document: Document) -> Result<Self, Problems> {
-        let root = document.root();
-        let mut config = Self { limits: limits(&root.get("limits")), ..Self::default() };
-        set(&mut config.listen, root.get("listen").env("LEEWARD_LISTEN").parse(SOCKET.0, SOCKET.1));
-        config.cores = match root.get("cores") {
-            node if node.is_given() => node.int(1..=1_024_usize).and_then(|cores| cores.try_into().ok()),
-            _ => None,
-        };
-        config.trusted_proxies = networks(&root.get("trusted_proxies"));
-        config.explain_to = networks(&root.get("explain_to"));
-        let slashes = [("refuse", EncodedSlash::Refuse), ("keep", EncodedSlash::Keep)];
-        set(&mut config.encoded_slash, root.get("encoded_slash").one_of(&slashes));
-        config.admin = admin(&root.get("admin"));
-        config.cors = cors(&root.get("cors"));
-        config.rate_limits = rate_limits(&root.get("rate_limits"));
-        root.get("concurrency").policy(&mut config.concurrency);
-        config.health = health(&root.get("health"));
-        config.stale = stale(&root.get("stale"));
-        config.services = services::services(&root.get("services"));
-        config.jwt = jwt(&root.get("jwt"));
-        config.revocation = revocation(&root.get("revocation"), config.jwt.is_some());
-        config.routes = routes(&root.get("routes").required(), &mut config.services, config.jwt.is_some());
-        if let Some(jwt) = &config.jwt
-            && !config.services.contains_key(&jwt.service)
-        {
-            let known: Vec<&str> = config.services.keys().map(|name| &**name).collect();
-            root.get("jwt").get("service").reject_name("is not a service", known);
-        }
+        let mut config = read(&document.root());
+        config.origins = document.origins();
         document.finish()?;
         Ok(config)
     }
+}
+
+/// What a reader of the root asks for, whether it is there or not.
+pub(crate) fn read(root: &Node<'_>) -> Config {
+    let mut config = Config { limits: limits(&root.get("limits")), ..Config::default() };
+    set(&mut config.listen, root.get("listen").env("LEEWARD_LISTEN").parse(SOCKET.0, SOCKET.1));
+    config.cores = match root.get("cores") {
+        node if node.is_given() => node.int(1..=1_024_usize).and_then(|cores| cores.try_into().ok()),
+        _ => None,
+    };
+    config.trusted_proxies = networks(&root.get("trusted_proxies"));
+    config.explain_to = networks(&root.get("explain_to"));
+    let slashes = [("refuse", EncodedSlash::Refuse), ("keep", EncodedSlash::Keep)];
+    set(&mut config.encoded_slash, root.get("encoded_slash").one_of(&slashes));
+    config.admin = admin(&root.get("admin"));
+    config.cors = cors(&root.get("cors"));
+    config.rate_limits = rate_limits(&root.get("rate_limits"));
+    root.get("concurrency").policy(&mut config.concurrency);
+    config.health = health(&root.get("health"));
+    config.stale = stale(&root.get("stale"));
+    let policies = root.get("policies");
+    let for_services = Policies::read(&policies.get("services"));
+    let for_routes = Policies::read(&policies.get("routes"));
+    config.facts = Facts::read(root);
+    config.services = services::services(&root.get("services"), &for_services, &mut config.facts);
+    config.facts.check(root);
+    config.jwt = jwt(&root.get("jwt"));
+    config.revocation = revocation(&root.get("revocation"), config.jwt.is_some());
+    config.routes =
+        routes(&root.get("routes").required(), &for_routes, &mut config.services, config.jwt.is_some());
+    config.policies = for_services.list().chain(for_routes.list()).collect();
+    if let Some(jwt) = &config.jwt
+        && !config.services.contains_key(&jwt.service)
+    {
+        let known: Vec<&str> = config.services.keys().map(|name| &**name).collect();
+        root.get("jwt").get("service").reject_name("is not a service", known);
+    }
+    config
 }
 
 const SOCKET: (&str, &str) =

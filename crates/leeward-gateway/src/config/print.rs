@@ -6,7 +6,7 @@ use leeward_resilience::config::{Options, Value, write};
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::units::{Rate, show_duration, show_size};
 
-use super::{Config, Route, ServicePolicy};
+use super::{Config, Known, Route, ServicePolicy};
 use crate::cors::{Cors, Origins};
 use crate::path::EncodedSlash;
 
@@ -49,6 +49,22 @@ impl Config {
         out.open(0, "services");
         for (name, policy) in &self.services {
             print_service(&mut out, name, policy);
+            out.known(2, self.facts.services.get(name));
+        }
+        if !self.facts.behind.is_empty() {
+            out.open(0, "behind");
+        }
+        for (name, known) in &self.facts.behind {
+            if *known == Known::default() {
+                out.line(1, &quote(name), "{}");
+                continue;
+            }
+            out.open(1, &quote(name));
+            out.known(2, Some(known));
+        }
+        if let Some(replicas) = self.facts.replicas {
+            out.open(0, "facts");
+            out.line(1, "replicas", replicas);
         }
         out.open(0, "routes");
         for route in &self.routes {
@@ -205,6 +221,12 @@ impl Yaml {
             }
             // What options write is a number or a plain word, except for lists, which none has.
             scalar => self.line(depth, key, scalar.text().unwrap_or_default()),
+        }
+    }
+
+    fn known(&mut self, depth: usize, known: Option<&Known>) {
+        for (below, line) in known.into_iter().flat_map(Known::lines) {
+            let _ok = writeln!(self.text, "{:depth$}{line}", "", depth = (depth + below) * 2);
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use leeward_runtime::config::Node;
 use leeward_runtime::units;
 
+use super::named::Policies;
 use super::parse::{HOUR, MOMENT, line, set};
 use super::services::url;
 use super::{Route, Rule, ServicePolicy};
@@ -17,13 +18,19 @@ const ROUTES_MAX: usize = 10_000;
 
 type Services = BTreeMap<Arc<str>, ServicePolicy>;
 
-pub(super) fn routes(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Vec<Route> {
+pub(super) fn routes<'d>(
+    node: &Node<'d>,
+    policies: &Policies<'d>,
+    services: &mut Services,
+    has_jwt: bool,
+) -> Vec<Route> {
     let items = node.items();
     if node.is_given() && (items.is_empty() || items.len() > ROUTES_MAX) {
         node.reject("has no routes, or too many", format_args!("1 to {ROUTES_MAX} routes"));
     }
     let mut routes: Vec<Route> = Vec::with_capacity(items.len());
     for item in &items {
+        let item = &policies.under(item);
         let Some(route) = route(item, services, has_jwt) else { continue };
         let twin = routes.iter().find(|other| {
             other.pattern.same_paths(&route.pattern)
@@ -40,6 +47,9 @@ pub(super) fn routes(node: &Node<'_>, services: &mut Services, has_jwt: bool) ->
             item.get("id").reject(format_args!("is the id of the route at {}", other.origin), "each id once");
         }
         routes.push(route);
+    }
+    for unused in policies.unused() {
+        let _checked = route(&unused, services, has_jwt);
     }
     routes
 }
@@ -60,11 +70,13 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
         node.get("access").reject("needs `jwt`: without it nobody is known", "anyone, or a `jwt` section");
     }
     let (stale, stale_node) = stale(node);
+    // A route that is not whole is read to its end, so that all of its mistakes are told.
+    let is_whole = pattern.is_some() && service.is_some();
     let mut route = Route {
         id: Arc::default(),
-        pattern: pattern?,
+        pattern: pattern.unwrap_or_default(),
         methods,
-        service: service?,
+        service: service.unwrap_or_default(),
         strip_prefix: strip_prefix.text().map(|text| text.trim_end_matches('/').to_owned()),
         access: rule,
         deadline: node.get("deadline").duration(MOMENT..=HOUR),
@@ -79,6 +91,7 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
     let forward_token = node.get("forward_token");
     set(&mut route.forward_token, forward_token.bool());
     if let Some(prefix) = &route.strip_prefix
+        && is_whole
         && !under(route.pattern.text(), prefix)
     {
         strip_prefix
@@ -94,7 +107,7 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
             "false, or no `stale_if_error`",
         );
     }
-    Some(route)
+    is_whole.then_some(route)
 }
 
 /// Without a slash, so that no given id is a derived one, and that each is one segment of a path of the admin API.

@@ -6,9 +6,16 @@ use std::sync::Arc;
 use http::Uri;
 use leeward_runtime::config::Node;
 
-use super::ServicePolicy;
+use super::facts::known;
+use super::named::Policies;
+use super::{Facts, ServicePolicy};
 
-pub(super) fn services(node: &Node<'_>) -> BTreeMap<Arc<str>, ServicePolicy> {
+/// The services with their policies, and what is known of them.
+pub(super) fn services<'d>(
+    node: &Node<'d>,
+    policies: &Policies<'d>,
+    facts: &mut Facts,
+) -> BTreeMap<Arc<str>, ServicePolicy> {
     let mut services = BTreeMap::new();
     for (name, node) in node.entries() {
         if !is_name(name) {
@@ -17,7 +24,12 @@ pub(super) fn services(node: &Node<'_>) -> BTreeMap<Arc<str>, ServicePolicy> {
                 "letters, digits, `-`, `_`, `.` and, in the name of an address, `:`",
             );
         }
-        services.insert(Arc::from(name), service(&node));
+        let name: Arc<str> = name.into();
+        services.insert(Arc::clone(&name), service(&policies.under(&node)));
+        facts.services.insert(name, known(&node));
+    }
+    for unused in policies.unused() {
+        let _checked = service(&unused);
     }
     services
 }

@@ -12,6 +12,8 @@ mod health;
 mod identity;
 mod limits;
 mod link;
+mod lint;
+mod named;
 mod outbound;
 mod reload;
 mod revocation;

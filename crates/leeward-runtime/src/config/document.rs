@@ -6,13 +6,19 @@ use std::sync::Arc;
 
 use super::node::Node;
 use super::notes::Notes;
+use super::origins::Origins;
 use super::problem::{Origin, Problem, Problems};
+use super::shape::{Guises, Shapes};
 use super::suggest::nearest;
 use super::tree::{self, Kind, Place, Tree};
 use crate::env::Env;
 
 /// The largest file read as configuration. A thousand routes are about 200 KiB.
 pub const DOCUMENT_BYTES_MAX: u64 = 1024 * 1024;
+
+/// YAML's merge key, which later versions of YAML dropped.
+const MERGE: &str = "<<";
+const NO_MERGE: &str = "is a merge key, which is not supported: an anchor and its alias repeat a whole value";
 
 /// A configuration being read. See the [module](super).
 #[derive(Debug)]
@@ -48,7 +54,8 @@ impl Document {
     /// Reads `text`, calling it `name` in reports.
     ///
     /// # Errors
-    /// When it is not YAML. A key that stands twice in a map is not.
+    /// When it is not YAML (a key that stands twice in a map is not), lies deeper than [`DEPTH_MAX`](super::DEPTH_MAX), or
+    /// has more than [`VALUES_MAX`](super::VALUES_MAX) values.
     pub fn parse(name: &str, text: &str, env: &Env) -> Result<Self, Problems> {
         let root = tree::read(text).map_err(|(place, message)| refused(name, place, message))?;
         Ok(Self {
@@ -63,12 +70,11 @@ impl Document {
     /// A document without content, for running on defaults and environment alone.
     #[must_use]
     pub fn empty(env: &Env) -> Self {
-        let root = Tree { place: Place { line: 1, column: 1 }, kind: Kind::Map(Vec::new()) };
         Self {
             name: "defaults".into(),
             folder: PathBuf::new(),
             env: env.clone(),
-            root,
+            root: Tree::EMPTY,
             notes: RefCell::default(),
         }
     }
@@ -86,6 +92,23 @@ impl Document {
         let mut problems = std::mem::take(&mut self.notes.borrow_mut().problems);
         self.unknown_keys(&self.root, &mut String::new(), &mut problems);
         Problems::of(problems).map_or(Ok(()), Err)
+    }
+
+    /// Where each value that was read so far stands.
+    #[must_use]
+    pub fn origins(&self) -> Origins {
+        Origins::new(self.notes.borrow().given.clone())
+    }
+
+    /// Lets `read` ask, adds what it asks for to the shapes, and says which places it was told about, and what.
+    pub(super) fn listen(self, shapes: Shapes, guises: Guises, read: impl Fn(&Node<'_>)) -> (Shapes, Guises) {
+        {
+            let mut notes = self.notes.borrow_mut();
+            (notes.shapes, notes.guises) = (shapes, guises);
+        }
+        read(&Node::described(&self));
+        let notes = self.notes.into_inner();
+        (notes.shapes, notes.guises)
     }
 
     fn unknown_keys(&self, tree: &Tree, path: &mut String, problems: &mut Vec<Problem>) {
@@ -112,7 +135,7 @@ impl Document {
                             origin: self.origin(key.place),
                             path: path.clone(),
                             given: None,
-                            message: "unknown key".to_owned(),
+                            message: if key.text == MERGE { NO_MERGE } else { "unknown key" }.to_owned(),
                             allowed: Some(
                                 asked.keys.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
                             ),
@@ -145,7 +168,7 @@ impl Document {
 }
 
 /// Appends a key to a path; one that is not a plain name is quoted.
-pub(super) fn join(path: &mut String, key: &str) {
+pub fn join(path: &mut String, key: &str) {
     let is_plain = !key.is_empty()
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if !is_plain {

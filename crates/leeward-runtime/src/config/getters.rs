@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::node::Node;
 use super::secret::{self, Secret};
+use super::shape::{Bounds, Form};
 use crate::units::{self, Rate};
 
 /// Each getter yields `None` when nothing is given, and also when it records a mistake.
@@ -12,6 +13,9 @@ impl Node<'_> {
     /// Text; empty text is a mistake.
     #[must_use]
     pub fn text(&self) -> Option<String> {
+        if self.tells(|| Form::Text) {
+            return None;
+        }
         let text = self.scalar("text", "text")?;
         if text.is_empty() {
             self.reject("is empty", "text of at least one character");
@@ -23,6 +27,9 @@ impl Node<'_> {
     /// `true` or `false`.
     #[must_use]
     pub fn bool(&self) -> Option<bool> {
+        if self.tells(|| Form::Flag) {
+            return None;
+        }
         self.one_of(&[("true", true), ("false", false)])
     }
 
@@ -33,6 +40,9 @@ impl Node<'_> {
         T: FromStr + Display + PartialOrd + Copy,
     {
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
+        if self.tells(|| Form::Whole(bounds(range.start(), range.end(), &allowed))) {
+            return None;
+        }
         self.in_range("a whole number", &allowed, &range, |text| text.parse().ok())
     }
 
@@ -40,6 +50,9 @@ impl Node<'_> {
     #[must_use]
     pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
         let allowed = format!("a number from {} to {}", range.start(), range.end());
+        if self.tells(|| Form::Number(bounds(range.start(), range.end(), &allowed))) {
+            return None;
+        }
         self.in_range("a number", &allowed, &range, |text| {
             text.parse().ok().filter(|number: &f64| number.is_finite())
         })
@@ -50,6 +63,9 @@ impl Node<'_> {
     pub fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let (least, most) = (units::show_duration(*range.start()), units::show_duration(*range.end()));
         let allowed = format!("a number with us, ms, s, m, h or d, from {least} to {most}");
+        if self.tells(|| Form::Duration(bounds(&least, &most, &allowed))) {
+            return None;
+        }
         self.in_range("a duration", &allowed, &range, units::duration)
     }
 
@@ -58,6 +74,9 @@ impl Node<'_> {
     pub fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let (least, most) = (units::show_size(*range.start()), units::show_size(*range.end()));
         let allowed = format!("a number with B, KiB, MiB, GiB, kB, MB or GB, from {least} to {most}");
+        if self.tells(|| Form::Size(bounds(&least, &most, &allowed))) {
+            return None;
+        }
         self.in_range("a size", &allowed, &range, units::size)
     }
 
@@ -66,12 +85,18 @@ impl Node<'_> {
     pub fn percentage(&self, range: RangeInclusive<f64>) -> Option<f64> {
         let (least, most) = (units::show_percentage(*range.start()), units::show_percentage(*range.end()));
         let allowed = format!("a number with %, from {least} to {most}");
+        if self.tells(|| Form::Percentage(bounds(&least, &most, &allowed))) {
+            return None;
+        }
         self.in_range("a percentage", &allowed, &range, units::percentage)
     }
 
     /// A rate: `100/s`, `5000/h`, `1/10s`.
     #[must_use]
     pub fn rate(&self) -> Option<Rate> {
+        if self.tells(|| Form::Rate) {
+            return None;
+        }
         self.parse_with(
             "a rate",
             "a whole number of at least 1, a slash, and s, m, h, d or a duration",
@@ -83,6 +108,9 @@ impl Node<'_> {
     #[must_use]
     pub fn one_of<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
         let names = || choices.iter().map(|(name, _)| *name);
+        if self.tells(|| Form::Choice(names().map(str::to_owned).collect())) {
+            return None;
+        }
         let text = self.scalar("one of the choices", &names().collect::<Vec<_>>().join(", "))?;
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| choice.clone());
         if found.is_none() {
@@ -98,6 +126,9 @@ impl Node<'_> {
         T: FromStr,
         T::Err: Display,
     {
+        if self.tells(|| Form::Written(what.to_owned(), allowed.to_owned())) {
+            return None;
+        }
         let text = self.scalar(what, allowed)?;
         text.parse().map_err(|error| self.reject(format!("is not {what}: {error}"), allowed)).ok()
     }
@@ -110,6 +141,9 @@ impl Node<'_> {
         allowed: &str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
+        if self.tells(|| Form::Written(what.to_owned(), allowed.to_owned())) {
+            return None;
+        }
         let value = read(self.scalar(what, allowed)?);
         if value.is_none() {
             self.reject(format!("is not {what}"), allowed);
@@ -120,6 +154,9 @@ impl Node<'_> {
     /// A list of texts. A single text counts as a list of one.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
+        if self.tells(|| Form::Texts) {
+            return Vec::new();
+        }
         if self.shown().is_some() {
             return self.text().into_iter().collect();
         }
@@ -130,6 +167,9 @@ impl Node<'_> {
     /// given.
     #[must_use]
     pub fn secret(&self) -> Option<Secret> {
+        if self.tells(|| Form::Secret) {
+            return None;
+        }
         let text = self.scalar("a reference to a secret", secret::ALLOWED)?;
         let secret = Secret::resolve(text, self.doc.folder(), self.doc.environment());
         secret
@@ -150,5 +190,14 @@ impl Node<'_> {
             return None;
         }
         Some(value)
+    }
+}
+
+fn bounds(least: impl Display, most: impl Display, allowed: &str) -> Bounds {
+    Bounds {
+        least: least.to_string(),
+        above: false,
+        most: Some(most.to_string()),
+        allowed: allowed.to_owned(),
     }
 }

@@ -2,7 +2,11 @@ use std::fmt::Display;
 
 use super::document::{Document, join};
 use super::problem::{Origin, Problem};
-use super::tree::{Kind, Place, Tree};
+use super::shape::{Form, Guise, Shape};
+use super::tree::{Key, Kind, Place, Tree};
+
+/// Stands for every name of the user's choice, where only what may be given is asked.
+const ANY_NAME: &str = "*";
 
 /// A place in a [`Document`], whether or not something stands there.
 #[derive(Clone, Debug)]
@@ -10,20 +14,42 @@ pub struct Node<'d> {
     pub(super) doc: &'d Document,
     path: String,
     pub(super) given: Given<'d>,
+    /// Maps that stand in for the keys that the given one does not have, nearest first.
+    under: Vec<&'d Tree>,
     /// Where to point when nothing is given: the map that lacks it.
     parent: Place,
+    /// Whether what is required may be missing.
+    is_partial: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Given<'d> {
     Nothing,
     Tree(&'d Tree),
-    Env { name: &'d str, text: &'d str },
+    Env {
+        name: &'d str,
+        text: &'d str,
+    },
+    /// Nothing is read: what is asked for is recorded.
+    Asked,
 }
 
 impl<'d> Node<'d> {
     pub(super) fn root(doc: &'d Document, tree: &'d Tree) -> Self {
-        Self { doc, path: String::new(), given: Given::Tree(tree), parent: tree.place }
+        let node = Self {
+            doc,
+            path: String::new(),
+            given: Given::Tree(tree),
+            under: Vec::new(),
+            parent: tree.place,
+            is_partial: false,
+        };
+        node.noted()
+    }
+
+    pub(super) fn described(doc: &'d Document) -> Self {
+        let parent = Place { line: 1, column: 1 };
+        Self { doc, path: String::new(), given: Given::Asked, under: Vec::new(), parent, is_partial: false }
     }
 
     /// The value at `key` of this map. Asking makes the key a known one, also where the map itself is absent.
@@ -31,27 +57,59 @@ impl<'d> Node<'d> {
     pub fn get(&self, key: &str) -> Node<'d> {
         let mut path = self.path.clone();
         join(&mut path, key);
-        let given = self.entries_read().and_then(|(map, entries)| {
-            self.doc.notes().borrow_mut().asked(map).keys.insert(key.to_owned());
-            entries.iter().find(|(known, _)| known.text == key)
-        });
-        let given = given.map_or(Given::Nothing, |(_, value)| Given::Tree(value));
-        Node { doc: self.doc, path, given, parent: self.place() }
+        if self.tells(|| Form::Map) {
+            return self.asked(path);
+        }
+        let mut found = Vec::new();
+        if self.entries_read().is_some() {
+            for (map, entries) in self.layers() {
+                self.doc.notes().borrow_mut().asked(map).keys.insert(key.to_owned());
+                found.extend(entries.iter().find(|(known, _)| known.text == key).map(|(_, value)| value));
+            }
+        }
+        self.child(path, &found)
+    }
+
+    /// This map over others: a key that it does not have is taken from the first that has it, and so on within maps; a list
+    /// or a single value is taken whole.
+    #[must_use]
+    pub fn over(mut self, others: &[Node<'d>]) -> Self {
+        let mut maps: Vec<&'d Tree> = Vec::new();
+        for other in others {
+            maps.extend(other.layers().map(|(map, _)| map));
+        }
+        if !self.is_given() && !matches!(self.given, Given::Asked) {
+            let mut maps = maps.into_iter();
+            self.given = maps.next().map_or(Given::Nothing, Given::Tree);
+            self.under.extend(maps);
+        } else if self.keys().is_some() {
+            self.under.extend(maps);
+        }
+        self
     }
 
     /// Lets an environment variable take precedence over the document, if it is set.
     #[must_use]
     pub fn env(mut self, name: &'d str) -> Self {
+        self.shape(|shape| shape.env = Some(name.to_owned()));
         if let Some(text) = self.doc.environment().get(name) {
             self.given = Given::Env { name, text };
+            return self.noted();
         }
         self
+    }
+
+    /// This place as a part of a whole that stands elsewhere: what is [required](Self::required) may be missing in it.
+    #[must_use]
+    pub fn partial(self) -> Self {
+        Self { is_partial: true, ..self }
     }
 
     /// Records a mistake if nothing is given here.
     #[must_use]
     pub fn required(self) -> Self {
-        if !self.is_given() {
+        self.shape(|shape| shape.required = !self.is_partial);
+        if !self.is_given() && !self.is_partial {
             self.record(None, "is required".to_owned(), None, None);
         }
         self
@@ -63,17 +121,38 @@ impl<'d> Node<'d> {
         match &self.given {
             Given::Nothing => false,
             Given::Tree(tree) => !matches!(tree.kind, Kind::Null),
-            Given::Env { .. } => true,
+            Given::Env { .. } | Given::Asked => true,
         }
+    }
+
+    /// Whether a list is given here, for values that may be one or several.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        if let Some(guise) = self.guise() {
+            return guise == Guise::List;
+        }
+        matches!(self.tree(), Some(Tree { kind: Kind::List(_), .. }))
+    }
+
+    /// Whether a single value is given here, neither a list nor a map.
+    #[must_use]
+    pub fn is_scalar(&self) -> bool {
+        if let Some(guise) = self.guise() {
+            return guise == Guise::Scalar;
+        }
+        self.shown().is_some()
     }
 
     /// The elements of a list; none if nothing is given.
     #[must_use]
     pub fn items(&self) -> Vec<Node<'d>> {
+        if self.tells(|| Form::List) {
+            return vec![self.asked(format!("{}[]", self.path))];
+        }
         match self.tree() {
             Some(Tree { kind: Kind::List(items), .. }) => {
                 let item =
-                    |(index, item): (usize, &'d Tree)| self.below(format!("{}[{index}]", self.path), item);
+                    |(index, item): (usize, &'d Tree)| self.child(format!("{}[{index}]", self.path), &[item]);
                 items.iter().enumerate().map(item).collect()
             }
             _ if !self.is_given() => Vec::new(),
@@ -87,14 +166,28 @@ impl<'d> Node<'d> {
     /// The entries of a map whose keys are names of the user's choice.
     #[must_use]
     pub fn entries(&self) -> Vec<(&'d str, Node<'d>)> {
-        let Some((map, entries)) = self.entries_read() else { return Vec::new() };
-        self.doc.notes().borrow_mut().asked(map).any = true;
-        let entry = |(key, value): &'d (super::tree::Key, Tree)| {
+        if self.tells(|| Form::Names) {
+            return vec![(ANY_NAME, self.asked(format!("{}.{ANY_NAME}", self.path)))];
+        }
+        if self.entries_read().is_none() {
+            return Vec::new();
+        }
+        let mut named: Vec<(&'d str, Vec<&'d Tree>)> = Vec::new();
+        for (map, entries) in self.layers() {
+            self.doc.notes().borrow_mut().asked(map).any = true;
+            for (key, value) in entries {
+                match named.iter_mut().find(|(name, _)| *name == key.text) {
+                    Some((_, found)) => found.push(value),
+                    None => named.push((&key.text, vec![value])),
+                }
+            }
+        }
+        let entry = |(name, found): (&'d str, Vec<&'d Tree>)| {
             let mut path = self.path.clone();
-            join(&mut path, &key.text);
-            (key.text.as_str(), self.below(path, value))
+            join(&mut path, name);
+            (name, self.child(path, &found))
         };
-        entries.iter().map(entry).collect()
+        named.into_iter().map(entry).collect()
     }
 
     /// The path of this place, such as `routes[2].retry.attempts`.
@@ -108,7 +201,7 @@ impl<'d> Node<'d> {
     pub fn origin(&self) -> Origin {
         match &self.given {
             Given::Env { name, .. } => Origin::Env((*name).to_owned()),
-            Given::Nothing | Given::Tree(_) => self.doc.origin(self.place()),
+            Given::Nothing | Given::Tree(_) | Given::Asked => self.doc.origin(self.place()),
         }
     }
 
@@ -125,12 +218,19 @@ impl<'d> Node<'d> {
         self.record(self.shown(), message.to_string(), Some(known.join(", ")), suggestion);
     }
 
+    /// As [`Node::reject_name`] for the key that this value stands at.
+    pub fn reject_key<'a>(&self, key: &str, message: impl Display, known: impl IntoIterator<Item = &'a str>) {
+        let known: Vec<&str> = known.into_iter().collect();
+        let suggestion = super::nearest(key, known.iter().copied()).map(str::to_owned);
+        self.record(Some(key.to_owned()), message.to_string(), Some(known.join(", ")), suggestion);
+    }
+
     /// The scalar's text, or a recorded mistake.
     pub(super) fn scalar(&self, what: &str, allowed: &str) -> Option<&'d str> {
         match &self.given {
             Given::Env { text, .. } => Some(text),
             Given::Tree(Tree { kind: Kind::Scalar(text), .. }) => Some(text),
-            Given::Nothing | Given::Tree(Tree { kind: Kind::Null, .. }) => None,
+            Given::Nothing | Given::Asked | Given::Tree(Tree { kind: Kind::Null, .. }) => None,
             Given::Tree(_) => {
                 self.mismatch(&format!("is not {what}"), allowed);
                 None
@@ -145,6 +245,9 @@ impl<'d> Node<'d> {
         allowed: Option<String>,
         suggestion: Option<String>,
     ) {
+        if matches!(self.given, Given::Asked) {
+            return;
+        }
         let problem =
             Problem { origin: self.origin(), path: self.path.clone(), given, message, allowed, suggestion };
         let mut notes = self.doc.notes().borrow_mut();
@@ -158,7 +261,7 @@ impl<'d> Node<'d> {
         match &self.given {
             Given::Env { text, .. } => Some((*text).to_owned()),
             Given::Tree(Tree { kind: Kind::Scalar(text), .. }) => Some(text.clone()),
-            Given::Tree(_) | Given::Nothing => None,
+            Given::Tree(_) | Given::Nothing | Given::Asked => None,
         }
     }
 
@@ -175,7 +278,7 @@ impl<'d> Node<'d> {
         self.record(shape, reason.to_owned(), Some(allowed.to_owned()), None);
     }
 
-    fn entries_read(&self) -> Option<(&'d Tree, &'d Vec<(super::tree::Key, Tree)>)> {
+    fn entries_read(&self) -> Option<(&'d Tree, &'d Vec<(Key, Tree)>)> {
         match self.tree() {
             Some(map @ Tree { kind: Kind::Map(entries), .. }) => Some((map, entries)),
             _ if !self.is_given() => None,
@@ -188,7 +291,7 @@ impl<'d> Node<'d> {
 
     /// This place with nothing in it.
     pub(super) fn hollow(&self) -> Self {
-        Self { given: Given::Nothing, parent: self.place(), ..self.clone() }
+        Self { given: Given::Nothing, under: Vec::new(), parent: self.place(), ..self.clone() }
     }
 
     /// The keys of this map, without asking for any; `None` when it is none.
@@ -201,14 +304,69 @@ impl<'d> Node<'d> {
         }
     }
 
-    fn below(&self, path: String, tree: &'d Tree) -> Node<'d> {
-        Node { doc: self.doc, path, given: Given::Tree(tree), parent: self.place() }
+    /// The maps that are read here: the given one, then those under it.
+    fn layers(&self) -> impl Iterator<Item = (&'d Tree, &'d Vec<(Key, Tree)>)> {
+        let maps = self.tree().into_iter().chain(self.under.iter().copied());
+        maps.filter_map(|map| match &map.kind {
+            Kind::Map(entries) => Some((map, entries)),
+            _ => None,
+        })
+    }
+
+    /// What was found for a key, nearest first: a value that is there, and under a map the maps that it is laid over.
+    fn child(&self, path: String, found: &[&'d Tree]) -> Self {
+        let is_there = |tree: &&&'d Tree| !matches!(tree.kind, Kind::Null);
+        let first = found.iter().find(is_there).or(found.first()).copied();
+        let is_map = |tree: &&'d Tree| matches!(tree.kind, Kind::Map(_));
+        let maps = found.iter().filter(is_there).copied().take_while(is_map);
+        let under = maps.skip(1).collect();
+        let given = first.map_or(Given::Nothing, Given::Tree);
+        let (doc, parent, is_partial) = (self.doc, self.place(), self.is_partial);
+        Node { doc, path, given, under, parent, is_partial }.noted()
+    }
+
+    fn asked(&self, path: String) -> Self {
+        let node = Self { path, given: Given::Asked, under: Vec::new(), ..self.clone() };
+        node.shape(|_| {});
+        node
+    }
+
+    /// Puts down what is said of this place; whether anybody listens.
+    pub(super) fn shape(&self, say: impl FnOnce(&mut Shape)) -> bool {
+        if !matches!(self.given, Given::Asked) {
+            return false;
+        }
+        let mut notes = self.doc.notes().borrow_mut();
+        let order = notes.shapes.len();
+        let new = || Shape { order, ..Shape::default() };
+        say(notes.shapes.entry(self.path.clone()).or_insert_with(new));
+        true
+    }
+
+    /// What it is taken for, where nothing is read.
+    fn guise(&self) -> Option<Guise> {
+        if !matches!(self.given, Given::Asked) {
+            return None;
+        }
+        Some(*self.doc.notes().borrow_mut().guises.entry(self.path.clone()).or_default())
+    }
+
+    /// Puts down that something is given here.
+    fn noted(self) -> Self {
+        let is_value = match &self.given {
+            Given::Tree(Tree { kind: Kind::Scalar(_), .. }) | Given::Env { .. } => true,
+            Given::Tree(Tree { kind: Kind::List(_) | Kind::Map(_), .. }) => false,
+            Given::Tree(_) | Given::Nothing | Given::Asked => return self,
+        };
+        let given = super::origins::Given { origin: self.origin(), is_value };
+        self.doc.notes().borrow_mut().given.insert(self.path.clone(), given);
+        self
     }
 
     fn tree(&self) -> Option<&'d Tree> {
         match &self.given {
             Given::Tree(tree) => Some(tree),
-            Given::Nothing | Given::Env { .. } => None,
+            Given::Nothing | Given::Env { .. } | Given::Asked => None,
         }
     }
 

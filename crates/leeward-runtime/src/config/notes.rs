@@ -1,14 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::origins::Given;
 use super::problem::Problem;
-use super::tree::{Place, Tree};
+use super::shape::{Guises, Shapes};
+use super::tree::Tree;
 
 /// What reading a document has brought up so far.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) problems: Vec<Problem>,
-    /// The keys asked for, by the place of the map that was asked.
-    asked: BTreeMap<Place, Asked>,
+    /// What was asked for and given, by its path.
+    pub(super) given: BTreeMap<String, Given>,
+    /// What may stand where, when nothing is read but asked.
+    pub(super) shapes: Shapes,
+    pub(super) guises: Guises,
+    /// The keys asked for, by the number of the map that was asked.
+    asked: BTreeMap<usize, Asked>,
 }
 
 #[derive(Debug, Default)]
@@ -20,10 +27,10 @@ pub(super) struct Asked {
 
 impl Notes {
     pub(super) fn asked(&mut self, map: &Tree) -> &mut Asked {
-        self.asked.entry(map.place).or_default()
+        self.asked.entry(map.id).or_default()
     }
 
     pub(super) fn known_keys(&self, map: &Tree) -> Option<&Asked> {
-        self.asked.get(&map.place)
+        self.asked.get(&map.id)
     }
 }

@@ -1,9 +1,21 @@
-use saphyr::{LoadableYamlNode, MarkedYaml, Marker, Scalar, ScanError, YamlData};
+//! The values of a YAML document, each with its place, made from the parser's events within fixed bounds.
+
+use std::collections::{BTreeMap, HashSet};
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
+
+/// How deep lists and maps may lie in one another. The deepest option lies six deep.
+pub const DEPTH_MAX: usize = 32;
+
+/// Most values of a document, each counted as often as aliases repeat it: a few lines of aliases can stand for billions.
+pub const VALUES_MAX: usize = 250_000;
 
 /// A YAML value with its place. Scalars keep their text: a getter gives them their type.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tree {
     pub(super) place: Place,
+    /// Different for every value of a document, also for those that an alias repeats.
+    pub(super) id: usize,
     pub(super) kind: Kind,
 }
 
@@ -14,7 +26,7 @@ pub(super) struct Place {
     pub(super) column: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Kind {
     Null,
     Scalar(String),
@@ -24,29 +36,36 @@ pub(super) enum Kind {
     Unusable(&'static str),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) text: String,
     pub(super) place: Place,
 }
 
+type Refused = (Place, String);
+
+const START: Place = Place { line: 1, column: 1 };
+
+impl Tree {
+    /// A map without entries, at the beginning of a document.
+    pub(super) const EMPTY: Self = Self { place: START, id: 0, kind: Kind::Map(Vec::new()) };
+}
+
 /// Reads the one document in `text`; an empty file is an empty map.
-pub(super) fn read(text: &str) -> Result<Tree, (Place, String)> {
-    let documents = MarkedYaml::load_from_str(text).map_err(|error| syntax(&error))?;
-    let source: Vec<char> = text.chars().collect();
-    let mut documents = documents.iter().map(|document| convert(document, &source));
-    let start = Place { line: 1, column: 1 };
-    let first = documents.next().unwrap_or(Tree { place: start, kind: Kind::Null });
-    if let Some(second) = documents.next() {
-        return Err((second.place, "begins a second document, and a configuration is one".to_owned()));
+pub(super) fn read(text: &str) -> Result<Tree, Refused> {
+    let mut builder = Builder::default();
+    // The parser keeps a stack of its own, and so does the builder: neither calls itself for what lies inside.
+    for event in Parser::<StrInput<'_>>::new_from_str(text) {
+        let (event, span) = event.map_err(|error| syntax(&error))?;
+        builder.take(event, span)?;
     }
-    match first.kind {
-        Kind::Null => Ok(Tree { place: start, kind: Kind::Map(Vec::new()) }),
-        _ => Ok(first),
+    match builder.document {
+        None | Some(Tree { kind: Kind::Null, .. }) => Ok(Tree::EMPTY),
+        Some(tree) => Ok(tree),
     }
 }
 
-fn syntax(error: &ScanError) -> (Place, String) {
+fn syntax(error: &ScanError) -> Refused {
     (place(error.marker()), format!("is not YAML: {}", error.info()))
 }
 
@@ -54,58 +73,190 @@ fn place(marker: &Marker) -> Place {
     Place { line: marker.line(), column: marker.col() + 1 }
 }
 
-fn convert(node: &MarkedYaml<'_>, source: &[char]) -> Tree {
-    let kind = match &node.data {
-        YamlData::Value(scalar) => match scalar {
-            Scalar::Null => Kind::Null,
-            Scalar::String(text) => Kind::Scalar(text.to_string()),
-            other => Kind::Scalar(raw(node, source).unwrap_or_else(|| shown(other))),
-        },
-        YamlData::Sequence(items) => Kind::List(items.iter().map(|item| convert(item, source)).collect()),
-        YamlData::Mapping(entries) => map(entries.iter(), source),
-        YamlData::BadValue if is_empty(node) => Kind::Null,
-        YamlData::Tagged(..) => Kind::Unusable("has a YAML tag, which nothing here uses"),
-        YamlData::BadValue | YamlData::Representation(..) | YamlData::Alias(_) => {
-            Kind::Unusable("cannot be read")
-        }
-    };
-    Tree { place: place(&node.span.start), kind }
+#[derive(Default)]
+struct Builder {
+    /// The lists and maps that are open, innermost last.
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, Anchored>,
+    values: usize,
+    document: Option<Tree>,
 }
 
-/// The loader's stand-in for a document without content.
-fn is_empty(node: &MarkedYaml<'_>) -> bool {
-    node.span.start.index() >= node.span.end.index()
+struct Open {
+    place: Place,
+    anchor: usize,
+    tagged: bool,
+    /// How many values there were before it.
+    values_before: usize,
+    /// How deep the deepest of what is in it lies.
+    depth: usize,
+    inside: Inside,
 }
 
-fn map<'a>(entries: impl Iterator<Item = (&'a MarkedYaml<'a>, &'a MarkedYaml<'a>)>, source: &[char]) -> Kind {
-    let mut map = Vec::new();
-    for (key, value) in entries {
-        let key_place = place(&key.span.start);
-        match convert(key, source).kind {
-            Kind::Scalar(text) => map.push((Key { text, place: key_place }, convert(value, source))),
-            Kind::Null => {
-                map.push((Key { text: "null".to_owned(), place: key_place }, convert(value, source)))
+enum Inside {
+    List(Vec<Tree>),
+    Map {
+        entries: Vec<(Key, Tree)>,
+        seen: HashSet<String>,
+        key: Option<Key>,
+        /// Set when a key is a list, a map, or tagged.
+        odd: bool,
+    },
+}
+
+/// What an alias stands for.
+struct Anchored {
+    tree: Tree,
+    values: usize,
+    depth: usize,
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Refused> {
+        let at = place(&span.start);
+        match event {
+            Event::DocumentStart(_) if self.document.is_some() => {
+                return Err((at, "begins a second document, and a configuration is one".to_owned()));
             }
-            _ => return Kind::Unusable("has a key that is not a name"),
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => {}
+            Event::SequenceStart(anchor, tag) => {
+                self.begin(at, anchor, is_foreign(tag.as_deref()), Inside::List(Vec::new()))?;
+            }
+            Event::MappingStart(anchor, tag) => {
+                let inside = Inside::Map { entries: Vec::new(), seen: HashSet::new(), key: None, odd: false };
+                self.begin(at, anchor, is_foreign(tag.as_deref()), inside)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end()?,
+            Event::Scalar(text, style, anchor, tag) => {
+                let kind = if is_foreign(tag.as_deref()) {
+                    Kind::Unusable(TAGGED)
+                } else if style == ScalarStyle::Plain && is_null(&text) {
+                    Kind::Null
+                } else {
+                    Kind::Scalar(text.into_owned())
+                };
+                let before = self.values;
+                let id = self.count(at, 1)?;
+                self.put(Tree { place: at, id, kind }, anchor, before, 0)?;
+            }
+            Event::Alias(anchor) => self.repeat(at, anchor)?,
         }
+        Ok(())
     }
-    Kind::Map(map)
+
+    fn begin(&mut self, place: Place, anchor: usize, tagged: bool, inside: Inside) -> Result<(), Refused> {
+        self.is_deep(place, 1)?;
+        let values_before = self.values;
+        self.count(place, 1)?;
+        self.open.push(Open { place, anchor, tagged, values_before, depth: 0, inside });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Refused> {
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        let kind = match open.inside {
+            _ if open.tagged => Kind::Unusable(TAGGED),
+            Inside::List(items) => Kind::List(items),
+            Inside::Map { odd: true, .. } => Kind::Unusable("has a key that is not a name"),
+            Inside::Map { entries, .. } => Kind::Map(entries),
+        };
+        let tree = Tree { place: open.place, id: open.values_before, kind };
+        self.put(tree, open.anchor, open.values_before, open.depth + 1)
+    }
+
+    fn repeat(&mut self, place: Place, anchor: usize) -> Result<(), Refused> {
+        let Some((values, depth)) = self.anchors.get(&anchor).map(|known| (known.values, known.depth)) else {
+            return Err((place, "is an alias inside of what it stands for".to_owned()));
+        };
+        self.is_deep(place, depth)?;
+        let before = self.values;
+        self.count(place, values)?;
+        let Some(Anchored { tree, .. }) = self.anchors.get(&anchor) else { return Ok(()) };
+        let mut tree = Tree { place, ..tree.clone() };
+        number(&mut tree, &mut { before });
+        self.put(tree, 0, before, depth)
+    }
+
+    /// A value is complete: it goes into what is open, or is the document.
+    fn put(&mut self, tree: Tree, anchor: usize, values_before: usize, depth: usize) -> Result<(), Refused> {
+        if anchor > 0 {
+            let values = self.values - values_before;
+            // The copy counts as well: it takes as much room.
+            self.count(tree.place, values)?;
+            self.anchors.insert(anchor, Anchored { tree: tree.clone(), values, depth });
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.document = Some(tree);
+            return Ok(());
+        };
+        open.depth = open.depth.max(depth);
+        match &mut open.inside {
+            Inside::List(items) => items.push(tree),
+            Inside::Map { entries, seen, key, odd } => match key.take() {
+                Some(key) => entries.push((key, tree)),
+                None => {
+                    let text = match tree.kind {
+                        Kind::Scalar(text) => text,
+                        Kind::Null => "null".to_owned(),
+                        _ => {
+                            *odd = true;
+                            String::new()
+                        }
+                    };
+                    if !*odd && !seen.insert(text.clone()) {
+                        return Err((tree.place, format!("is not YAML: duplicate key `{text}` in a map")));
+                    }
+                    *key = Some(Key { text, place: tree.place });
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn is_deep(&self, place: Place, more: usize) -> Result<(), Refused> {
+        if self.open.len() + more > DEPTH_MAX {
+            return Err((
+                place,
+                format!("lies more than {DEPTH_MAX} lists and maps deep; no configuration does"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Counts so many values, and says what the count was.
+    fn count(&mut self, place: Place, more: usize) -> Result<usize, Refused> {
+        let before = self.values;
+        self.values += more;
+        if self.values > VALUES_MAX {
+            let message =
+                format!("is beyond {VALUES_MAX} values, those that aliases repeat counted each time");
+            return Err((place, message));
+        }
+        Ok(before)
+    }
 }
 
-/// The scalar as it is written, so that `1.10` is not read as `1.1`.
-fn raw(node: &MarkedYaml<'_>, source: &[char]) -> Option<String> {
-    let written: String = source.get(node.span.start.index()..node.span.end.index())?.iter().collect();
-    let written = written.trim();
-    // What stands at the place of an alias is its name.
-    (!written.is_empty() && !written.starts_with(['*', '&', '!'])).then(|| written.to_owned())
+const TAGGED: &str = "has a YAML tag, which nothing here uses";
+
+fn is_foreign(tag: Option<&Tag>) -> bool {
+    tag.is_some_and(|tag| !tag.is_yaml_core_schema())
 }
 
-fn shown(scalar: &Scalar<'_>) -> String {
-    match scalar {
-        Scalar::Null => String::new(),
-        Scalar::Boolean(yes) => yes.to_string(),
-        Scalar::Integer(number) => number.to_string(),
-        Scalar::FloatingPoint(number) => number.to_string(),
-        Scalar::String(text) => text.to_string(),
+fn is_null(plain: &str) -> bool {
+    matches!(plain, "" | "~" | "null" | "Null" | "NULL")
+}
+
+/// Gives a copy numbers of its own. No tree is deeper than [`DEPTH_MAX`].
+fn number(tree: &mut Tree, next: &mut usize) {
+    tree.id = *next;
+    *next += 1;
+    match &mut tree.kind {
+        Kind::List(items) => items.iter_mut().for_each(|item| number(item, next)),
+        Kind::Map(entries) => entries.iter_mut().for_each(|(_, value)| number(value, next)),
+        Kind::Null | Kind::Scalar(_) | Kind::Unusable(_) => {}
     }
 }

@@ -2,7 +2,7 @@ use std::fs;
 use std::time::Duration;
 
 use leeward_runtime::Env;
-use leeward_runtime::config::{DOCUMENT_BYTES_MAX, Document, Origin, PROBLEMS_MAX, Problems};
+use leeward_runtime::config::{DEPTH_MAX, DOCUMENT_BYTES_MAX, Document, Origin, PROBLEMS_MAX, Problems};
 
 fn document(text: &str) -> Document {
     Document::parse("leeward.yaml", text, &Env::default()).unwrap()
@@ -148,6 +148,72 @@ fn what_is_not_yaml_is_refused_with_its_line() {
     let twice = refused("port: 1\nhost: x\nport: 2\n");
     assert!(twice.contains("leeward.yaml:3:1") && twice.contains("duplicate"), "{twice}");
     assert!(refused("a: 1\n---\nb: 2\n").contains("second document"));
+}
+
+/// On a thread with as little stack as any that reads a configuration: what called itself for each level would end the process.
+fn refused_on_a_small_stack(text: String) -> String {
+    let read =
+        move || Document::parse("leeward.yaml", &text, &Env::default()).map(drop).unwrap_err().to_string();
+    std::thread::Builder::new().stack_size(128 * 1024).spawn(read).unwrap().join().unwrap()
+}
+
+#[test]
+fn what_lies_too_deep_is_refused_with_its_place() {
+    let fits = format!("a: {}1{}\n", "[".repeat(DEPTH_MAX - 1), "]".repeat(DEPTH_MAX - 1));
+    Document::parse("leeward.yaml", &fits, &Env::default()).unwrap();
+    let too_deep = format!("a: {}1{}\n", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX));
+    let place = format!("leeward.yaml:1:{}: lies more than {DEPTH_MAX} lists and maps deep", DEPTH_MAX + 3);
+    assert!(refused_on_a_small_stack(too_deep).starts_with(&place));
+    let deep = [
+        "- ".repeat(20_000),
+        (0..900).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(),
+        format!("a: {}", "[".repeat(200)),
+        format!("a: {}", "{a: ".repeat(200)),
+        "? ".repeat(20_000),
+    ];
+    for text in deep {
+        let start: String = text.chars().take(9).collect();
+        let report = refused_on_a_small_stack(text);
+        assert!(report.contains("maps deep"), "{start}: {report}");
+    }
+    // The scanner of YAML counts flow levels itself.
+    let report = refused_on_a_small_stack(format!("a: {}", "[".repeat(100_000)));
+    assert!(report.starts_with("leeward.yaml:1:"), "{report}");
+}
+
+#[test]
+fn aliases_cannot_multiply_without_end() {
+    let mut text = "a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]\n".to_owned();
+    for level in 1..12 {
+        let below = format!("*a{}, ", level - 1).repeat(9);
+        text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    let report = refused_on_a_small_stack(text);
+    assert!(report.starts_with("leeward.yaml:6:") && report.contains("250000 values"), "{report}");
+    assert!(refused_on_a_small_stack("a: &a [*a]\n".to_owned()).contains("inside of what it stands for"));
+}
+
+#[test]
+fn a_map_behind_an_alias_is_asked_for_its_own_keys() {
+    let text = "one: &both {a: 1, b: 2}\ntwo: *both\n";
+    let report = report(text, |doc| {
+        let _ = doc.root().get("one").get("a").int(0..=9_u8);
+        let _ = doc.root().get("one").get("b").int(0..=9_u8);
+        let _ = doc.root().get("two").get("a").int(0..=9_u8);
+    });
+    assert!(report.contains("two.b: unknown key") && !report.contains("one."), "{report}");
+}
+
+#[test]
+fn a_merge_key_is_refused_and_says_so() {
+    let report = report("one: &one {a: 1}\ntwo: {<<: *one}\n", |doc| {
+        let _ = doc.root().get("one").get("a").int(0..=9_u8);
+        let _ = doc.root().get("two").get("a").int(0..=9_u8);
+    });
+    assert!(
+        report.starts_with("leeward.yaml:2:7: two[\"<<\"]: is a merge key, which is not supported"),
+        "{report}"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod config;
 mod datadir;
+mod layers;
 mod policies;
 mod signals;
 mod tasks;

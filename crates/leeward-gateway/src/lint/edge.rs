@@ -1,0 +1,139 @@
+//! Findings about the gateway itself: what reaches it, whom it believes, how it watches.
+
+use std::net::IpAddr;
+
+use leeward_discovery::Outlier;
+use leeward_resilience::config::units::show_duration;
+
+use super::Findings;
+use super::rules::{
+    ADDRESS_BEHIND_PROXY, ADMIN_REACHABLE, CORS_WITHOUT_TLS, HEALTH_TOO_SLOW, KEYS_EXPIRE, NO_LIMIT,
+    POLICY_UNUSED, QUEUE_TOO_LONG, TRUSTS_EVERYONE,
+};
+use crate::config::Config;
+use crate::cors::Origins;
+
+pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
+    exposure(config, found);
+    limits(config, found);
+    times(config, found);
+    for policy in config.policies.iter().filter(|policy| policy.uses == 0) {
+        found.add(&POLICY_UNUSED, policy.path.clone(), "no service and no route names it");
+    }
+}
+
+fn exposure(config: &Config, found: &mut Findings<'_>) {
+    if !config.admin.listen.ip().is_loopback() {
+        let what = format!(
+            "operators' requests, and the token with them, reach {} without encryption",
+            config.admin.listen
+        );
+        found.add(&ADMIN_REACHABLE, "admin.listen", what);
+    }
+    for (option, networks) in
+        [("trusted_proxies", &config.trusted_proxies), ("explain_to", &config.explain_to)]
+    {
+        for (index, network) in networks.iter().enumerate().filter(|(_, network)| network.is_everyone()) {
+            let what = match option {
+                "trusted_proxies" => {
+                    format!("{network} is every address: clients say themselves which one is theirs")
+                }
+                _ => {
+                    format!("{network} is every address: all clients are told configuration lines and hints")
+                }
+            };
+            found.add(&TRUSTS_EVERYONE, format!("{option}[{index}]"), what);
+        }
+    }
+    if let Some(cors) = config.cors.as_ref().filter(|cors| cors.credentials)
+        && let Origins::List(list) = &cors.origins
+    {
+        let is_open = |origin: &&String| {
+            let host =
+                origin.strip_prefix("http://").map(|rest| rest.split([':', '/']).next().unwrap_or_default());
+            host.is_some_and(|host| !matches!(host, "localhost" | "127.0.0.1" | "[" | "[::1]"))
+        };
+        for origin in list.iter().filter(is_open) {
+            let what = format!("pages of {origin} act as the user, and come without encryption");
+            found.add(&CORS_WITHOUT_TLS, "cors.origins", what);
+        }
+    }
+}
+
+fn limits(config: &Config, found: &mut Findings<'_>) {
+    let limits = &config.rate_limits;
+    match &limits.address {
+        Some(limit) if config.trusted_proxies.is_empty() && is_inside(config.listen.ip()) => {
+            let period = show_duration(limit.period);
+            found.add(
+                &ADDRESS_BEHIND_PROXY,
+                "rate_limits.address",
+                format!(
+                    "if a proxy stands in front, all its clients are one address to the gateway, and {} in {period} are for all of them",
+                    limit.limit
+                ),
+            );
+        }
+        Some(_) => {}
+        None => found.add(&NO_LIMIT, "rate_limits.address", "one address may send as much as it likes"),
+    }
+    if limits.principal.is_none() && config.jwt.iter().next().is_some() {
+        found.add(&NO_LIMIT, "rate_limits.principal", "one user may send as much as it likes");
+    }
+}
+
+fn times(config: &Config, found: &mut Findings<'_>) {
+    let queue = &config.concurrency;
+    let shortest = config
+        .routes
+        .iter()
+        .filter_map(|route| route.deadline)
+        .fold(config.limits.deadline, std::cmp::Ord::min);
+    if queue.queue > 0 && queue.max_wait >= shortest {
+        found.add(
+            &QUEUE_TOO_LONG,
+            "concurrency.max_wait",
+            format!(
+                "a request may wait {} at the door, and the shortest deadline is {}",
+                show_duration(queue.max_wait),
+                show_duration(shortest)
+            ),
+        );
+    }
+    let ejection = Outlier::default().ejection_base;
+    if let Some(health) = &config.health {
+        let seen = health.interval * health.fall.get();
+        if seen >= ejection {
+            found.add(
+                &HEALTH_TOO_SLOW,
+                "health.interval",
+                format!(
+                    "{} questions every {} take {}, and an endpoint that failed is asked by requests again after {}",
+                    health.fall,
+                    show_duration(health.interval),
+                    show_duration(seen),
+                    show_duration(ejection)
+                ),
+            );
+        }
+    }
+    for jwt in config.jwt.iter().filter(|jwt| jwt.refresh > jwt.stale_if_error) {
+        found.add(
+            &KEYS_EXPIRE,
+            "jwt.refresh",
+            format!(
+                "keys are fetched every {} and are good for {} when that fails: one failure refuses every token",
+                show_duration(jwt.refresh),
+                show_duration(jwt.stale_if_error)
+            ),
+        );
+    }
+}
+
+/// Whether only a network of one's own reaches the address.
+fn is_inside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
+}

@@ -1,0 +1,166 @@
+//! Findings about one service: its policies under the deadlines of its routes, and what is known of it.
+
+use std::time::Duration;
+
+use leeward_resilience::PipelineOptions;
+use leeward_resilience::config::units::show_duration;
+use leeward_resilience::pipeline::{Facts, Kind};
+
+use super::rules::{
+    self, ATTEMPTS_OVER_DEADLINE, DRAIN_TOO_SHORT, HEDGE_OF_ONE, IDLE_OUTLIVES, LIMIT_TIMES_REPLICAS,
+    SERVICE_UNUSED, TIMEOUT_INVERSION,
+};
+use super::{Findings, Rule, Severity, service_path};
+use crate::config::{Config, Route};
+
+pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
+    for name in config.service_names() {
+        policies(config, &name, found);
+        connections(config, &name, found);
+        replicas(config, &name, found);
+        usage(config, &name, found);
+    }
+    drain(config, found);
+}
+
+/// The pipeline's own findings under the longest deadline, and those that only a shorter deadline of a route brings up.
+fn policies(config: &Config, name: &str, found: &mut Findings<'_>) {
+    let policy = config.service(name);
+    let facts = Facts { latency_p99: config.facts.of(name).and_then(|known| known.latency_p99) };
+    let under = |deadline: Duration| PipelineOptions { deadline, ..policy.policies.clone() }.lint(&facts);
+    let longest = config.longest_deadline(name);
+    let known = under(longest);
+    for finding in &known {
+        let option = finding.options.iter().find(|option| !option.starts_with("deadline")).copied();
+        let severity = severity(finding.kind, &policy.policies, longest);
+        let path = service_path(config, name, option.unwrap_or_default());
+        found.add_as(rule(finding.kind), severity, path, finding.message.clone());
+    }
+    let own = |route: &&(usize, &Route)| *route.1.service == *name;
+    for (index, route) in config.routes.iter().enumerate().collect::<Vec<_>>().iter().filter(own) {
+        let Some(deadline) = route.deadline.filter(|deadline| *deadline < longest) else { continue };
+        for finding in under(deadline) {
+            if known.iter().any(|known| known.kind == finding.kind && known.options == finding.options) {
+                continue;
+            }
+            let severity = severity(finding.kind, &policy.policies, deadline);
+            found.add_as(
+                rule(finding.kind),
+                severity,
+                format!("routes[{index}].deadline"),
+                format!("{}: {}", finding.options.join(", "), finding.message),
+            );
+        }
+    }
+}
+
+fn rule(kind: Kind) -> &'static Rule {
+    rules::RULES.iter().find(|rule| rule.id == kind.as_str()).copied().unwrap_or(&rules::OTHER)
+}
+
+/// An attempt that is cut short is less than one that is never sent.
+fn severity(kind: Kind, options: &PipelineOptions, deadline: Duration) -> Severity {
+    let longest = PipelineOptions { deadline, ..options.clone() }.attempt_longest();
+    let is_sent = options
+        .retry
+        .as_ref()
+        .is_some_and(|retry| longest.saturating_mul(retry.max_retries.min(1)) < deadline);
+    if kind == Kind::AttemptsOverDeadline && is_sent { Severity::Note } else { rule(kind).severity }
+}
+
+fn connections(config: &Config, name: &str, found: &mut Findings<'_>) {
+    let policy = config.service(name);
+    let show = show_duration;
+    if let Some(timeout) = policy.policies.attempt_timeout
+        && policy.connect_timeout >= timeout.after
+    {
+        found.add(
+            &TIMEOUT_INVERSION,
+            service_path(config, name, "connect_timeout"),
+            format!(
+                "a connection may take {} to open and an attempt, which opens it, {} in all",
+                show(policy.connect_timeout),
+                show(timeout.after)
+            ),
+        );
+    }
+    let keep_alive = config.facts.of(name).and_then(|known| known.keep_alive);
+    if let Some(keep_alive) = keep_alive.filter(|keep_alive| policy.idle_timeout >= *keep_alive) {
+        found.add(
+            &IDLE_OUTLIVES,
+            service_path(config, name, "idle_timeout"),
+            format!(
+                "idle connections are kept {} here and {} there: the service closes one as a request is sent on it",
+                show(policy.idle_timeout),
+                show(keep_alive)
+            ),
+        );
+    }
+    if policy.policies.hedge.is_some() && policy.urls.len() == 1 {
+        found.add(
+            &HEDGE_OF_ONE,
+            service_path(config, name, "hedge"),
+            "another attempt beside a slow one goes to the same endpoint, the only one that there is",
+        );
+    }
+}
+
+/// The longest attempt, against the time that a stop leaves it.
+fn drain(config: &Config, found: &mut Findings<'_>) {
+    let drain = config.limits.drain;
+    let names = config.service_names();
+    let attempts = names.iter().filter_map(|name| {
+        let timeout = config.service(name).policies.attempt_timeout?.after;
+        Some((timeout.min(config.longest_deadline(name)), name))
+    });
+    if let Some((attempt, name)) = attempts.max().filter(|(attempt, _)| *attempt > drain) {
+        let (drain, attempt) = (show_duration(drain), show_duration(attempt));
+        found.add_as(
+            &DRAIN_TOO_SHORT,
+            Severity::Warning,
+            "limits.drain",
+            format!(
+                "requests in flight have {drain} after a stop and one attempt at {name} may take {attempt}"
+            ),
+        );
+    }
+}
+
+fn replicas(config: &Config, name: &str, found: &mut Findings<'_>) {
+    let bears = config.facts.of(name).and_then(|known| known.concurrency);
+    let Some((bears, limit)) = bears.zip(config.service(name).policies.concurrency) else { return };
+    let replicas = config.facts.replicas.map_or(1, std::num::NonZeroU32::get);
+    let all = u64::from(limit.limit.get()) * u64::from(replicas);
+    if all > u64::from(bears.get()) {
+        found.add(
+            &LIMIT_TIMES_REPLICAS,
+            service_path(config, name, "concurrency.limit"),
+            format!(
+                "{replicas} gateways with {} requests at a time each send up to {all}, and the service bears {bears}",
+                limit.limit
+            ),
+        );
+    }
+}
+
+/// Services that nothing leads to.
+fn usage(config: &Config, name: &str, found: &mut Findings<'_>) {
+    let is_called = config
+        .facts
+        .services
+        .values()
+        .chain(config.facts.behind.values())
+        .any(|known| known.calls.contains_key(name));
+    let is_used = config.routes.iter().any(|route| *route.service == *name)
+        || config.jwt.iter().any(|jwt| *jwt.service == *name);
+    if !is_called && !is_used {
+        found.add(
+            &SERVICE_UNUSED,
+            service_path(config, name, ""),
+            format!("no route leads to {name}, and it has no other use here"),
+        );
+    }
+}
+
+/// The rule that attempts do not fit into a deadline, for the graph.
+pub(super) const OVER: &Rule = &ATTEMPTS_OVER_DEADLINE;

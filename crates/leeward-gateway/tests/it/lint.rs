@@ -1,0 +1,163 @@
+//! `leeward lint`: each finding comes up where it should, and not right beside it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use leeward_gateway::Config;
+use leeward_gateway::lint::{Finding, RULES, Rule, Severity, lint, to_json};
+use leeward_runtime::Env;
+
+/// Set, the test writes the file instead of comparing it.
+const WRITE: &str = "LEEWARD_WRITE_DOCS";
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/lint.md");
+
+fn findings(text: &str) -> Vec<Finding> {
+    let env = Env::from_pairs([("PATH", "a-token")]);
+    let text = text.trim_start();
+    lint(&Config::parse("a.yaml", text, &env).unwrap_or_else(|error| panic!("{error}\n{text}")))
+}
+
+fn of<'f>(rule: &Rule, findings: &'f [Finding]) -> Vec<&'f Finding> {
+    findings.iter().filter(|finding| finding.rule.id == rule.id).collect()
+}
+
+#[test]
+fn every_rule_fires_on_its_example_and_not_on_the_one_beside_it() {
+    for rule in RULES {
+        let (fires, quiet) = (findings(rule.fires), findings(rule.quiet));
+        assert!(!of(rule, &fires).is_empty(), "{} does not fire on\n{}", rule.id, rule.fires);
+        assert_eq!(of(rule, &quiet), Vec::<&Finding>::new(), "{} fires on\n{}", rule.id, rule.quiet);
+        // The difference is that one finding: whatever else is found is found in both.
+        let ids = |found: &[Finding]| {
+            found.iter().map(|it| it.rule.id).filter(|id| *id != rule.id).collect::<BTreeSet<_>>()
+        };
+        let new: Vec<_> = ids(&quiet).difference(&ids(&fires)).copied().collect();
+        assert_eq!(new, Vec::<&str>::new(), "the way out of {} leads to another finding", rule.id);
+    }
+}
+
+#[test]
+fn a_rule_has_a_name_of_its_own_and_says_what_to_do() {
+    let ids: BTreeSet<&str> = RULES.iter().map(|rule| rule.id).collect();
+    assert_eq!(ids.len(), RULES.len());
+    for rule in RULES {
+        for text in [rule.what, rule.why, rule.fix] {
+            assert!(text.ends_with('.') && text.len() > 20, "{}: {text}", rule.id);
+        }
+    }
+}
+
+#[test]
+fn a_finding_has_its_place_and_its_numbers() {
+    let found = findings(
+        "services:\n  orders:\n    idle_timeout: 60s\n    facts: {keep_alive: 45s}\nroutes: [{path: /, service: orders}]",
+    );
+    let idle = found.iter().find(|finding| finding.rule.id == "idle-outlives-keep-alive").unwrap();
+    assert_eq!(idle.severity, Severity::Error);
+    let text = idle.to_string();
+    assert!(
+        text.starts_with("a.yaml:3:19: error[idle-outlives-keep-alive]: services.orders.idle_timeout\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("1m here and 45s there") && text.contains("\n  do:  Make `idle_timeout`"),
+        "{text}"
+    );
+    let json = &to_json(&found)[0];
+    assert_eq!(
+        (&json["id"], &json["line"], &json["column"]),
+        (&"idle-outlives-keep-alive".into(), &3.into(), &19.into())
+    );
+    assert_eq!((&json["file"], &json["severity"]), (&"a.yaml".into(), &"error".into()));
+}
+
+#[test]
+fn retries_multiply_along_the_longest_chain_of_calls() {
+    let chain = "\
+services:
+  orders:
+    retry: {max_retries: 2}
+    calls: {stock: {retries: 1}, payments: {}}
+behind:
+  stock: {calls: {ledger: {retries: 3}}}
+  payments: {calls: {ledger: {retries: 1}}}
+  ledger: {}
+routes: [{path: /, service: orders}]
+";
+    let found = findings(chain);
+    let about: Vec<_> = found.iter().filter(|finding| finding.rule.id == "amplification").collect();
+    let texts: Vec<&str> = about.iter().map(|finding| finding.what.as_str()).collect();
+    assert_eq!(about.len(), 2, "{texts:?}");
+    assert!(
+        texts[0]
+            .starts_with("gateway > orders > stock > ledger: one request may become 24 attempts at ledger"),
+        "{texts:?}"
+    );
+    assert_eq!(
+        (about[0].severity, about[0].path.as_str()),
+        (Severity::Error, "behind.stock.calls.ledger.retries")
+    );
+    assert!(texts[1].contains("orders > stock: one request may become 6 attempts"), "{texts:?}");
+    assert_eq!(about[1].severity, Severity::Warning);
+}
+
+#[test]
+fn a_graph_in_which_all_call_each_other_ends() {
+    let names: Vec<String> = (0..24).map(|number| format!("s{number}")).collect();
+    let mut text = "services:\n".to_owned();
+    for name in &names {
+        let calls: Vec<String> =
+            names.iter().filter(|other| *other != name).map(|other| format!("{other}: {{}}")).collect();
+        writeln!(text, "  {name}: {{calls: {{{}}}}}", calls.join(", ")).unwrap();
+    }
+    text.push_str("routes: [{path: /, service: s0}]\n");
+    assert!(findings(&text).iter().any(|finding| finding.rule.id == "call-circle"));
+}
+
+#[test]
+fn the_shortest_configuration_has_notes_alone() {
+    let found =
+        findings("listen: 127.0.0.1:8080\nroutes:\n  - path: /api\n    service: http://127.0.0.1:4001\n");
+    assert!(found.iter().all(|finding| finding.severity == Severity::Note), "{found:?}");
+}
+
+#[test]
+fn the_shops_own_configuration_has_one_warning() {
+    let found = findings(include_str!("../../../../leeward.yaml"));
+    let loud: Vec<&str> =
+        found.iter().filter(|it| it.severity > Severity::Note).map(|it| it.rule.id).collect();
+    // The demo is to stop while somebody waits for it.
+    assert_eq!(loud, ["drain-too-short"]);
+}
+
+#[test]
+fn calls_of_a_service_that_is_none_are_a_mistake() {
+    let text = "services: {orders: {calls: {paiments: {}}}}\nbehind: {payments: {}, orders: {}}\nroutes: [{path: /, service: orders}]";
+    let report = Config::parse("a.yaml", text, &Env::default()).unwrap_err().to_string();
+    assert!(
+        report.contains("services.orders.calls.paiments: `paiments` is no service of `services` or `behind`"),
+        "{report}"
+    );
+    assert!(report.contains("did you mean: payments") && report.contains("behind.orders"), "{report}");
+}
+
+#[test]
+fn the_docs_list_every_finding() {
+    let mut text = format!(
+        "<!-- Made by `{WRITE}=1 cargo nextest run -p leeward-gateway lint::the_docs`. -->\n\n{}",
+        include_str!("lint/head.md")
+    );
+    text.push_str("\n## Findings\n\n| id | severity | what |\n|---|---|---|\n");
+    for rule in RULES {
+        writeln!(text, "| [`{0}`](#{0}) | {1} | {2} |", rule.id, rule.severity.as_str(), rule.what).unwrap();
+    }
+    for rule in RULES {
+        let (fires, quiet) = (rule.fires.trim_start(), rule.quiet.trim_start());
+        write!(text, "\n### {}\n\n{} {}\n\n{}\n", rule.id, rule.what, rule.why, rule.fix).unwrap();
+        write!(text, "\nFound in:\n\n```yaml\n{fires}```\n\nNot in:\n\n```yaml\n{quiet}```\n").unwrap();
+    }
+    if Env::process().get(WRITE).is_some() {
+        std::fs::write(FILE, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(FILE).unwrap_or_default(), text, "write it anew: {WRITE}=1");
+}
