@@ -13,7 +13,9 @@
 //!
 //! Everything else has a default. [`Config::to_yaml`] prints all values in force, in a form that parses back.
 
+mod access;
 mod facts;
+mod jwt;
 mod named;
 mod parse;
 mod policy;
@@ -37,9 +39,12 @@ use crate::cors::Cors;
 use crate::path::EncodedSlash;
 use crate::router::{Methods, Pattern};
 
+pub use self::access::Rule;
 pub use self::facts::{Calls, Facts, Known};
+pub use self::jwt::{Jwt, KeySource};
 pub use self::named::Named;
 pub use self::policy::ServicePolicy;
+pub use crate::jwt::{Algorithm, Names as ClaimNames};
 
 /// The default of `listen`.
 pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -65,8 +70,8 @@ pub struct Config {
     pub limits: Limits,
     /// Cross-origin requests; `None` leaves them to the services.
     pub cors: Option<Cors>,
-    /// How users' tokens are checked; `None`: nobody is known, and tokens pass through to the services.
-    pub jwt: Option<Jwt>,
+    /// Whose tokens are known, and how they are checked; none: nobody is known, and tokens pass through to the services.
+    pub jwt: Vec<Jwt>,
     /// Tokens that were revoked before their end; `None`: none ever is.
     pub revocation: Option<Revocation>,
     /// Rate limits.
@@ -100,7 +105,7 @@ impl Default for Config {
             admin: Admin::default(),
             limits: Limits::default(),
             cors: None,
-            jwt: None,
+            jwt: Vec::new(),
             revocation: None,
             rate_limits: RateLimits::default(),
             concurrency: concurrency(),
@@ -134,10 +139,10 @@ impl Default for Admin {
     }
 }
 
-/// The operators' token, and the reference that it was read by, which is what a printed configuration shows.
+/// A secret, and the reference that it was read by, which is what a printed configuration shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Token {
-    /// The token itself.
+    /// The secret itself.
     pub secret: Secret,
     /// `env:NAME` or `file:PATH`.
     pub reference: String,
@@ -183,27 +188,6 @@ impl Default for Limits {
             deadline: Duration::from_secs(10),
         }
     }
-}
-
-/// How users' tokens are checked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Jwt {
-    /// Which service publishes the keys.
-    pub service: Arc<str>,
-    /// Under which path. Default `/.well-known/jwks.json`.
-    pub path: String,
-    /// The `iss` that a token must have.
-    pub issuer: Option<String>,
-    /// The `aud` that a token must have.
-    pub audience: Option<String>,
-    /// How far clocks may differ. Default 5 s.
-    pub leeway: Duration,
-    /// Longest token looked at. Default 8 KiB.
-    pub token_bytes: usize,
-    /// How often the keys are fetched anew. Default 5 min.
-    pub refresh: Duration,
-    /// How long keys stay good while they cannot be fetched. Default 24 h.
-    pub stale_if_error: Duration,
 }
 
 /// Tokens that were revoked before their end.
@@ -264,27 +248,6 @@ pub struct Stale {
 impl Default for Stale {
     fn default() -> Self {
         Self { bytes: 32 * 1024 * 1024, entry_bytes: 256 * 1024 }
-    }
-}
-
-/// Who may use a route.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Rule {
-    /// Everybody. A good token is still passed on as identity; a bad one is ignored.
-    Anyone,
-    /// Every user with a good token.
-    User,
-    /// Users with one of these roles.
-    Roles(Vec<String>),
-}
-
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Anyone => f.write_str("anyone"),
-            Self::User => f.write_str("user"),
-            Self::Roles(roles) => write!(f, "role:{}", roles.join(",")),
-        }
     }
 }
 
@@ -359,7 +322,7 @@ impl Config {
     #[must_use]
     pub fn service_names(&self) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = self.routes.iter().map(|route| Arc::clone(&route.service)).collect();
-        names.extend(self.jwt.iter().map(|jwt| Arc::clone(&jwt.service)));
+        names.extend(self.jwt.iter().filter_map(|jwt| jwt.keys.service().cloned()));
         names.extend(self.services.keys().cloned());
         names.sort_unstable();
         names.dedup();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -67,14 +67,15 @@ impl Control {
         clock: &dyn Clock,
     ) -> Result<Vec<u8>, String> {
         let question = Question { method: Method::GET, path, headers: HeaderMap::new(), body: Bytes::new() };
-        let answer = self.ask(upstream, question, clock).await?;
-        match answer.status {
-            status if !status.is_success() => Err(format!("{path} answered {status}")),
-            _ if answer.body.len() > KEYS_BYTES_MAX => {
-                Err(format!("{path} is larger than {KEYS_BYTES_MAX} bytes"))
-            }
-            _ => Ok(answer.body.into()),
-        }
+        text(self.ask(upstream, question, clock).await?, path)
+    }
+
+    /// The text at a URL. It is asked for there alone: a redirect is an answer without it.
+    pub(crate) async fn fetch_url(&self, url: &Uri) -> Result<Vec<u8>, String> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = url.clone();
+        let answer = tokio::time::timeout(TIMEOUT, self.exchange(request)).await;
+        text(answer.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))?, url)
     }
 
     /// Asks one endpoint of a service.
@@ -103,6 +104,17 @@ impl Control {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+    }
+}
+
+/// The body of a good answer, if it is no larger than a key set may be.
+fn text(answer: Answer, place: impl std::fmt::Display) -> Result<Vec<u8>, String> {
+    match answer.status {
+        status if !status.is_success() => Err(format!("{place} answered {status}")),
+        _ if answer.body.len() > KEYS_BYTES_MAX => {
+            Err(format!("{place} is larger than {KEYS_BYTES_MAX} bytes"))
+        }
+        _ => Ok(answer.body.into()),
     }
 }
 

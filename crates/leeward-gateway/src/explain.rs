@@ -188,7 +188,7 @@ fn limits(told: &mut Explanation, config: &Config, route: &Route) {
         }
     };
     limit("address", config.rate_limits.address.as_ref(), "rate_limits.address");
-    if config.jwt.is_some() {
+    if !config.jwt.is_empty() {
         limit("principal", config.rate_limits.principal.as_ref(), "rate_limits.principal");
     }
     let by = if route.access == Rule::Anyone { "address" } else { "principal" };
@@ -197,7 +197,7 @@ fn limits(told: &mut Explanation, config: &Config, route: &Route) {
 
 /// Whether the request can get past who it says it is.
 fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &http::HeaderMap) -> bool {
-    let Some(jwt) = &config.jwt else {
+    let Some(token_bytes_max) = config.jwt.iter().map(|jwt| jwt.token_bytes).max() else {
         told.step("authenticate", "jwt", "off: nobody is known, and a token goes on to the service");
         return true;
     };
@@ -206,14 +206,13 @@ fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &ht
             told.step("authenticate", &*route.origin, "access: anyone");
             return true;
         }
-        Rule::User => "a user".to_owned(),
-        Rule::Roles(roles) => format!("a user with the role {}", roles.join(" or ")),
+        rule => whom(rule),
     };
-    match jwt::token(headers, jwt.token_bytes) {
+    match jwt::token(headers, token_bytes_max) {
         Ok(Some(_)) => {
             let says = format!(
                 "needs {needs}; whose token it is the keys of {} say: 401 if it is not good, 403 if it is somebody else's",
-                jwt.service
+                config.jwt.iter().map(|jwt| jwt.keys.to_string()).collect::<Vec<_>>().join(" or ")
             );
             told.step("authenticate", &*route.origin, says);
             true
@@ -228,6 +227,18 @@ fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &ht
             told.refuse(&life::not_a_token(error), &*route.origin, &unless);
             false
         }
+    }
+}
+
+/// Whom the rule lets in.
+fn whom(rule: &Rule) -> String {
+    match rule {
+        Rule::Anyone => "anyone".to_owned(),
+        Rule::User => "a user".to_owned(),
+        Rule::Roles(roles) => format!("a user with the role {}", roles.join(" or ")),
+        Rule::Scopes(scopes) => format!("a user with the scope {}", scopes.join(" or ")),
+        Rule::Claim { name, values } => format!("a user whose `{name}` is {}", values.join(" or ")),
+        Rule::All(rules) => rules.iter().map(whom).collect::<Vec<_>>().join(" and "),
     }
 }
 

@@ -12,7 +12,7 @@ use leeward_service::identity::{Identity, Minter};
 use leeward_telemetry::Registry;
 
 use crate::admin;
-use crate::config::{Config, Jwt};
+use crate::config::{Config, KeySource};
 use crate::control::Control;
 use crate::health;
 use crate::jwt::KeyStore;
@@ -322,19 +322,37 @@ async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Task
 
 fn fetch_keys(published: &Published, tasks: &Tasks) {
     let (published, control) = (published.clone(), Control::new());
+    type Wanted = Vec<(Arc<KeyStore>, KeySource)>;
     let part = |shared: &Shared| {
-        let keys = Arc::clone(&shared.authentication.as_ref()?.keys);
-        Some((keys, shared.config.jwt.clone()?))
+        let issuers = &shared.authentication.as_ref()?.issuers;
+        let stores = issuers
+            .iter()
+            .zip(&shared.config.jwt)
+            .filter_map(|(issuer, jwt)| Some((Arc::clone(issuer.keys.store()?), jwt.keys.clone())));
+        Some(stores.collect::<Wanted>()).filter(|stores| !stores.is_empty())
     };
     // Whoever waits for keys waits for those of this store.
-    let is_same = |was: &(Arc<KeyStore>, Jwt), is: &(Arc<KeyStore>, Jwt)| Arc::ptr_eq(&was.0, &is.0);
+    let is_same = |was: &Wanted, is: &Wanted| {
+        was.len() == is.len() && was.iter().zip(is).all(|(was, is)| Arc::ptr_eq(&was.0, &is.0))
+    };
     tasks.spawn(Stage::Work, "gateway.token-keys", |stop| async move {
         let shared = published.current();
         let (directory, clock) = (shared.directory.clone(), Arc::clone(&shared.clock));
         drop(shared);
-        let run = async |(keys, jwt): (Arc<KeyStore>, Jwt), stop: Stop| {
-            let fetch = async || control.fetch(&directory.upstream(&jwt.service), &jwt.path, &*clock).await;
-            keys.run(stop, fetch).await;
+        let run = async |wanted: Wanted, stop: Stop| {
+            let each = wanted.iter().map(|(keys, source)| {
+                let fetch = async || match source {
+                    KeySource::Service { service, path } => {
+                        control.fetch(&directory.upstream(service), path, &*clock).await
+                    }
+                    KeySource::Url(url) => control.fetch_url(url).await,
+                    KeySource::Given(_) | KeySource::Secret(_) => {
+                        Err("these keys are not published".to_owned())
+                    }
+                };
+                keys.run(stop.clone(), fetch)
+            });
+            futures_util::future::join_all(each).await;
         };
         published.run_for(stop, part, is_same, run).await;
     });

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use leeward_resilience::breaker;
 use serde::Serialize;
 
+use crate::config::Jwt;
+use crate::jwt::Authentication;
 use crate::revocation::DELAY_MAX_MS;
 use crate::shared::{Service, Shared};
 
@@ -81,7 +83,7 @@ impl Report {
 
 /// Whether new requests should come here: not while it drains, and not before it can tell users apart.
 pub(crate) fn is_ready(shared: &Shared) -> bool {
-    let keys = shared.authentication.as_ref().is_none_or(|auth| auth.keys.age().is_some());
+    let keys = shared.authentication.as_ref().is_none_or(Authentication::has_keys);
     keys && !shared.traffic.is_draining()
 }
 
@@ -124,24 +126,33 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     };
     let value = if draining { "draining".to_owned() } else { connections.to_string() };
     checks.insert("connections", Check { status, value, threshold: format!("below {most}") });
-    if let (Some(auth), Some(jwt)) = (&shared.authentication, &shared.config.jwt) {
-        let oldest = jwt.refresh * 2;
-        let (status, value) = match auth.keys.age() {
-            None => (State::Down, "no keys yet".to_owned()),
-            Some((count, age)) => {
-                let status = if age > oldest { State::Degraded } else { State::Up };
-                (status, format!("{count} keys, {}s old", age.as_secs()))
-            }
-        };
-        checks.insert(
-            "token_keys",
-            Check { status, value, threshold: format!("younger than {}s", oldest.as_secs()) },
-        );
+    if let Some(auth) = &shared.authentication {
+        checks.insert("token_keys", token_keys(auth, &shared.config.jwt));
     }
     if shared.config.revocation.is_some() {
         checks.insert("revocations", revocations(shared));
     }
     checks
+}
+
+/// The issuer whose keys are in the worst state.
+fn token_keys(auth: &Authentication, jwt: &[Jwt]) -> Check {
+    let mut worst: Option<Check> = None;
+    for (issuer, jwt) in auth.issuers.iter().zip(jwt) {
+        let oldest = jwt.refresh * 2;
+        let (status, value) = match issuer.keys.age() {
+            None => (State::Down, format!("no keys yet of {}", jwt.keys)),
+            Some((count, age)) => {
+                let status = if age > oldest { State::Degraded } else { State::Up };
+                (status, format!("{count} keys of {}, {}s old", jwt.keys, age.as_secs()))
+            }
+        };
+        if worst.as_ref().is_none_or(|worst| worst.status < status) {
+            let threshold = format!("younger than {}s", oldest.as_secs());
+            worst = Some(Check { status, value, threshold });
+        }
+    }
+    worst.unwrap_or(Check { status: State::Up, value: "none".to_owned(), threshold: String::new() })
 }
 
 fn revocations(shared: &Shared) -> Check {

@@ -50,7 +50,11 @@ impl Core {
 
     /// The core under the next snapshot. Connections stay, and so do verified tokens, unless tokens are checked in another way.
     pub(crate) fn after(&self, shared: Arc<Shared>) -> Self {
-        let tokens = if shared.config.jwt == self.shared.config.jwt {
+        let reads_the_same = match (&shared.authentication, &self.shared.authentication) {
+            (Some(new), Some(old)) => new.reads_the_same(old),
+            _ => false,
+        };
+        let tokens = if reads_the_same && shared.config.jwt == self.shared.config.jwt {
             Rc::clone(&self.tokens)
         } else {
             Self::no_tokens()

@@ -19,7 +19,7 @@ pub(crate) use self::pending::Pending;
 use self::make::Making;
 use crate::config::{Config, Route};
 use crate::cors;
-use crate::jwt::{KeyStore, Rules};
+use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
@@ -50,14 +50,6 @@ pub(crate) struct RouteState {
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
     pub(crate) limiter: Option<ByName>,
-}
-
-/// How tokens are checked.
-#[derive(Debug)]
-pub(crate) struct Authentication {
-    pub(crate) keys: Arc<KeyStore>,
-    pub(crate) rules: Rules,
-    pub(crate) token_bytes_max: usize,
 }
 
 /// Whether connections are taken, and how many there are.

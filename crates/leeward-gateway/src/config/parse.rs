@@ -10,7 +10,7 @@ use leeward_runtime::{Env, units};
 
 use super::named::Policies;
 use super::routes::routes;
-use super::{Admin, Config, Facts, Jwt, Limits, RateLimits, Revocation, Stale, Token, services};
+use super::{Admin, Config, Facts, Limits, RateLimits, Revocation, Stale, Token, jwt, services};
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
 use crate::path::EncodedSlash;
@@ -73,17 +73,12 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.facts = Facts::read(root);
     config.services = services::services(&root.get("services"), &for_services, &mut config.facts);
     config.facts.check(root);
-    config.jwt = jwt(&root.get("jwt"));
-    config.revocation = revocation(&root.get("revocation"), config.jwt.is_some());
-    config.routes =
-        routes(&root.get("routes").required(), &for_routes, &mut config.services, config.jwt.is_some());
+    config.jwt = jwt::issuers(&root.get("jwt"));
+    let knows_users = root.get("jwt").is_given();
+    config.revocation = revocation(&root.get("revocation"), knows_users);
+    config.routes = routes(&root.get("routes").required(), &for_routes, &mut config.services, knows_users);
     config.policies = for_services.list().chain(for_routes.list()).collect();
-    if let Some(jwt) = &config.jwt
-        && !config.services.contains_key(&jwt.service)
-    {
-        let known: Vec<&str> = config.services.keys().map(|name| &**name).collect();
-        root.get("jwt").get("service").reject_name("is not a service", known);
-    }
+    jwt::services(&root.get("jwt"), &config.services);
     config
 }
 
@@ -128,11 +123,7 @@ fn admin(node: &Node<'_>) -> Admin {
     admin.hosts = node.get("hosts").texts();
     admin.origins = node.get("origins").texts();
     let token = node.get("token");
-    admin.token = token.secret().and_then(|secret| {
-        let reference =
-            token.parse_with("a reference", "env:NAME or file:PATH", |text| Some(text.to_owned()))?;
-        Some(Token { secret, reference })
-    });
+    admin.token = secret(&token);
     if !admin.listen.ip().is_loopback() && !token.is_given() {
         node.get("listen").reject(
             "is not a loopback address and `admin.token` is missing",
@@ -140,6 +131,13 @@ fn admin(node: &Node<'_>) -> Admin {
         );
     }
     admin
+}
+
+/// A secret with the reference that it is read by.
+pub(super) fn secret(node: &Node<'_>) -> Option<Token> {
+    let secret = node.secret()?;
+    let reference = node.parse_with("a reference", "env:NAME or file:PATH", |text| Some(text.to_owned()))?;
+    Some(Token { secret, reference })
 }
 
 fn cors(node: &Node<'_>) -> Option<Cors> {
@@ -175,31 +173,6 @@ fn cors(node: &Node<'_>) -> Option<Cors> {
         );
     }
     Some(cors)
-}
-
-fn jwt(node: &Node<'_>) -> Option<Jwt> {
-    if !node.is_given() {
-        return None;
-    }
-    let service = node.get("service").required().text()?;
-    let text = |key: &str| node.get(key).text();
-    let mut jwt = Jwt {
-        service: service.into(),
-        path: "/.well-known/jwks.json".to_owned(),
-        issuer: text("issuer"),
-        audience: text("audience"),
-        leeway: Duration::from_secs(5),
-        token_bytes: 8 * 1_024,
-        refresh: Duration::from_secs(300),
-        stale_if_error: 24 * HOUR,
-    };
-    let path = |text: &str| text.starts_with('/').then(|| text.to_owned());
-    set(&mut jwt.path, node.get("path").parse_with("a path", "a path, as /.well-known/jwks.json", path));
-    set(&mut jwt.leeway, node.get("leeway").duration(Duration::ZERO..=Duration::from_secs(300)));
-    set(&mut jwt.token_bytes, size(&node.get("token"), 256, 64 * 1_024));
-    set(&mut jwt.refresh, node.get("refresh").duration(Duration::from_secs(1)..=24 * HOUR));
-    set(&mut jwt.stale_if_error, node.get("stale_if_error").duration(Duration::ZERO..=720 * HOUR));
-    Some(jwt)
 }
 
 fn revocation(node: &Node<'_>, has_jwt: bool) -> Option<Revocation> {

@@ -6,7 +6,7 @@ use leeward_resilience::config::{Options, Value, write};
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::units::{Rate, show_duration, show_size};
 
-use super::{Config, Known, Route, ServicePolicy};
+use super::{Config, Jwt, KeySource, Known, Route, Rule, ServicePolicy};
 use crate::cors::{Cors, Origins};
 use crate::path::EncodedSlash;
 
@@ -103,21 +103,7 @@ impl Config {
     }
 
     fn print_identity(&self, out: &mut Yaml) {
-        if let Some(jwt) = &self.jwt {
-            out.open(0, "jwt");
-            out.quoted(1, "service", &jwt.service);
-            out.quoted(1, "path", &jwt.path);
-            if let Some(issuer) = &jwt.issuer {
-                out.quoted(1, "issuer", issuer);
-            }
-            if let Some(audience) = &jwt.audience {
-                out.quoted(1, "audience", audience);
-            }
-            out.line(1, "leeway", show_duration(jwt.leeway));
-            out.line(1, "token", show_size(jwt.token_bytes as u64));
-            out.line(1, "refresh", show_duration(jwt.refresh));
-            out.line(1, "stale_if_error", show_duration(jwt.stale_if_error));
-        }
+        print_issuers(out, &self.jwt);
         if let Some(revocation) = &self.revocation {
             out.open(0, "revocation");
             out.quoted(1, "event", &revocation.event);
@@ -139,7 +125,10 @@ impl Config {
         if let Some(prefix) = &route.strip_prefix {
             out.quoted(2, "strip_prefix", prefix);
         }
-        out.quoted(2, "access", &route.access.to_string());
+        match &route.access {
+            Rule::All(rules) => out.list(2, "access", rules.iter().map(ToString::to_string)),
+            rule => out.quoted(2, "access", &rule.to_string()),
+        }
         out.line(2, "deadline", show_duration(route.deadline.unwrap_or(self.limits.deadline)));
         out.line(2, "body", show_size(route.body_bytes.unwrap_or(self.limits.body_bytes)));
         out.line(2, "rate_limit", show_rate(route.rate_limit.as_ref()));
@@ -148,6 +137,51 @@ impl Config {
         }
         out.line(2, "forward_token", route.forward_token);
     }
+}
+
+/// One issuer as a map, several as a list.
+fn print_issuers(out: &mut Yaml, issuers: &[Jwt]) {
+    if issuers.is_empty() {
+        return;
+    }
+    out.open(0, "jwt");
+    let depth = if issuers.len() == 1 { 1 } else { 2 };
+    for jwt in issuers {
+        let start = out.text.len();
+        print_issuer(out, depth, jwt);
+        if depth == 2 {
+            out.text.replace_range(start..start + 4, "  - ");
+        }
+    }
+}
+
+fn print_issuer(out: &mut Yaml, depth: usize, jwt: &Jwt) {
+    match &jwt.keys {
+        KeySource::Service { service, path } => {
+            out.quoted(depth, "service", service);
+            out.quoted(depth, "path", path);
+        }
+        KeySource::Url(url) => out.quoted(depth, "url", &url.to_string()),
+        KeySource::Given(text) => out.quoted(depth, "keys", &text.reference),
+        KeySource::Secret(text) => out.quoted(depth, "secret", &text.reference),
+    }
+    if let Some(issuer) = &jwt.issuer {
+        out.quoted(depth, "issuer", issuer);
+    }
+    out.list(depth, "audience", jwt.audience.iter().cloned());
+    out.list(depth, "algorithms", jwt.algorithms.iter().map(|algorithm| algorithm.name().to_owned()));
+    if !jwt.prefix.is_empty() {
+        out.quoted(depth, "prefix", &jwt.prefix);
+    }
+    out.line(depth, "unsafe_shared_users", jwt.unsafe_shared_users);
+    out.open(depth, "claims");
+    out.list(depth + 1, "roles", jwt.claims.roles.iter().cloned());
+    out.list(depth + 1, "permissions", jwt.claims.permissions.iter().cloned());
+    out.list(depth + 1, "scopes", jwt.claims.scopes.iter().cloned());
+    out.line(depth, "leeway", show_duration(jwt.leeway));
+    out.line(depth, "token", show_size(jwt.token_bytes as u64));
+    out.line(depth, "refresh", show_duration(jwt.refresh));
+    out.line(depth, "stale_if_error", show_duration(jwt.stale_if_error));
 }
 
 fn print_cors(out: &mut Yaml, cors: &Cors) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use leeward_runtime::config::Node;
 use leeward_runtime::units;
 
+use super::access::access;
 use super::named::Policies;
 use super::parse::{HOUR, MOMENT, line, set};
 use super::services::url;
@@ -162,20 +163,4 @@ fn methods(node: &Node<'_>) -> Methods {
         }
     }
     methods
-}
-
-fn access(node: &Node<'_>) -> Rule {
-    let read = |text: &str| match text {
-        "anyone" => Some(Rule::Anyone),
-        "user" => Some(Rule::User),
-        other => {
-            let roles: Vec<String> =
-                other.strip_prefix("role:")?.split(',').map(|r| r.trim().to_owned()).collect();
-            let fine = |role: &String| !role.is_empty() && role.bytes().all(|b| b.is_ascii_graphic());
-            roles.iter().all(fine).then_some(Rule::Roles(roles))
-        }
-    };
-    let mut rule = Rule::Anyone;
-    set(&mut rule, node.parse_with("an access rule", "anyone, user, role:NAME or role:NAME,NAME", read));
-    rule
 }

@@ -15,7 +15,8 @@ use leeward_runtime::Stop;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::verify::KeySet;
+use super::key::Algorithm;
+use super::set::KeySet;
 
 /// The least time between two fetches.
 const SPACING: Duration = Duration::from_secs(1);
@@ -63,6 +64,8 @@ pub(crate) struct KeyStore {
     progress: watch::Sender<Progress>,
     stale_max: Duration,
     refresh: Duration,
+    /// The algorithms whose keys are taken.
+    algorithms: Vec<Algorithm>,
     clock: Arc<dyn Clock>,
 }
 
@@ -75,15 +78,22 @@ impl KeyStore {
             progress: watch::Sender::new(Progress::default()),
             stale_max,
             refresh,
+            algorithms: Algorithm::PUBLIC.to_vec(),
             clock,
         }
     }
 
     /// The same keys from the same place, fetched at other times.
     pub(crate) fn after(&self, refresh: Duration, stale_max: Duration) -> Self {
-        let new = Self::new(refresh, stale_max, Arc::clone(&self.clock));
+        let new = Self::new(refresh, stale_max, Arc::clone(&self.clock)).only(self.algorithms.clone());
         new.held.store(self.held.load_full());
         new
+    }
+
+    /// Takes keys of these algorithms only.
+    pub(crate) fn only(mut self, algorithms: Vec<Algorithm>) -> Self {
+        self.algorithms = algorithms;
+        self
     }
 
     /// The generation of the keys in force; a verified token of another one is verified again.
@@ -168,8 +178,9 @@ impl KeyStore {
     async fn take_in(&self, fetch: impl Future<Output = Result<Vec<u8>, String>>) {
         self.progress.send_modify(|progress| progress.begun += 1);
         let keys = fetch.await.and_then(|json| {
-            let parsed = KeySet::parse(&json, self.generation() + 1);
-            parsed.filter(|keys| keys.len() > 0).ok_or_else(|| "no Ed25519 key in the answer".to_owned())
+            let keys = KeySet::parse(&json, self.generation() + 1).map(|keys| keys.only(&self.algorithms));
+            keys.filter(|keys| keys.len() > 0)
+                .ok_or_else(|| "no key that can be used in the answer".to_owned())
         });
         let good = match keys {
             Ok(keys) => {
@@ -190,9 +201,11 @@ impl KeyStore {
     fn publish(&self, mut keys: KeySet) {
         // The same keys again keep their generation, so that verified tokens stay verified.
         if let Some(held) = self.held.load().as_ref()
-            && held.keys.same_ids(&keys)
+            && held.keys.is_same(&keys)
         {
             keys.generation = held.keys.generation;
+        } else {
+            keys.report_left_out();
         }
         // A key that was unknown may be among these.
         self.unknown.lock().retain(|kid, _| !keys.has(kid));

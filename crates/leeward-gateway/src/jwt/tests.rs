@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm as Theirs, EncodingKey, Header};
 use leeward_resilience::TokioClock;
 use leeward_runtime::Stop;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::claims::Names;
+use super::key::Algorithm as Ours;
+use super::token::Token;
+use super::verify::{Rules, verify};
 use super::*;
 
 /// A fixed key pair: PKCS#8 of the RFC 8410 example, and its public half.
@@ -48,14 +52,28 @@ fn sign(header: &Header, claims: &Value) -> String {
 }
 
 fn header(kid: &str) -> Header {
-    Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::EdDSA) }
+    Header { kid: Some(kid.to_owned()), ..Header::new(Theirs::EdDSA) }
+}
+
+fn rules() -> Rules {
+    Rules {
+        issuer: Some("users".to_owned()),
+        audiences: vec!["shop".to_owned()],
+        algorithms: Ours::PUBLIC.to_vec(),
+        leeway_s: 5,
+        prefix: String::new(),
+        foreign_prefixes: Vec::new(),
+        names: Names::default(),
+        attributes: [Arc::from("tenant.id")].into(),
+    }
 }
 
 fn check(header: &Header, claims: &Value) -> Result<Verified, Error> {
-    let token = sign(header, claims);
-    let keys = KeySet::parse(&jwks("k1"), 1).unwrap();
-    let rules = Rules::new(Some("users"), Some("shop"), 5);
-    verify(&token, &kid(&token)?, &keys, &rules, NOW_MS)
+    check_text(&sign(header, claims), &rules())
+}
+
+fn check_text(text: &str, rules: &Rules) -> Result<Verified, Error> {
+    verify(&Token::read(text)?, &KeySet::parse(&jwks("k1"), 1).unwrap(), rules, NOW_MS)
 }
 
 fn with(name: &str, value: Value) -> Value {
@@ -108,36 +126,64 @@ fn the_header_cannot_choose_how_it_is_checked() {
     critical.crit = Some(vec!["b64".to_owned()]);
     assert_eq!(check(&critical, &claims()), Err(Error::Malformed));
     assert_eq!(check(&header("other"), &claims()), Err(Error::UnknownKey));
-    assert_eq!(check(&Header::new(Algorithm::EdDSA), &claims()), Err(Error::Malformed));
+    assert_eq!(check(&Header::new(Theirs::EdDSA), &claims()), Err(Error::UnknownKey));
     let mut typed = header("k1");
     typed.typ = Some("JWE".to_owned());
     assert_eq!(check(&typed, &claims()), Err(Error::Malformed));
-    // {"alg":"none","kid":"k1"} and {"alg":"HS256","kid":"k1"}
-    for head in ["eyJhbGciOiJub25lIiwia2lkIjoiazEifQ", "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0"] {
+    // {"alg":"none","kid":"k1"}, and {"alg":"HS256","kid":"k1"}: no key of that name is for it.
+    for (head, want) in [
+        ("eyJhbGciOiJub25lIiwia2lkIjoiazEifQ", Error::Malformed),
+        ("eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0", Error::Refused),
+    ] {
         let good = sign(&header("k1"), &claims());
         let rest = good.split_once('.').unwrap().1;
-        assert_eq!(kid(&format!("{head}.{rest}")), Err(Error::Malformed), "{head}");
-        assert_eq!(
-            kid(&format!("{head}.{}.", rest.split_once('.').unwrap().0)),
-            Err(Error::Malformed),
-            "{head}"
-        );
+        assert_eq!(check_text(&format!("{head}.{rest}"), &rules()), Err(want), "{head}");
+        let unsigned = format!("{head}.{}.", rest.split_once('.').unwrap().0);
+        assert_eq!(check_text(&unsigned, &rules()), Err(want), "{head}");
     }
     for text in ["", "a", "a.b", "a.b.c", "..", "a.b.c.d"] {
-        assert_eq!(kid(text), Err(Error::Malformed), "{text}");
+        assert_eq!(check_text(text, &rules()), Err(Error::Malformed), "{text}");
     }
+}
+
+#[test]
+fn claims_are_found_by_name_or_by_their_way() {
+    let mut rules = rules();
+    rules.names.roles = vec!["realm_access.roles".to_owned(), "https://shop.example/roles".to_owned()];
+    let mut claims = claims();
+    claims["realm_access"] = json!({"roles": ["staff"]});
+    claims["https://shop.example/roles"] = json!("owner");
+    claims["scope"] = json!("orders:read  orders:write");
+    claims["scp"] = json!(["more"]);
+    claims["tenant"] = json!({"id": [7, "eight", true, null, {}]});
+    let subject = Subject::new(check_text(&sign(&header("k1"), &claims), &rules).unwrap()).unwrap();
+    assert_eq!(subject.role_header, "staff,owner");
+    let one_of = |name: &str| [name.to_owned()];
+    assert!(["orders:read", "orders:write", "more"].iter().all(|scope| subject.has_scope(&one_of(scope))));
+    assert!(!subject.has_scope(&one_of("orders")) && !subject.has_scope(&one_of("")));
+    assert!(["7", "eight", "true"].iter().all(|value| subject.has_claim("tenant.id", &one_of(value))));
+    assert!(!subject.has_claim("tenant.id", &one_of("null")) && !subject.has_claim("scope", &one_of("more")));
+}
+
+#[test]
+fn users_of_several_issuers_are_kept_apart() {
+    let token = |sub: &str| sign(&header("k1"), &with("sub", json!(sub)));
+    let ours = Rules { foreign_prefixes: vec!["partner:".to_owned()], ..rules() };
+    assert_eq!(check_text(&token("u1"), &ours).unwrap().user.id.as_ref(), "u1");
+    assert_eq!(check_text(&token("partner:u1"), &ours), Err(Error::Refused));
+    let theirs = Rules { prefix: "partner:".to_owned(), ..rules() };
+    assert_eq!(check_text(&token("u1"), &theirs).unwrap().user.id.as_ref(), "partner:u1");
 }
 
 #[test]
 fn a_changed_token_is_not_the_token() {
     let token = sign(&header("k1"), &claims());
-    let keys = KeySet::parse(&jwks("k1"), 1).unwrap();
-    let rules = Rules::new(None, None, 0);
+    let rules = Rules { issuer: None, audiences: Vec::new(), ..rules() };
     let (head, signature) = token.rsplit_once('.').unwrap();
     let mut other = signature.to_owned();
     other.replace_range(4..5, if &other[4..5] == "A" { "B" } else { "A" });
-    assert_eq!(verify(&format!("{head}.{other}"), "k1", &keys, &rules, NOW_MS), Err(Error::Refused));
-    assert!(verify(&token, "k1", &keys, &rules, NOW_MS).is_ok());
+    assert_eq!(check_text(&format!("{head}.{other}"), &rules), Err(Error::Refused));
+    assert!(check_text(&token, &rules).is_ok());
 }
 
 #[test]
@@ -273,9 +319,8 @@ proptest! {
         parts in prop::collection::vec(prop_oneof!["[A-Za-z0-9_-]{0,60}", "eyJ[A-Za-z0-9_-]{0,60}", "\\PC{0,20}"], 0..6),
     ) {
         let text = parts.join(".");
-        let keys = KeySet::parse(&jwks("k1"), 1).unwrap();
-        prop_assert!(kid(&text).is_err() || kid(&text).is_ok_and(|kid| !keys.has(&kid)));
-        prop_assert!(verify(&text, "k1", &keys, &Rules::new(None, None, 0), NOW_MS).is_err());
+        let rules = Rules { issuer: None, audiences: Vec::new(), ..rules() };
+        prop_assert!(check_text(&text, &rules).is_err());
     }
 
     /// A good token with one byte changed is none, whichever byte.
@@ -285,10 +330,7 @@ proptest! {
         let at = at.index(good.len());
         let changed = format!("{}{byte}{}", &good[..at], &good[at + 1..]);
         prop_assume!(changed != good);
-        let keys = KeySet::parse(&jwks("k1"), 1).unwrap();
-        let rules = Rules::new(Some("users"), Some("shop"), 5);
-        let found = kid(&changed).and_then(|kid| verify(&changed, &kid, &keys, &rules, NOW_MS));
-        prop_assert!(found.is_err(), "{changed}");
+        prop_assert!(check_text(&changed, &rules()).is_err(), "{changed}");
     }
 
     /// A set of keys is one, or is not.

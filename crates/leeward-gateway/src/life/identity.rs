@@ -6,9 +6,9 @@ use http::request::Parts;
 
 use super::Core;
 use crate::config::Rule;
-use crate::jwt::{self, Lookup, Subject};
+use crate::jwt::{self, Authentication, NotVerified, Subject};
 use crate::refusal::{Refusal, Stage, code};
-use crate::shared::{Authentication, RouteState};
+use crate::shared::RouteState;
 
 /// The subject of the request's token. A route for anyone takes a bad token for none; a route whose answers may be kept
 /// for others learns nobody's name at all.
@@ -35,17 +35,24 @@ pub(super) async fn authenticate(
 
 /// Whether the route's rule lets the subject through.
 pub(super) fn authorise(route: &RouteState, subject: Option<&Subject>) -> Result<(), Refusal> {
-    let allowed = match &route.config.access {
-        Rule::Anyone => true,
-        Rule::User => subject.is_some(),
-        Rule::Roles(roles) => subject.is_some_and(|subject| subject.has_one_of(roles)),
-    };
+    let allowed = is_allowed(&route.config.access, subject);
     if allowed {
         return Ok(());
     }
     let status = http::StatusCode::FORBIDDEN;
     let refusal = Refusal::new(status, code::FORBIDDEN, Stage::Authorise, "the user may not use this route");
     Err(refusal.hint("the route's `access`"))
+}
+
+fn is_allowed(rule: &Rule, subject: Option<&Subject>) -> bool {
+    match rule {
+        Rule::Anyone => true,
+        Rule::User => subject.is_some(),
+        Rule::Roles(roles) => subject.is_some_and(|subject| subject.has_one_of(roles)),
+        Rule::Scopes(scopes) => subject.is_some_and(|subject| subject.has_scope(scopes)),
+        Rule::Claim { name, values } => subject.is_some_and(|subject| subject.has_claim(name, values)),
+        Rule::All(rules) => subject.is_some() && rules.iter().all(|rule| is_allowed(rule, subject)),
+    }
 }
 
 async fn subject(
@@ -55,11 +62,11 @@ async fn subject(
 ) -> Result<Rc<Subject>, Refusal> {
     let shared = &core.shared;
     let now_ms = shared.clock.unix_ms();
-    let generation = authentication.keys.generation();
+    let generation = authentication.generation();
     let known = core.tokens.borrow_mut().get(token, generation, now_ms);
     let subject = match known {
         Some(subject) => subject,
-        None => verified(core, authentication, token, now_ms).await?,
+        None => verified(core, authentication, token, generation, now_ms).await?,
     };
     if shared.revocations.contains(subject.token_id.as_deref(), &subject.id, subject.issued_at_ms) {
         return Err(Refusal::unauthorised(
@@ -75,23 +82,20 @@ async fn verified(
     core: &Rc<Core>,
     authentication: &Authentication,
     token: &str,
+    generation: u64,
     now_ms: i64,
 ) -> Result<Rc<Subject>, Refusal> {
-    let kid = jwt::kid(token).map_err(bad_token)?;
-    let keys = match authentication.keys.lookup(&kid).await {
-        Lookup::Known(keys) => keys,
-        Lookup::Unknown => return Err(bad_token(jwt::Error::UnknownKey)),
-        Lookup::Unavailable => {
-            return Err(Refusal::unavailable(
-                code::KEYS_UNAVAILABLE,
-                Stage::Authenticate,
-                "the keys that tokens are checked with cannot be had now",
-            ));
-        }
-    };
-    let verified = jwt::verify(token, &kid, &keys, &authentication.rules, now_ms).map_err(bad_token)?;
+    let verified = authentication.verify(token, now_ms).await.map_err(|not| match not {
+        NotVerified::Bad(error) => bad_token(error),
+        NotVerified::KeysUnavailable => Refusal::unavailable(
+            code::KEYS_UNAVAILABLE,
+            Stage::Authenticate,
+            "the keys that tokens are checked with cannot be had now",
+        ),
+    })?;
     let subject = Rc::new(Subject::new(verified).ok_or_else(|| bad_token(jwt::Error::Refused))?);
-    core.tokens.borrow_mut().put(token, keys.generation, Rc::clone(&subject));
+    // A token that waited for keys is remembered under those from before it asked: at worst it is verified once more.
+    core.tokens.borrow_mut().put(token, generation, Rc::clone(&subject));
     Ok(subject)
 }
 

@@ -77,7 +77,7 @@ fn limits(config: &Config, found: &mut Findings<'_>) {
         Some(_) => {}
         None => found.add(&NO_LIMIT, "rate_limits.address", "one address may send as much as it likes"),
     }
-    if limits.principal.is_none() && config.jwt.iter().next().is_some() {
+    if limits.principal.is_none() && !config.jwt.is_empty() {
         found.add(&NO_LIMIT, "rate_limits.principal", "one user may send as much as it likes");
     }
 }
@@ -117,10 +117,11 @@ fn times(config: &Config, found: &mut Findings<'_>) {
             );
         }
     }
-    for jwt in config.jwt.iter().filter(|jwt| jwt.refresh > jwt.stale_if_error) {
+    let fetched = config.jwt.iter().enumerate().filter(|(_, jwt)| jwt.keys.is_published());
+    for (at, jwt) in fetched.filter(|(_, jwt)| jwt.refresh > jwt.stale_if_error) {
         found.add(
             &KEYS_EXPIRE,
-            "jwt.refresh",
+            if config.jwt.len() == 1 { "jwt.refresh".to_owned() } else { format!("jwt[{at}].refresh") },
             format!(
                 "keys are fetched every {} and are good for {} when that fails: one failure refuses every token",
                 show_duration(jwt.refresh),

@@ -97,12 +97,16 @@ fn neighbours(config: &Config, found: &mut Findings<'_>) {
 
 /// Whether one rule lets somebody in that the other does not, as far as their kinds say.
 fn is_wider(rule: &Rule, than: &Rule) -> bool {
-    let rank = |rule: &Rule| match rule {
+    rank(rule) > rank(than)
+}
+
+fn rank(rule: &Rule) -> u8 {
+    match rule {
         Rule::Anyone => 2,
         Rule::User => 1,
-        Rule::Roles(_) => 0,
-    };
-    rank(rule) > rank(than)
+        Rule::Roles(_) | Rule::Scopes(_) | Rule::Claim { .. } => 0,
+        Rule::All(rules) => rules.iter().map(rank).min().unwrap_or(0),
+    }
 }
 
 /// The longest that a request may take, against the time that a stop leaves it.

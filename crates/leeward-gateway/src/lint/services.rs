@@ -152,7 +152,7 @@ fn usage(config: &Config, name: &str, found: &mut Findings<'_>) {
         .chain(config.facts.behind.values())
         .any(|known| known.calls.contains_key(name));
     let is_used = config.routes.iter().any(|route| *route.service == *name)
-        || config.jwt.iter().any(|jwt| *jwt.service == *name);
+        || config.jwt.iter().any(|jwt| jwt.keys.service().is_some_and(|service| **service == *name));
     if !is_called && !is_used {
         found.add(
             &SERVICE_UNUSED,

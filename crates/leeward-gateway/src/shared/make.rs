@@ -7,10 +7,10 @@ use std::time::Duration;
 use leeward_discovery::Health;
 use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, PipelineOptions};
 
-use super::{Authentication, Lasting, Pending, RouteState, Service, Shared};
-use crate::config::{Config, Jwt, Route};
+use super::{Lasting, Pending, RouteState, Service, Shared};
+use crate::config::{Config, Route};
 use crate::cors;
-use crate::jwt::{KeyStore, Rules};
+use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::router::Router;
 use crate::stale::StaleStore;
@@ -39,7 +39,7 @@ impl Making<'_> {
             by_address: self.by_address()?,
             by_principal: self.by_principal()?,
             shed: self.shed()?,
-            authentication: config.jwt.as_ref().map(|jwt| self.authentication(jwt)),
+            authentication: self.authentication(),
             stale: self.stale()?,
             config: Arc::new(config.clone()),
             revocations: Arc::clone(&lasting.revocations),
@@ -164,27 +164,9 @@ impl Making<'_> {
     }
 
     /// Keys from the same place stay; how they are used is always as the configuration says.
-    fn authentication(&self, jwt: &Jwt) -> Authentication {
-        let old = self.old.and_then(|old| Some((old.config.jwt.as_ref()?, old.authentication.as_ref()?)));
-        let keys = match old {
-            Some((was, old)) if (&was.service, &was.path) == (&jwt.service, &jwt.path) => {
-                if (was.refresh, was.stale_if_error) == (jwt.refresh, jwt.stale_if_error) {
-                    Arc::clone(&old.keys)
-                } else {
-                    Arc::new(old.keys.after(jwt.refresh, jwt.stale_if_error))
-                }
-            }
-            _ => Arc::new(KeyStore::new(jwt.refresh, jwt.stale_if_error, Arc::clone(&self.lasting.clock))),
-        };
-        Authentication {
-            keys,
-            rules: Rules::new(
-                jwt.issuer.as_deref(),
-                jwt.audience.as_deref(),
-                i64::try_from(jwt.leeway.as_secs()).unwrap_or(0),
-            ),
-            token_bytes_max: jwt.token_bytes,
-        }
+    fn authentication(&self) -> Option<Authentication> {
+        let old = self.old.and_then(|old| Some((&*old.config.jwt, old.authentication.as_ref()?)));
+        Authentication::new(&self.config.jwt, &self.config.routes, old, &self.lasting.clock)
     }
 
     /// Copies stay, unless the room for them is another one.

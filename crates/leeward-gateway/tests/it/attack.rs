@@ -6,6 +6,7 @@
 //! `docs/attacks.md` lists all of them.
 
 mod address;
+mod algorithm;
 mod answers;
 mod case;
 mod client;
@@ -30,6 +31,7 @@ fn cases(area: Area) -> Vec<Case> {
         Area::Path => path::table(),
         Area::Address => address::table(),
         Area::Token => token::table(),
+        Area::Algorithm => algorithm::table(),
         Area::Cors => cors::table(),
         Area::Exhaustion => exhaustion::table(),
     };
@@ -59,6 +61,11 @@ async fn address_cases() {
 #[tokio::test]
 async fn token_cases() {
     run::area(Area::Token).await;
+}
+
+#[tokio::test]
+async fn algorithm_cases() {
+    run::area(Area::Algorithm).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,13 @@ async fn six_lines_are_a_gateway() {
 const FULL: &str = include_str!("config/full.yaml");
 
 fn env() -> Env {
-    Env::from_pairs([("LEEWARD_ADMIN_TOKEN", "secret-text")])
+    let keys =
+        serde_json::json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "p1", "x": crate::rig::PUBLIC}]});
+    Env::from_pairs([
+        ("LEEWARD_ADMIN_TOKEN", "secret-text"),
+        ("LEGACY_SECRET", "secret-text of more than 32 bytes"),
+        ("PARTNER_KEYS", keys.to_string().as_str()),
+    ])
 }
 
 #[test]
@@ -54,6 +60,18 @@ fn all_mistakes_are_reported_at_once_with_their_place() {
         Config::parse("leeward.yaml", include_str!("config/wrong.yaml"), &Env::default()).unwrap_err();
     let report = format!("{error}\n");
     assert_eq!(report, include_str!("config/wrong.report"), "\n{report}");
+}
+
+#[test]
+fn mistakes_about_issuers_are_reported_with_their_place() {
+    let env = Env::from_pairs([
+        ("SHORT", "hunter2"),
+        ("PEM", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
+    ]);
+    let error = Config::parse("leeward.yaml", include_str!("config/issuers.yaml"), &env).unwrap_err();
+    let report = format!("{error}\n");
+    assert_eq!(report, include_str!("config/issuers.report"), "\n{report}");
+    assert!(!report.contains("hunter2"));
 }
 
 #[test]

@@ -125,3 +125,66 @@ async fn a_new_key_is_fetched_when_a_token_names_it() {
     assert_eq!(fetches(), before + 1);
     assert_eq!(rig.get_as(&token("u1", "customer"), "/mine").await.status, 401, "the old key was withdrawn");
 }
+
+#[tokio::test]
+async fn routes_ask_for_scopes_and_claims() {
+    let upstream = Upstream::start().await;
+    let yaml = format!(
+        "services:\n  users:\n    urls: [\"{}\"]\njwt: {{service: users}}\nroutes:\n  \
+         - {{path: /read, service: users, access: \"scope:orders:read,orders:write\"}}\n  \
+         - {{path: /tenant, service: users, access: \"claim:tenant.id=7,8\"}}\n  \
+         - {{path: /both, service: users, access: [\"role:admin\", \"scope:orders:write\"]}}\n",
+        upstream.url()
+    );
+    let rig = Rig::start(&yaml).await;
+    let with = |scope: &str, tenant: i64, role: &str| {
+        let mut claims = claims("u1", role);
+        claims["jti"] = json!(format!("{scope} {tenant} {role}"));
+        claims["scope"] = json!(scope);
+        claims["tenant"] = json!({"id": tenant});
+        token_with("k1", &claims)
+    };
+    for (path, token, status) in [
+        ("/read", with("profile orders:read", 7, "customer"), 200),
+        ("/read", with("orders:reader", 7, "admin"), 403),
+        ("/read", with("", 7, "admin"), 403),
+        ("/tenant", with("", 8, "customer"), 200),
+        ("/tenant", with("", 78, "customer"), 403),
+        ("/both", with("orders:write", 1, "admin"), 200),
+        ("/both", with("orders:write", 1, "customer"), 403),
+        ("/both", with("orders:read", 1, "admin"), 403),
+    ] {
+        assert_eq!(rig.get_as(&token, path).await.status, status, "{path} {token}");
+    }
+    assert_eq!(rig.get("/both").await.status, 401);
+}
+
+#[tokio::test]
+async fn keys_are_fetched_from_a_url_and_the_issuer_picks_them() {
+    let (upstream, provider) = (Upstream::start().await, Upstream::start().await);
+    "idp-1".clone_into(&mut provider.controls.kid.lock());
+    let yaml = format!(
+        "services:\n  users:\n    urls: [\"{}\"]\njwt:\n  - {{service: users, issuer: users}}\n  \
+         - {{url: \"{}/.well-known/jwks.json\", issuer: \"https://idp\", prefix: \"idp:\"}}\n\
+         routes:\n  - {{path: /mine, service: users, access: user}}\n",
+        upstream.url(),
+        provider.url()
+    );
+    let rig = Rig::start(&yaml).await;
+    let of = |issuer: &str, kid: &str| {
+        let mut claims = claims("u1", "customer");
+        claims["iss"] = json!(issuer);
+        token_with(kid, &claims)
+    };
+    assert_eq!(rig.get_as(&of("users", "k1"), "/mine").await.seen("x-user-id"), "u1");
+    assert_eq!(rig.get_as(&of("https://idp", "idp-1"), "/mine").await.seen("x-user-id"), "idp:u1");
+    // A key of one issuer is none of the other, though it is the same key here.
+    assert_eq!(rig.get_as(&of("https://idp", "k1"), "/mine").await.status, 401);
+    assert_eq!(rig.get_as(&of("users", "idp-1"), "/mine").await.status, 401);
+    assert_eq!(rig.get_as(&of("https://other", "k1"), "/mine").await.status, 401);
+    // The keys of one change: what was remembered of both is checked again.
+    "idp-2".clone_into(&mut provider.controls.kid.lock());
+    assert_eq!(rig.get_as(&of("https://idp", "idp-2"), "/mine").await.status, 200);
+    assert_eq!(rig.get_as(&of("https://idp", "idp-1"), "/mine").await.status, 401);
+    assert_eq!(rig.get_as(&of("users", "k1"), "/mine").await.status, 200);
+}

@@ -163,6 +163,47 @@ async fn tokens_are_checked_by_the_rules_of_now_with_the_keys_that_there_are() {
 }
 
 #[tokio::test]
+async fn a_claim_that_a_new_route_asks_for_is_looked_for_in_tokens_seen_before() {
+    let upstream = Upstream::start().await;
+    let jwt = "jwt: {service: one}\n";
+    let rig = Rig::start(&yaml(&upstream, jwt, &["path: /, access: user"])).await;
+    let mut claims = claims("u1", "customer");
+    claims["tenant"] = json!("7");
+    let token = token_with("k1", &claims);
+    assert_eq!(rig.get_as(&token, "/").await.status, 200);
+    rig.reload(&yaml(&upstream, jwt, &["path: /, access: \"claim:tenant=7\""])).unwrap();
+    // On each core.
+    for _ in 0..8 {
+        assert_eq!(rig.get_as(&token, "/").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn issuers_come_and_go_and_those_that_stay_keep_their_keys() {
+    let upstream = Upstream::start().await;
+    let fetches = || upstream.controls.key_fetches.load(Ordering::SeqCst);
+    let route = ["path: /, access: user"];
+    let users = "  - {service: one, issuer: users}\n";
+    let other = "  - {service: one, issuer: other, prefix: \"o:\"}\n";
+    let rig = Rig::start(&yaml(&upstream, &format!("jwt:\n{users}"), &route)).await;
+    let of = |issuer: &str| {
+        let mut claims = claims("u1", "customer");
+        claims["iss"] = json!(issuer);
+        token_with("k1", &claims)
+    };
+    assert_eq!(rig.get_as(&of("users"), "/").await.status, 200);
+    assert_eq!(rig.get_as(&of("other"), "/").await.status, 401);
+    let before = fetches();
+    rig.reload(&yaml(&upstream, &format!("jwt:\n{users}{other}"), &route)).unwrap();
+    assert_eq!(rig.get_as(&of("users"), "/").await.status, 200);
+    assert_eq!(rig.get_as(&of("other"), "/").await.seen("x-user-id"), "o:u1");
+    assert!(fetches() > before);
+    rig.reload(&yaml(&upstream, &format!("jwt:\n{other}"), &route)).unwrap();
+    assert_eq!(rig.get_as(&of("users"), "/").await.status, 401, "who went is nobody here");
+    assert_eq!(rig.get_as(&of("other"), "/").await.status, 200);
+}
+
+#[tokio::test]
 async fn endpoints_follow_the_configuration() {
     let (one, two) = (Upstream::start().await, Upstream::start().await);
     let rig = Rig::start(&yaml(&one, "  gone: {urls: [\"http://127.0.0.1:9\"]}\n", &["path: /"])).await;

@@ -10,13 +10,22 @@ pub(crate) enum Area {
     Path,
     Address,
     Token,
+    Algorithm,
     Cors,
     Exhaustion,
 }
 
 impl Area {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Framing, Self::Headers, Self::Path, Self::Address, Self::Token, Self::Cors, Self::Exhaustion];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Framing,
+        Self::Headers,
+        Self::Path,
+        Self::Address,
+        Self::Token,
+        Self::Algorithm,
+        Self::Cors,
+        Self::Exhaustion,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -25,6 +34,7 @@ impl Area {
             Self::Path => "path",
             Self::Address => "address",
             Self::Token => "token",
+            Self::Algorithm => "algorithm",
             Self::Cors => "cors",
             Self::Exhaustion => "exhaustion",
         }
@@ -38,7 +48,9 @@ pub(crate) enum Setup {
     Plain,
     /// `/admin` and `/mine` need a user, `/strip` is stripped.
     Guarded,
-    /// The same, with `encoded_slash: keep`.
+    /// The same, with tokens of three issuers.
+    Issuers,
+    /// As guarded, with `encoded_slash: keep`.
     KeptSlash,
     /// Behind proxies: the client's own address and 10.0.0.0/8 are trusted.
     Proxied,
@@ -53,9 +65,10 @@ pub(crate) enum Setup {
 }
 
 impl Setup {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Plain,
         Self::Guarded,
+        Self::Issuers,
         Self::KeptSlash,
         Self::Proxied,
         Self::Pages,
@@ -155,6 +168,7 @@ impl Table {
         let setup = match area {
             Area::Framing | Area::Headers => Setup::Plain,
             Area::Path | Area::Token => Setup::Guarded,
+            Area::Algorithm => Setup::Issuers,
             Area::Address => Setup::Proxied,
             Area::Cors => Setup::Pages,
             Area::Exhaustion => Setup::Small,

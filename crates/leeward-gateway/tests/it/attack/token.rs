@@ -3,6 +3,7 @@
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
+use super::algorithm;
 use super::case::{Area, Table, get, seen};
 use crate::rig::{PRIVATE, PUBLIC, claims, now_s};
 
@@ -18,7 +19,9 @@ pub(crate) fn keys() -> String {
         key
     };
     let oct = json!({"kty": "oct", "alg": "HS256", "kid": "oct", "k": PUBLIC});
+    let [ec, rsa, short, bare] = algorithm::keys().published();
     json!({"keys": [
+        ec, rsa, short, bare,
         with("k1", "use", json!("sig")),
         with("enc", "use", json!("enc")),
         with("ops", "key_ops", json!(["encrypt"])),
@@ -104,6 +107,12 @@ fn headers_of_tokens(table: &mut Table) {
         ("alg-twice", r#"{"alg":"none","alg":"EdDSA","kid":"k1"}"#),
         ("alg-es256", r#"{"alg":"ES256","kid":"k1"}"#),
         ("alg-rs256", r#"{"alg":"RS256","kid":"k1"}"#),
+        ("alg-es384", r#"{"alg":"ES384","kid":"k1"}"#),
+        ("alg-ps256", r#"{"alg":"PS256","kid":"k1"}"#),
+        ("alg-with-blank", r#"{"alg":"EdDSA ","kid":"k1"}"#),
+        ("kid-null", r#"{"alg":"EdDSA","kid":null}"#),
+        ("typ-is-a-list", r#"{"alg":"EdDSA","kid":"k1","typ":["JWT"]}"#),
+        ("unknown-header-twice", r#"{"alg":"EdDSA","kid":"k1","x":1,"x":2}"#),
         ("kid-twice", r#"{"alg":"EdDSA","kid":"k2","kid":"k1"}"#),
         ("kid-missing", r#"{"alg":"EdDSA"}"#),
         ("kid-is-a-number", r#"{"alg":"EdDSA","kid":1}"#),
@@ -270,8 +279,11 @@ fn claims_of_tokens(table: &mut Table) {
         ("sub-too-long", with_claim("sub", json!("u".repeat(129)))),
         ("role-with-comma", with_claim("role", json!("customer,admin"))),
         ("role-with-line-break", with_claim("role", json!("customer\nadmin"))),
-        ("role-is-a-list", with_claim("role", json!(["admin"]))),
-        ("roles-is-text", with_claim("roles", json!("admin"))),
+        ("role-is-a-number", with_claim("role", json!(1))),
+        ("role-is-an-object", with_claim("role", json!({"admin": true}))),
+        ("roles-is-a-list-of-lists", with_claim("roles", json!([["admin"]]))),
+        ("roles-with-blank", with_claim("roles", json!("customer admin"))),
+        ("jti-is-a-number", with_claim("jti", json!(1))),
     ] {
         table.refused(name, bearer(&token), 401, "token_invalid");
     }
@@ -284,6 +296,10 @@ fn claims_of_tokens(table: &mut Table) {
         (
             "sub-twice-once-escaped",
             format!(r#"{{"sub":"admin","s\u0075b":"u1","iss":"users","aud":"shop","exp":{exp}}}"#),
+        ),
+        (
+            "claim-twice-within-another",
+            format!(r#"{{"sub":"u1","iss":"users","aud":"shop","exp":{exp},"x":[{{"a":1,"a":2}}]}}"#),
         ),
         ("claims-with-text-behind", format!(r#"{{"sub":"u1","iss":"users","aud":"shop","exp":{exp}}}{{}}"#)),
     ] {
