@@ -4,11 +4,15 @@
 //! walked from the right over trusted addresses, and the first one that is not trusted is the client. The leftmost
 //! entry is never taken by itself: the client wrote it.
 
+mod list;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::{HeaderMap, HeaderValue};
+
+pub use self::list::{Addresses, Networks};
 
 /// Entries of `X-Forwarded-For` looked at; a longer chain ends at the last address that was read.
 const HOPS_MAX: usize = 32;
@@ -50,7 +54,16 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| NotANetwork)?;
         let bits = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.unwrap_or(bits);
-        if prefix > bits { Err(NotANetwork) } else { Ok(Self { address, prefix }) }
+        if prefix > bits {
+            return Err(NotANetwork);
+        }
+        // An IPv4 network inside IPv6 is that IPv4 network, as its addresses are.
+        match address.to_canonical() {
+            v4 @ IpAddr::V4(_) if address.is_ipv6() && prefix >= 96 => {
+                Ok(Self { address: v4, prefix: prefix - 96 })
+            }
+            _ => Ok(Self { address, prefix }),
+        }
     }
 }
 
@@ -65,6 +78,33 @@ impl Network {
     #[must_use]
     pub fn is_everyone(&self) -> bool {
         self.prefix == 0
+    }
+
+    /// Its lowest address.
+    #[must_use]
+    pub fn first(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(net) => IpAddr::V4(Ipv4Addr::from_bits(net.to_bits() & !self.hosts_v4())),
+            IpAddr::V6(net) => IpAddr::V6(Ipv6Addr::from_bits(net.to_bits() & !self.hosts_v6())),
+        }
+    }
+
+    /// Its highest address.
+    #[must_use]
+    pub fn last(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(net) => IpAddr::V4(Ipv4Addr::from_bits(net.to_bits() | self.hosts_v4())),
+            IpAddr::V6(net) => IpAddr::V6(Ipv6Addr::from_bits(net.to_bits() | self.hosts_v6())),
+        }
+    }
+
+    /// The bits behind the prefix.
+    fn hosts_v4(&self) -> u32 {
+        u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0)
+    }
+
+    fn hosts_v6(&self) -> u128 {
+        u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0)
     }
 
     /// Whether the address lies in the range. An IPv4 address inside IPv6 is compared as IPv4.

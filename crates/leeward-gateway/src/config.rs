@@ -14,6 +14,7 @@
 //! Everything else has a default. [`Config::to_yaml`] prints all values in force, in a form that parses back.
 
 mod access;
+mod addresses;
 mod facts;
 mod jwt;
 mod named;
@@ -34,7 +35,7 @@ use leeward_resilience::Concurrency;
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::config::{Origins, Secret};
 
-use crate::address::Network;
+use crate::address::{Addresses, Network};
 use crate::cors::Cors;
 use crate::path::EncodedSlash;
 use crate::router::{Methods, Pattern};
@@ -62,6 +63,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Callers that are told the configuration line and a hint when they are refused. Default: none.
     pub explain_to: Vec<Network>,
+    /// Who may come at all, by the client's address. Default: everybody.
+    pub addresses: Addresses,
     /// What happens to `%2F` in a path.
     pub encoded_slash: EncodedSlash,
     /// The operators' side.
@@ -101,6 +104,7 @@ impl Default for Config {
             cores: None,
             trusted_proxies: Vec::new(),
             explain_to: Vec::new(),
+            addresses: Addresses::default(),
             encoded_slash: EncodedSlash::Refuse,
             admin: Admin::default(),
             limits: Limits::default(),
@@ -265,6 +269,8 @@ pub struct Route {
     pub service: Arc<str>,
     /// What is taken off the front of the path before it goes on.
     pub strip_prefix: Option<String>,
+    /// Who may, by the client's address, of those that may come at all. Default: everybody.
+    pub addresses: Addresses,
     /// Who may.
     pub access: Rule,
     /// The time that a request may take in all; `None` is `limits.deadline`.

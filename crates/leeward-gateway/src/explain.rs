@@ -11,6 +11,7 @@ use leeward_resilience::config::units::show_duration;
 use leeward_resilience::{ConfigErrors, Pipeline, RateLimit};
 use leeward_runtime::units::show_size;
 
+use crate::address::{Addresses, Networks};
 use crate::config::{Config, Route, Rule};
 use crate::h1::{Bounds, Head, Length, Reader};
 use crate::life;
@@ -122,6 +123,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
         }
     };
     told.step("path", "", format!("{path} is matched and forwarded"));
+    addresses(told, &config.addresses, "allow, deny");
     let dropped = headers::strip_request(&mut parts.headers);
     if dropped > 0 {
         told.step("headers", "", format!("{dropped} header names go no further: a client may not say them"));
@@ -141,6 +143,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     };
     let methods = if route.methods.is_any() { "any method".to_owned() } else { route.methods.to_string() };
     told.step("route", &*route.origin, format!("{methods}, {}, to {}", route.pattern.text(), route.service));
+    addresses(told, &route.addresses, &route.origin);
     if !size(told, config, route, length) {
         return Ok(());
     }
@@ -163,6 +166,25 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
         ),
     );
     outbound(told, config, route, &parts.method, &path, &uri)
+}
+
+/// Who is calling is not known here: which addresses may is told.
+fn addresses(told: &mut Explanation, addresses: &Addresses, from: &str) {
+    if addresses.is_open() {
+        return;
+    }
+    let ranges = |networks: &Networks| match networks.ranges() {
+        1 => "1 range of addresses".to_owned(),
+        count => format!("{count} ranges of addresses"),
+    };
+    let mut says = match &addresses.allow {
+        Some(allow) => format!("only {} may come", ranges(allow)),
+        None => "everybody may come".to_owned(),
+    };
+    if !addresses.deny.is_empty() {
+        says.push_str(&format!(", but not {}", ranges(&addresses.deny)));
+    }
+    told.step("address", from, format!("{says}; else 403 address_refused"));
 }
 
 fn size(told: &mut Explanation, config: &Config, route: &Route, length: Length) -> bool {

@@ -100,6 +100,8 @@ async fn pass(
     let path = parse::path(&uri, config.encoded_slash)?;
     // The address is read while the headers that proxies say it in are still there.
     trip.client = address::client(trip.client, &head.headers, &config.trusted_proxies);
+    // Who may not come at all learns nothing more, not even whether the gateway is well.
+    edge::admit(&config.addresses, trip.client)?;
     // Nobody outside speaks for the gateway, in any spelling.
     let dropped = headers::strip_request(&mut head.headers);
     shared.metrics.headers_dropped.add(dropped as u64);
@@ -108,6 +110,7 @@ async fn pass(
         return Ok(answer);
     }
     let route = trip.route(shared, &head, &path)?;
+    edge::admit(&route.config.addresses, trip.client)?;
     // A page asks for permission: that needs no token and reaches no service.
     if let Some(answer) = trip.preflight(shared, &head) {
         return Ok(answer);

@@ -16,6 +16,8 @@ use crate::router::Methods;
 pub enum Stage {
     /// The message itself: framing, target, host.
     Parse,
+    /// Whether the client's address may come.
+    Address,
     /// The canonical path.
     Path,
     /// The route table.
@@ -52,6 +54,7 @@ impl Stage {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Parse => "parse",
+            Self::Address => "address",
             Self::Path => "path",
             Self::Route => "route",
             Self::Size => "size",
@@ -86,6 +89,8 @@ pub mod code {
     pub const BAD_TARGET: &str = "bad_target";
     /// The path has no canonical form.
     pub const BAD_PATH: &str = "bad_path";
+    /// The client's address may not come, or not here.
+    pub const ADDRESS_REFUSED: &str = "address_refused";
     /// No route has this path.
     pub const NOT_FOUND: &str = "not_found";
     /// The route has other methods.
@@ -134,6 +139,7 @@ pub mod code {
         (BAD_HOST, 400),
         (BAD_TARGET, 400),
         (BAD_PATH, 400),
+        (ADDRESS_REFUSED, 403),
         (NOT_FOUND, 404),
         (METHOD_NOT_ALLOWED, 405),
         (TOO_LARGE, 413),

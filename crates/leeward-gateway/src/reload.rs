@@ -96,6 +96,8 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
     only_true([
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
         ("explain_to", old.explain_to != new.explain_to),
+        ("allow", old.addresses.allow != new.addresses.allow),
+        ("deny", old.addresses.deny != new.addresses.deny),
         ("encoded_slash", old.encoded_slash != new.encoded_slash),
         ("admin", old.admin != new.admin),
         ("limits", old.limits != new.limits),

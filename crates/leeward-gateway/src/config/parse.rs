@@ -8,6 +8,7 @@ use leeward_discovery::Health;
 use leeward_runtime::config::{Document, Node, Origin, Problems};
 use leeward_runtime::{Env, units};
 
+use super::addresses::{self, addresses};
 use super::named::Policies;
 use super::routes::routes;
 use super::{Admin, Config, Facts, Limits, RateLimits, Revocation, Stale, Token, jwt, services};
@@ -59,6 +60,7 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     };
     config.trusted_proxies = networks(&root.get("trusted_proxies"));
     config.explain_to = networks(&root.get("explain_to"));
+    config.addresses = addresses(root);
     let slashes = [("refuse", EncodedSlash::Refuse), ("keep", EncodedSlash::Keep)];
     set(&mut config.encoded_slash, root.get("encoded_slash").one_of(&slashes));
     config.admin = admin(&root.get("admin"));
@@ -93,8 +95,7 @@ pub(super) fn set<T>(target: &mut T, given: Option<T>) {
 }
 
 fn networks(node: &Node<'_>) -> Vec<Network> {
-    let what = ("an address or a network", "an address or a network, as 10.0.0.0/8 or ::1");
-    node.items().iter().filter_map(|item| item.parse(what.0, what.1)).collect()
+    node.items().iter().filter_map(|item| item.parse(addresses::WHAT.0, addresses::WHAT.1)).collect()
 }
 
 fn limits(node: &Node<'_>) -> Limits {

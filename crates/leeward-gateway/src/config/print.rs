@@ -7,6 +7,7 @@ use leeward_resilience::rate::RateLimit;
 use leeward_runtime::units::{Rate, show_duration, show_size};
 
 use super::{Config, Jwt, KeySource, Known, Route, Rule, ServicePolicy};
+use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
 use crate::path::EncodedSlash;
 
@@ -21,6 +22,7 @@ impl Config {
         }
         out.list(0, "trusted_proxies", self.trusted_proxies.iter().map(ToString::to_string));
         out.list(0, "explain_to", self.explain_to.iter().map(ToString::to_string));
+        print_addresses(&mut out, 0, &self.addresses);
         out.line(
             0,
             "encoded_slash",
@@ -125,6 +127,7 @@ impl Config {
         if let Some(prefix) = &route.strip_prefix {
             out.quoted(2, "strip_prefix", prefix);
         }
+        print_addresses(out, 2, &route.addresses);
         match &route.access {
             Rule::All(rules) => out.list(2, "access", rules.iter().map(ToString::to_string)),
             rule => out.quoted(2, "access", &rule.to_string()),
@@ -137,6 +140,13 @@ impl Config {
         }
         out.line(2, "forward_token", route.forward_token);
     }
+}
+
+fn print_addresses(out: &mut Yaml, depth: usize, addresses: &Addresses) {
+    if let Some(allow) = &addresses.allow {
+        out.list(depth, "allow", allow.written().iter().cloned());
+    }
+    out.list(depth, "deny", addresses.deny.written().iter().cloned());
 }
 
 /// One issuer as a map, several as a list.

@@ -8,6 +8,7 @@ use leeward_runtime::config::Node;
 use leeward_runtime::units;
 
 use super::access::access;
+use super::addresses::addresses;
 use super::named::Policies;
 use super::parse::{HOUR, MOMENT, line, set};
 use super::services::url;
@@ -79,6 +80,7 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
         methods,
         service: service.unwrap_or_default(),
         strip_prefix: strip_prefix.text().map(|text| text.trim_end_matches('/').to_owned()),
+        addresses: addresses(node),
         access: rule,
         deadline: node.get("deadline").duration(MOMENT..=HOUR),
         body_bytes: node.get("body").size(0..=units::size("64GiB").unwrap_or(u64::MAX)),

@@ -1,13 +1,17 @@
 //! What the gateway answers about itself on the public side: health, in states only. Metrics, which name every route and
 //! service, are the operators' side's.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
+use crate::address::Addresses;
 use crate::body::Download;
 use crate::health;
+use crate::refusal::{Refusal, Stage, code};
 use crate::router::Methods;
 use crate::shared::Shared;
 
@@ -38,6 +42,17 @@ pub(super) fn answer(shared: &Shared, method: &Method, path: &str) -> Option<Res
         }
         _ => None,
     }
+}
+
+/// Whether the client's address may come.
+pub(super) fn admit(addresses: &Addresses, client: IpAddr) -> Result<(), Refusal> {
+    if addresses.admit(client) { Ok(()) } else { Err(address_refused()) }
+}
+
+fn address_refused() -> Refusal {
+    let detail = "requests from this address are not taken here";
+    Refusal::new(StatusCode::FORBIDDEN, code::ADDRESS_REFUSED, Stage::Address, detail)
+        .hint("`allow` and `deny` of the configuration, or of the route")
 }
 
 /// An OPTIONS request that may go no further is answered here, one that may is one step nearer to its end (RFC 9110, 7.6.2).

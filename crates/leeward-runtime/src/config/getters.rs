@@ -177,6 +177,20 @@ impl Node<'_> {
             .ok()
     }
 
+    /// The text of a file of at most `bytes_max` bytes, given by reference: `file:PATH`. A relative path starts at the
+    /// document's folder.
+    #[must_use]
+    pub fn text_of_file(&self, bytes_max: u64) -> Option<String> {
+        const ALLOWED: &str = "a reference, `file:PATH`";
+        let path = self.parse_with("a reference to a file", ALLOWED, |text| {
+            text.strip_prefix("file:")
+                .filter(|path| !path.is_empty())
+                .map(|path| self.doc.folder().join(path))
+        })?;
+        let text = secret::read(&path, bytes_max);
+        text.map_err(|error| self.record(None, error.to_string(), Some(ALLOWED.to_owned()), None)).ok()
+    }
+
     fn in_range<T: PartialOrd>(
         &self,
         what: &str,

@@ -30,9 +30,9 @@ pub enum Error {
     /// The file has nothing in it.
     #[error("names the file {0}, which is empty")]
     Empty(PathBuf),
-    /// The file exceeds [`SECRET_BYTES_MAX`].
-    #[error("names the file {0}, which is larger than {SECRET_BYTES_MAX} bytes")]
-    TooLarge(PathBuf),
+    /// The file exceeds its bound, [`SECRET_BYTES_MAX`] for a secret.
+    #[error("names the file {0}, which is larger than {1} bytes")]
+    TooLarge(PathBuf, u64),
 }
 
 impl Secret {
@@ -58,16 +58,22 @@ impl Secret {
             return env.get(name).map(Self::new).ok_or_else(|| Error::NotSet(name.to_owned()));
         }
         let path = folder.join(reference.strip_prefix("file:").ok_or(Error::NotAReference)?);
-        let mut text = String::new();
-        let bytes = File::open(&path)
-            .and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text))
-            .map_err(|error| Error::Unreadable(path.clone(), error))?;
-        if u64::try_from(bytes).is_ok_and(|bytes| bytes > SECRET_BYTES_MAX) {
-            return Err(Error::TooLarge(path));
-        }
+        let mut text = read(&path, SECRET_BYTES_MAX)?;
         text.truncate(text.trim_end().len());
         if text.is_empty() { Err(Error::Empty(path)) } else { Ok(Self(text)) }
     }
+}
+
+/// The text of a file of at most `bytes_max` bytes.
+pub(super) fn read(path: &Path, bytes_max: u64) -> Result<String, Error> {
+    let mut text = String::new();
+    let bytes = File::open(path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_string(&mut text))
+        .map_err(|error| Error::Unreadable(path.to_owned(), error))?;
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes > bytes_max) {
+        return Err(Error::TooLarge(path.to_owned(), bytes_max));
+    }
+    Ok(text)
 }
 
 impl fmt::Debug for Secret {

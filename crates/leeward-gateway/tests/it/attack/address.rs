@@ -61,7 +61,37 @@ pub(crate) fn table() -> Table {
     ] {
         table.passes(name, get("/a", lines), [seen("GET /a", &[], "")]);
     }
+    lists(&mut table);
     table
+}
+
+/// Whatever is written around it, one address is held against the lists.
+fn lists(table: &mut Table) {
+    table.setup = Setup::Listed;
+    for (name, address) in [
+        ("not-among-the-allowed", "8.8.8.8"),
+        ("denied-among-the-allowed", "1.2.3.66"),
+        ("denied-written-as-ipv6", "::ffff:1.2.3.66"),
+        ("denied-written-as-ipv6-in-hexadecimal", "::ffff:102:342"),
+        ("denied-network-is-written-as-ipv6", "1.2.3.200"),
+        ("denied-with-port", "1.2.3.66:80"),
+        ("denied-behind-a-forged-one", "1.2.3.4, 1.2.3.66, 10.0.0.9"),
+        ("ipv6-not-among-the-allowed", "2001:db9::1"),
+        ("ipv6-denied-among-the-allowed", "[2001:db8:6::1]:80"),
+        ("only-trusted-hops-not-among-the-allowed", "10.0.0.7"),
+    ] {
+        table.refused(name, get("/a", &format!("X-Forwarded-For: {address}\r\n")), 403, "address_refused");
+    }
+    let health = get("/health", "X-Forwarded-For: 8.8.8.8\r\n");
+    table.refused("health-of-one-who-may-not-come", health, 403, "address_refused");
+    let nowhere = get("/nowhere/../a", "X-Forwarded-For: 8.8.8.8\r\n");
+    table.refused("by-another-spelling-of-the-path", nowhere, 403, "address_refused");
+    for (name, address) in
+        [("allowed", "1.2.3.4"), ("allowed-last-of-a-range", "1.2.3.127"), ("ipv6-allowed", "2001:db8::1")]
+    {
+        let client = from(address);
+        table.passes(name, get("/a", &format!("X-Forwarded-For: {address}\r\n")), [client]);
+    }
 }
 
 fn from(client: &str) -> String {

@@ -54,6 +54,8 @@ pub(crate) enum Setup {
     KeptSlash,
     /// Behind proxies: the client's own address and 10.0.0.0/8 are trusted.
     Proxied,
+    /// The same, with lists of addresses.
+    Listed,
     /// CORS for `https://shop.example`, with credentials.
     Pages,
     /// CORS for everybody.
@@ -65,12 +67,13 @@ pub(crate) enum Setup {
 }
 
 impl Setup {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Plain,
         Self::Guarded,
         Self::Issuers,
         Self::KeptSlash,
         Self::Proxied,
+        Self::Listed,
         Self::Pages,
         Self::AnyPage,
         Self::Small,

@@ -58,6 +58,10 @@ fn yaml(setup: Setup, upstream: std::net::SocketAddr) -> String {
         }
         Setup::Issuers => super::algorithm::issuers(),
         Setup::Proxied => "trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]\n".to_owned(),
+        Setup::Listed => "trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]\n\
+             allow: [127.0.0.0/8, 1.2.3.0/24, \"2001:db8::/32\"]\n\
+             deny: [1.2.3.66, \"::ffff:1.2.3.128/121\", \"2001:db8:6::/48\"]\n"
+            .to_owned(),
         Setup::Pages => "cors: {origins: [\"https://shop.example\"], credentials: true}\n".to_owned(),
         Setup::AnyPage => "cors: {origins: \"*\"}\n".to_owned(),
         Setup::Small => {
