@@ -12,12 +12,14 @@ mod driver;
 mod engine;
 pub(crate) mod floor;
 mod judge;
+mod lookup;
 mod measure;
 mod process;
 mod proof;
 mod report;
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -153,7 +155,12 @@ fn measure(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<(), String> {
         turn.rotate_left(number % places);
         round(arguments, &bench, &mut driver, &turn, &cases, &mut report)?;
     }
-    report.end(&json!({ "rounds": arguments.rounds, "warm_s": arguments.warm, "seconds": arguments.seconds }))
+    let lookups = lookup::run()?;
+    for lookup::Cost { kind, nanos } in &lookups {
+        println!("route_lookup_ns {kind:<12} {nanos:>6.0}");
+    }
+    let lookups: BTreeMap<_, _> = lookups.iter().map(|cost| (cost.kind, cost.nanos.round())).collect();
+    report.end(&json!({ "route_lookup_ns": lookups, "rounds": arguments.rounds, "warm_s": arguments.warm, "seconds": arguments.seconds }))
 }
 
 fn round(

@@ -23,6 +23,8 @@ mod policy;
 mod print;
 mod routes;
 mod services;
+mod takes;
+mod target;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,7 +40,8 @@ use leeward_runtime::config::{Origins, Secret};
 use crate::address::{Addresses, Network};
 use crate::cors::Cors;
 use crate::path::EncodedSlash;
-use crate::router::{Methods, Pattern};
+use crate::router::{Conditions, Entry, Host, Methods, Pattern};
+use crate::target::{Changes, Rewrite, Target};
 
 pub use self::access::Rule;
 pub use self::facts::{Calls, Facts, Known};
@@ -261,14 +264,24 @@ pub struct Route {
     /// What it is called wherever its state is kept or shown. Default: what it takes, as [`Route::derived_id`] writes it, which stays
     /// the same when other routes come and go.
     pub id: Arc<str>,
+    /// Which hosts. Default: every host that no other route names.
+    pub hosts: Vec<Host>,
     /// Which paths.
     pub pattern: Pattern,
     /// Which methods. Default: all.
     pub methods: Methods,
-    /// Which service.
-    pub service: Arc<str>,
+    /// What else of a request must hold. Default: nothing.
+    pub conditions: Conditions,
+    /// Who answers.
+    pub target: Target,
     /// What is taken off the front of the path before it goes on.
     pub strip_prefix: Option<String>,
+    /// What else is changed of a request before a service gets it.
+    pub rewrite: Rewrite,
+    /// What is done to the headers of requests before a service gets them. The gateway's own are added afterwards.
+    pub request_headers: Arc<Changes>,
+    /// What is done to the headers of answers, but of refusals: those are the gateway's own.
+    pub response_headers: Arc<Changes>,
     /// Who may, by the client's address, of those that may come at all. Default: everybody.
     pub addresses: Addresses,
     /// Who may.
@@ -288,7 +301,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// The id of a route that is given none: the requests that it takes, as `GET, HEAD /orders/{id}`. No two routes take the same, and
+    /// The id of a route that is given none: the requests that it takes, as `GET, HEAD shop.example/orders/{id}`. No two routes take the same, and
     /// no given id has a slash.
     #[must_use]
     pub fn derived_id(&self) -> String {
@@ -296,11 +309,24 @@ impl Route {
         if !self.methods.is_any() {
             id = format!("{} ", self.methods);
         }
+        let hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
+        id.push_str(&hosts.join(","));
         id.push_str(self.pattern.text());
         if self.pattern.is_exact() {
             id.push_str(" exact");
         }
+        for (at, condition) in self.conditions.iter().enumerate() {
+            id.push_str(if at == 0 { " if " } else { " and " });
+            id.push_str(&condition.to_string());
+        }
         id
+    }
+
+    /// What the router knows of it.
+    #[must_use]
+    pub fn entry(&self) -> Entry<'_> {
+        let Self { hosts, pattern, methods, conditions, .. } = self;
+        Entry { hosts, pattern, methods: *methods, conditions }
     }
 
     /// Whether the configuration gives it its id.
@@ -320,14 +346,16 @@ impl Config {
     /// The longest deadline of a service's routes, and at least `limits.deadline`.
     #[must_use]
     pub fn longest_deadline(&self, service: &str) -> Duration {
-        let routes = self.routes.iter().filter(|route| *route.service == *service);
+        let is_its = |route: &&Route| route.target.services().any(|name| **name == *service);
+        let routes = self.routes.iter().filter(is_its);
         routes.filter_map(|route| route.deadline).fold(self.limits.deadline, Duration::max)
     }
 
     /// The names of all services that a route or the token check needs.
     #[must_use]
     pub fn service_names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = self.routes.iter().map(|route| Arc::clone(&route.service)).collect();
+        let mut names: Vec<Arc<str>> =
+            self.routes.iter().flat_map(|route| route.target.services()).cloned().collect();
         names.extend(self.jwt.iter().filter_map(|jwt| jwt.keys.service().cloned()));
         names.extend(self.services.keys().cloned());
         names.sort_unstable();

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use bytes::BytesMut;
+use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 use leeward_resilience::config::units::show_duration;
 use leeward_resilience::{ConfigErrors, Pipeline, RateLimit};
@@ -16,7 +17,7 @@ use crate::config::{Config, Route, Rule};
 use crate::h1::{Bounds, Head, Length, Reader};
 use crate::life;
 use crate::refusal::Refusal;
-use crate::router::{Match, Router};
+use crate::router::{Ask, Entry, Match, Router, Verdict, scan};
 use crate::{headers, jwt};
 
 /// What would become of one request, step by step.
@@ -128,21 +129,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     if dropped > 0 {
         told.step("headers", "", format!("{dropped} header names go no further: a client may not say them"));
     }
-    let router = Router::new(config.routes.iter().map(|route| (&route.pattern, route.methods)));
-    let route = match router.find(&parts.method, &path) {
-        Match::Route(index) => &config.routes[index],
-        Match::Method(allow) => {
-            let refusal = life::method_not_allowed(allow);
-            told.refuse(&refusal, "routes", &format!("it takes {allow}"));
-            return Ok(());
-        }
-        Match::None => {
-            told.refuse(&life::no_route(), "routes", "a route that has this path would take it");
-            return Ok(());
-        }
-    };
-    let methods = if route.methods.is_any() { "any method".to_owned() } else { route.methods.to_string() };
-    told.step("route", &*route.origin, format!("{methods}, {}, to {}", route.pattern.text(), route.service));
+    let Some(route) = route(told, config, &parts, &path) else { return Ok(()) };
     addresses(told, &route.addresses, &route.origin);
     if !size(told, config, route, length) {
         return Ok(());
@@ -154,6 +141,11 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     if !identity(told, config, route, &parts.headers) {
         return Ok(());
     }
+    let Some(service) = route.target.services().next() else {
+        let says = format!("the gateway itself: {}", route.target);
+        told.step("answer", &*route.origin, says);
+        return Ok(());
+    };
     let shed = &config.concurrency;
     told.step(
         "shed",
@@ -165,7 +157,66 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
             show_duration(shed.max_wait)
         ),
     );
-    outbound(told, config, route, &parts.method, &path, &uri)
+    outbound(told, config, (route, service), &parts.method, &path, &uri)
+}
+
+/// Most routes of which it is said why they are not the one.
+const OTHERS_MAX: usize = 10;
+
+/// The route, and why it is not another one.
+fn route<'c>(told: &mut Explanation, config: &'c Config, parts: &Parts, path: &str) -> Option<&'c Route> {
+    let (method, headers) = (&parts.method, &parts.headers);
+    let host = life::host_name(parts);
+    let ask = Ask { method, host, path, query: parts.uri.query(), headers, is_preflight: false };
+    let entries: Vec<Entry<'_>> = config.routes.iter().map(Route::entry).collect();
+    let found = match Router::new(entries.iter().copied()).find(&ask) {
+        Match::Route(index) => {
+            let route = &config.routes[index];
+            let says = format!("{}, {}, to {}", route.methods.shown(), route.id, route.target);
+            told.step("route", &*route.origin, says);
+            Some(route)
+        }
+        Match::Method(allow) => {
+            let refusal = life::method_not_allowed(allow);
+            told.refuse(&refusal, "routes", &format!("it takes {allow}"));
+            None
+        }
+        Match::Unmet => {
+            told.refuse(
+                &life::unmet(),
+                "routes",
+                "one without conditions, or whose conditions hold, would take it",
+            );
+            None
+        }
+        Match::None => {
+            told.refuse(&life::no_route(), "routes", "a route that has this host and path would take it");
+            None
+        }
+    };
+    others(told, config, &scan(&entries, &ask));
+    found
+}
+
+/// Why each of the others does not take it; those that are about something else altogether are counted.
+fn others(told: &mut Explanation, config: &Config, verdicts: &[Verdict]) {
+    let is_near = |verdict: &Verdict| !matches!(verdict, Verdict::Taken | Verdict::Host | Verdict::Path);
+    let near = config.routes.iter().zip(verdicts).filter(|(_, verdict)| is_near(verdict));
+    let mut lines: Vec<String> =
+        near.map(|(route, verdict)| format!("{} ({}) {verdict}", route.id, route.origin)).collect();
+    let more = lines.len().saturating_sub(OTHERS_MAX);
+    lines.truncate(OTHERS_MAX);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    let count = |wanted: Verdict| verdicts.iter().filter(|verdict| **verdict == wanted).count();
+    let (hosts, paths) = (count(Verdict::Host), count(Verdict::Path));
+    if hosts + paths > 0 {
+        lines.push(format!("{hosts} have other hosts, {paths} other paths"));
+    }
+    if !lines.is_empty() {
+        told.step("not", "", lines.join("\n"));
+    }
 }
 
 /// Who is calling is not known here: which addresses may is told.
@@ -267,12 +318,12 @@ fn whom(rule: &Rule) -> String {
 fn outbound(
     told: &mut Explanation,
     config: &Config,
-    route: &Route,
+    (route, service): (&Route, &str),
     method: &Method,
     path: &str,
     uri: &Uri,
 ) -> Result<(), ConfigErrors> {
-    let policy = config.service(&route.service);
+    let policy = config.service(service);
     if let Some(age) = route.stale_if_error {
         let says = format!(
             "a copy of the last good answer stands in for {}, when the service fails",
@@ -280,13 +331,13 @@ fn outbound(
         );
         told.step("fallback", &*route.origin, says);
     }
-    let deadline = config.longest_deadline(&route.service);
-    let pipeline = Pipeline::builder(&*route.service).options(policy.outbound(deadline)).build()?;
-    told.step("policies", format!("services.{}", route.service), pipeline.explain().trim_end());
+    let deadline = config.longest_deadline(service);
+    let pipeline = Pipeline::builder(service).options(policy.outbound(deadline)).build()?;
+    told.step("policies", format!("services.{}", service), pipeline.explain().trim_end());
     let urls: Vec<String> = policy.urls.iter().map(ToString::to_string).collect();
     let at = if urls.is_empty() { "where the directory, or --at, says".to_owned() } else { urls.join(", ") };
-    match life::target(route, path, uri) {
-        Ok(target) => told.step("forward", "", format!("{method} {target} to {}, {at}", route.service)),
+    match life::target(route, config.encoded_slash, path, uri) {
+        Ok(target) => told.step("forward", "", format!("{method} {target} to {}, {at}", service)),
         Err(refusal) => told.refuse(&refusal, &*route.origin, "what is left of the path is no path"),
     }
     Ok(())

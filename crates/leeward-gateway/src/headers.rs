@@ -64,20 +64,26 @@ const NOT_NOMINATED: [&str; 6] =
 /// Drops what clients may not send. Returns how many header names went.
 pub(crate) fn strip_request(headers: &mut HeaderMap) -> usize {
     strip_nominated(headers);
-    remove_where(headers, |name| {
-        is_hop_by_hop(name) || is_guarded(name) || is_alias(name) || name == "expect"
-    })
+    remove_where(headers, |name| !may_come_from_clients(name))
+}
+
+/// Whether a header of this name, in lower case, gets past [`strip_request`].
+pub(crate) fn may_come_from_clients(name: &str) -> bool {
+    !(is_hop_by_hop(name) || is_guarded(name) || is_alias(name) || name == "expect")
 }
 
 /// Drops what a service may not say to a client: headers about its connection, the gateway's own, and CORS headers
 /// when the gateway answers CORS itself.
 pub(crate) fn strip_response(headers: &mut HeaderMap, own_cors: bool) {
     strip_nominated(headers);
-    remove_where(headers, |name| {
-        is_hop_by_hop(name)
-            || name.starts_with("x-leeward-")
-            || (own_cors && name.starts_with("access-control-"))
-    });
+    remove_where(headers, |name| !may_come_from_services(name, own_cors));
+}
+
+/// Whether a header of this name, in lower case, gets past [`strip_response`].
+pub(crate) fn may_come_from_services(name: &str, own_cors: bool) -> bool {
+    !(is_hop_by_hop(name)
+        || name.starts_with("x-leeward-")
+        || (own_cors && name.starts_with("access-control-")))
 }
 
 fn strip_nominated(headers: &mut HeaderMap) {

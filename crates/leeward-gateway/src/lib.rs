@@ -62,6 +62,7 @@ mod revocation;
 pub mod router;
 mod shared;
 mod stale;
+pub mod target;
 mod upstream;
 
 pub use config::Config;

@@ -5,6 +5,7 @@ mod fallback;
 mod forward;
 mod identity;
 mod outbound;
+mod own;
 mod parse;
 mod sending;
 mod trip;
@@ -17,13 +18,14 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Response};
 use leeward_resilience::Deadline;
 
+pub(crate) use self::edge::OWN_PATHS;
 use self::forward::Forward;
 pub(crate) use self::forward::target;
 pub(crate) use self::identity::{no_token, not_a_token};
-pub(crate) use self::parse::{host, path, rule_broken, too_large};
+pub(crate) use self::parse::{host, host_name, path, rule_broken, too_large};
 use self::sending::Sending;
 use self::trip::Trip;
-pub(crate) use self::trip::{Held, method_not_allowed, no_route};
+pub(crate) use self::trip::{Held, method_not_allowed, no_route, unmet};
 use crate::body::Download;
 use crate::h1::{Incoming, Rule};
 use crate::jwt::TokenCache;
@@ -131,14 +133,21 @@ async fn pass(
     identity::authorise(route, subject.as_deref())?;
     // Each user has a share, wherever they call from.
     trip.limit_by_principal(shared, route, subject.as_deref())?;
+    // Redirects and fixed answers need nobody else.
+    let Some(service) = route.service.map(|at| &shared.services[at]) else {
+        return own::answer(config, route, &head, &path);
+    };
     // A short body is read whole: it can then be sent again, and a slow client holds up nobody.
     let left = deadline.remaining(shared.clock.now());
-    let sending = Sending::prepare(shared, route, &head.headers, body, left).await?;
+    let sending = Sending::prepare(shared, route, service, &head.headers, body, left).await?;
     // More than can be served in time is refused before it costs anything behind here.
     let permit = trip.shed(shared, deadline).await?;
 
     // What a service is told about the request, by the only one who may.
-    let forward = Forward::new(shared, trip, route, head, &path, subject.as_deref())?;
+    let forward = Forward::new(shared, trip, route, service, head, &path, subject.as_deref())?;
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
-    outbound::call(core, route, forward, sending, deadline, permit).await
+    let mut answer = outbound::call(core, route, service, forward, sending, deadline, permit).await?;
+    // What the configuration changes of it.
+    route.config.response_headers.apply(answer.headers_mut());
+    Ok(answer)
 }

@@ -164,7 +164,8 @@ fn escape_at(part: &[u8], at: usize) -> Option<u8> {
     Some(hex(*part.get(at)?)? << 4 | hex(*part.get(at + 1)?)?)
 }
 
-fn hex(digit: u8) -> Option<u8> {
+/// The value of a hexadecimal digit.
+pub(crate) fn hex(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

@@ -45,8 +45,8 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct RouteState {
     pub(crate) config: Route,
-    /// Its place in [`Shared::services`].
-    pub(crate) service: usize,
+    /// The place of its service in [`Shared::services`]; `None` where the gateway answers itself.
+    pub(crate) service: Option<usize>,
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
     pub(crate) limiter: Option<ByName>,

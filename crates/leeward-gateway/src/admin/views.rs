@@ -42,7 +42,7 @@ pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
         } else {
             route.config.methods.names().collect()
         },
-        service: route.config.service.to_string(),
+        service: route.config.target.to_string(),
         access: route.config.access.to_string(),
         deadline_ms: route.deadline.as_millis(),
         body_bytes_max: route.body_bytes_max,

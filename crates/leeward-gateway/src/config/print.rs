@@ -1,5 +1,7 @@
 //! All values in force, as a file that parses back to the same.
 
+mod target;
+
 use std::fmt::Write;
 
 use leeward_resilience::config::{Options, Value, write};
@@ -10,6 +12,7 @@ use super::{Config, Jwt, KeySource, Known, Route, Rule, ServicePolicy};
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
 use crate::path::EncodedSlash;
+use crate::router::{Conditions, On, Test};
 
 impl Config {
     /// The configuration with every default filled in. Secrets appear as their references.
@@ -120,13 +123,14 @@ impl Config {
             out.quoted(2, "id", &route.id);
         }
         out.line(2, "exact", route.pattern.is_exact());
+        if !route.hosts.is_empty() {
+            out.list(2, "hosts", route.hosts.iter().map(ToString::to_string));
+        }
         if !route.methods.is_any() {
             out.line(2, "methods", format_args!("[{}]", route.methods));
         }
-        out.quoted(2, "service", &route.service);
-        if let Some(prefix) = &route.strip_prefix {
-            out.quoted(2, "strip_prefix", prefix);
-        }
+        print_conditions(out, &route.conditions);
+        target::print(out, route);
         print_addresses(out, 2, &route.addresses);
         match &route.access {
             Rule::All(rules) => out.list(2, "access", rules.iter().map(ToString::to_string)),
@@ -138,7 +142,35 @@ impl Config {
         if let Some(age) = route.stale_if_error {
             out.line(2, "stale_if_error", show_duration(age));
         }
-        out.line(2, "forward_token", route.forward_token);
+        if route.target.services().next().is_some() {
+            out.line(2, "forward_token", route.forward_token);
+        }
+    }
+}
+
+fn print_conditions(out: &mut Yaml, conditions: &Conditions) {
+    if conditions.is_empty() {
+        return;
+    }
+    out.open(2, "match");
+    let mut kind = "";
+    for condition in conditions.iter() {
+        let (of, name) = match &condition.on {
+            On::Header(name) => ("headers", name.0.as_str()),
+            On::Query(name) => ("query", &**name),
+            On::Cookie(name) => ("cookies", &**name),
+        };
+        if kind != of {
+            out.open(3, of);
+            kind = of;
+        }
+        let test = match &condition.test {
+            Test::Exact(text) => quote(text),
+            Test::Prefix(text) => format!("{{prefix: {}}}", quote(text)),
+            Test::Present => "{present: true}".to_owned(),
+            Test::Absent => "{present: false}".to_owned(),
+        };
+        out.line(4, &quote(name), test);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading the routes, and what only all of them together can get wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +12,15 @@ use super::addresses::addresses;
 use super::named::Policies;
 use super::parse::{HOUR, MOMENT, line, set};
 use super::services::url;
+use super::takes::{self, Taken, Takes};
+use super::target;
 use super::{Route, Rule, ServicePolicy};
-use crate::router::{Methods, Pattern};
+use crate::target::Target;
 
 /// Most routes of a configuration: more than any gateway that a person still reads.
 const ROUTES_MAX: usize = 10_000;
 
-type Services = BTreeMap<Arc<str>, ServicePolicy>;
+pub(super) type Services = BTreeMap<Arc<str>, ServicePolicy>;
 
 pub(super) fn routes<'d>(
     node: &Node<'d>,
@@ -31,22 +33,15 @@ pub(super) fn routes<'d>(
         node.reject("has no routes, or too many", format_args!("1 to {ROUTES_MAX} routes"));
     }
     let mut routes: Vec<Route> = Vec::with_capacity(items.len());
+    let (mut taken, mut ids) = (Taken::default(), HashMap::new());
     for item in &items {
         let item = &policies.under(item);
         let Some(route) = route(item, services, has_jwt) else { continue };
-        let twin = routes.iter().find(|other| {
-            other.pattern.same_paths(&route.pattern)
-                && other.methods.overlaps(route.methods)
-                && other.methods.is_any() == route.methods.is_any()
-        });
-        if let Some(twin) = twin {
-            item.get("path").reject(
-                format_args!("takes the same requests as the route at {}", twin.origin),
-                "each path and method once",
-            );
-        }
-        if let Some(other) = routes.iter().find(|other| other.id == route.id && route.is_named()) {
-            item.get("id").reject(format_args!("is the id of the route at {}", other.origin), "each id once");
+        taken.add(item, &routes, &route);
+        if let Some(other) = ids.insert(Arc::clone(&route.id), Arc::clone(&route.origin))
+            && route.is_named()
+        {
+            item.get("id").reject(format_args!("is the id of the route at {other}"), "each id once");
         }
         routes.push(route);
     }
@@ -57,29 +52,29 @@ pub(super) fn routes<'d>(
 }
 
 fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Route> {
-    let exact = node.get("exact").bool().unwrap_or(false);
-    let path = node.get("path").required();
-    let pattern = path.text().and_then(|text| {
-        Pattern::parse(&text, exact)
-            .map_err(|error| path.reject(error, "a path as /orders or /orders/{id}/lines"))
-            .ok()
-    });
-    let service = service(&node.get("service").required(), services);
-    let methods = methods(&node.get("methods"));
     let strip_prefix = node.get("strip_prefix");
     let rule = access(&node.get("access"));
     if rule != Rule::Anyone && !has_jwt {
         node.get("access").reject("needs `jwt`: without it nobody is known", "anyone, or a `jwt` section");
     }
     let (stale, stale_node) = stale(node);
+    let Takes { hosts, pattern, methods, conditions } = takes::read(node);
+    let target = target::target(node, pattern.as_ref(), &hosts, services);
+    let rewrite = target::rewrite(&node.get("rewrite"), pattern.as_ref());
+    let headers = node.get("headers");
     // A route that is not whole is read to its end, so that all of its mistakes are told.
-    let is_whole = pattern.is_some() && service.is_some();
+    let is_whole = pattern.is_some() && target.is_some();
     let mut route = Route {
         id: Arc::default(),
+        hosts,
         pattern: pattern.unwrap_or_default(),
         methods,
-        service: service.unwrap_or_default(),
+        conditions,
+        target: target.unwrap_or(Target::Service(Arc::default())),
         strip_prefix: strip_prefix.text().map(|text| text.trim_end_matches('/').to_owned()),
+        rewrite,
+        request_headers: target::changes(&headers, &target::REQUEST),
+        response_headers: target::changes(&headers, &target::RESPONSE),
         addresses: addresses(node),
         access: rule,
         deadline: node.get("deadline").duration(MOMENT..=HOUR),
@@ -99,6 +94,9 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
     {
         strip_prefix
             .reject("is not the beginning of the route's path", "whole segments of `path`, as /api/v1");
+    }
+    if route.strip_prefix.is_some() && route.rewrite.path.is_some() {
+        strip_prefix.reject("does not go with `rewrite.path`, which says the whole path", "one of the two");
     }
     if route.stale_if_error.is_some() && route.access != Rule::Anyone {
         stale_node
@@ -135,7 +133,7 @@ fn under(path: &str, prefix: &str) -> bool {
 }
 
 /// A name from `services`, or the URL of the one endpoint of a service that is named after it.
-fn service(node: &Node<'_>, services: &mut Services) -> Option<Arc<str>> {
+pub(super) fn service(node: &Node<'_>, services: &mut Services) -> Option<Arc<str>> {
     let text = node.text()?;
     if text.contains("://") {
         let uri = url(node, &text)?;
@@ -151,18 +149,4 @@ fn service(node: &Node<'_>, services: &mut Services) -> Option<Arc<str>> {
     let known: Vec<&str> = services.keys().map(|name| &**name).collect();
     node.reject_name("is neither a URL nor a service of `services`", known);
     None
-}
-
-fn methods(node: &Node<'_>) -> Methods {
-    if !node.is_given() {
-        return Methods::ANY;
-    }
-    let mut methods = Methods::NONE;
-    for name in node.texts() {
-        match methods.with(&name) {
-            Some(with) if Methods::NAMES.contains(&name.as_str()) => methods = with,
-            _ => node.reject(format_args!("has `{name}`, which is not a method"), Methods::NAMES.join(", ")),
-        }
-    }
-    methods
 }

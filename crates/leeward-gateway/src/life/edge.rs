@@ -15,6 +15,9 @@ use crate::refusal::{Refusal, Stage, code};
 use crate::router::Methods;
 use crate::shared::Shared;
 
+/// The paths that [`answer`] knows: no route gets a GET or HEAD of them.
+pub(crate) const OWN_PATHS: [&str; 4] = ["/health/live", "/health/ready", "/ready", "/health"];
+
 /// The answer, if the path is one of the gateway's own.
 pub(super) fn answer(shared: &Shared, method: &Method, path: &str) -> Option<Response<Download>> {
     if *method != Method::GET && *method != Method::HEAD {

@@ -10,7 +10,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::Core;
 use super::forward::Forward;
 use crate::body::{Download, Tee};
-use crate::shared::{RouteState, Shared};
+use crate::shared::{RouteState, Service, Shared};
 use crate::stale::{self, Copy};
 
 const STALE: HeaderName = HeaderName::from_static("x-leeward-stale");
@@ -42,13 +42,14 @@ pub(super) fn tee(
 pub(super) fn last_good_copy(
     shared: &Shared,
     route: &RouteState,
+    service: &Service,
     forward: &Forward,
 ) -> Option<Response<Download>> {
     let now = shared.clock.now();
     route.config.stale_if_error?;
     let copy = shared.stale.get(forward.copy_key.as_ref()?, now)?;
     let Copy { headers, body, stored_at } = &*copy;
-    shared.metrics.stale.with([&*route.config.service]).inc();
+    shared.metrics.stale.with([&*service.name]).inc();
     let mut response = Response::new(Download::Own(Some(body.clone())));
     *response.headers_mut() = headers.clone();
     let age = now.saturating_duration_since(*stored_at).as_secs();

@@ -7,12 +7,14 @@ use http::{Method, StatusCode};
 use leeward_service::identity::ASSERTION_HEADER;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, TRACEPARENT};
 
+use super::parse;
 use super::trip::{NAME, SERVICE_NAME, Trip};
 use crate::address;
 use crate::config::Route;
 use crate::jwt::Subject;
+use crate::path::EncodedSlash;
 use crate::refusal::{Refusal, Stage, code};
-use crate::shared::{RouteState, Shared};
+use crate::shared::{RouteState, Service, Shared};
 
 const CLIENT_IP: HeaderName = HeaderName::from_static("x-client-ip");
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-gateway-timestamp");
@@ -29,6 +31,8 @@ const ASSERTION: HeaderName = HeaderName::from_static(ASSERTION_HEADER);
 pub(super) struct Forward {
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
+    /// In place of the endpoint's own address.
+    pub(super) host: Option<Box<str>>,
     pub(super) headers: HeaderMap,
     /// Under which a copy of the answer is kept, for routes that keep copies.
     pub(super) copy_key: Option<String>,
@@ -39,17 +43,21 @@ impl Forward {
         shared: &Shared,
         trip: &Trip,
         route: &RouteState,
+        service: &Service,
         head: Parts,
         path: &str,
         subject: Option<&Subject>,
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = head;
-        let target = target(&route.config, path, &uri)?;
+        let target = target(&route.config, shared.config.encoded_slash, path, &uri)?;
         super::trip::reserve(&mut headers, 14);
         let host = headers.remove(header::HOST);
         if shared.authentication.is_some() && !route.config.forward_token {
             headers.remove(header::AUTHORIZATION);
         }
+        let new_host = route.config.rewrite.host.as_ref().and_then(|new| new.of(host.as_ref()));
+        // Before what the gateway says, so that none of it can be changed.
+        route.config.request_headers.apply(&mut headers);
         headers.insert(REQUEST_ID, trip.request_id.clone());
         headers.insert(CORRELATION_ID, trip.correlation_id.clone());
         headers.insert(TRACEPARENT, trip.span.context().to_header());
@@ -63,17 +71,18 @@ impl Forward {
             headers.insert(FORWARDED_HOST, host);
         }
         if let Some(subject) = subject {
-            vouch(shared, route, subject, &mut headers)?;
+            vouch(shared, service, subject, &mut headers)?;
         }
-        let copy_key = copy_key(route, &method, &target, &headers);
-        Ok(Self { method, target, headers, copy_key })
+        let copy_key = copy_key(route, service, &method, &target, &headers);
+        let host = new_host.and_then(|host| host.to_str().ok().map(Box::from));
+        Ok(Self { method, target, host, headers, copy_key })
     }
 }
 
 /// Says who the user is: in an assertion that services check, and in plain headers for those that only read.
 fn vouch(
     shared: &Shared,
-    route: &RouteState,
+    service: &Service,
     subject: &Subject,
     headers: &mut HeaderMap,
 ) -> Result<(), Refusal> {
@@ -81,7 +90,7 @@ fn vouch(
     headers.insert(USER_ROLE, subject.role_header.clone());
     headers.insert(USER_CONTEXT, subject.context_header.clone());
     let Some(minter) = &shared.minter else { return Ok(()) };
-    let audience = &shared.services[route.service].name;
+    let audience = &service.name;
     let assertion = minter.mint(&subject.principal, audience, shared.clock.unix_ms()).map_err(|error| {
         tracing::error!(%error, "an assertion could not be signed");
         let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -91,20 +100,28 @@ fn vouch(
     Ok(())
 }
 
-/// The canonical path without the route's prefix, with the query as it came.
-pub(crate) fn target(route: &Route, path: &str, uri: &http::Uri) -> Result<PathAndQuery, Refusal> {
-    let stripped = match &route.strip_prefix {
-        Some(prefix) => path.strip_prefix(prefix.as_str()).unwrap_or(path),
-        None => path,
+/// The canonical path as the route changes it, with the query as it came.
+pub(crate) fn target(
+    route: &Route,
+    slash: EncodedSlash,
+    path: &str,
+    uri: &http::Uri,
+) -> Result<PathAndQuery, Refusal> {
+    let rewritten = route.rewrite.path.as_ref().map(|template| template.rewritten(path, slash));
+    let rewritten = rewritten.transpose().map_err(parse::bad_path)?;
+    let new = match (&rewritten, &route.strip_prefix) {
+        (Some(rewritten), _) => rewritten.as_str(),
+        (None, Some(prefix)) => path.strip_prefix(prefix.as_str()).unwrap_or(path),
+        (None, None) => path,
     };
-    let query = uri.query();
-    if let (true, Some(whole)) = (stripped == uri.path(), uri.path_and_query()) {
+    if let (true, Some(whole)) = (new == uri.path(), uri.path_and_query()) {
         return Ok(whole.clone());
     }
-    let slash = if stripped.starts_with('/') { "" } else { "/" };
-    let mut text = String::with_capacity(1 + stripped.len() + query.map_or(0, |query| query.len() + 1));
+    let slash = if new.starts_with('/') { "" } else { "/" };
+    let query = uri.query();
+    let mut text = String::with_capacity(1 + new.len() + query.map_or(0, |query| query.len() + 1));
     text.push_str(slash);
-    text.push_str(stripped);
+    text.push_str(new);
     if let Some(query) = query {
         text.push('?');
         text.push_str(query);
@@ -124,6 +141,7 @@ const VARIANTS: [HeaderName; 3] = [header::ACCEPT, header::ACCEPT_ENCODING, head
 /// the service who asks has none, since its answer may be its own.
 fn copy_key(
     route: &RouteState,
+    service: &Service,
     method: &Method,
     target: &PathAndQuery,
     headers: &HeaderMap,
@@ -132,7 +150,7 @@ fn copy_key(
         && *method == Method::GET
         && !OF_ONE_CALLER.iter().any(|name| headers.contains_key(name));
     kept.then(|| {
-        let mut key = format!("{}\n{target}", route.config.service);
+        let mut key = format!("{}\n{target}", service.name);
         for name in &VARIANTS {
             // No value has a line break in it, so that no two lists of values look alike.
             key.push('\n');

@@ -49,13 +49,13 @@ struct Got {
 pub(super) async fn call(
     core: &Rc<Core>,
     route: &RouteState,
+    service: &Service,
     forward: Forward,
     sending: Sending,
     deadline: Deadline,
     held: Held,
 ) -> Result<Response<Download>, Refusal> {
     let shared = &*core.shared;
-    let service = &shared.services[route.service];
     let idempotent = is_idempotent(&forward.method);
     let replayable = idempotent && sending.is_replayable();
     let call = Call { deadline: Some(deadline), replayable, ..Call::ONCE };
@@ -77,11 +77,11 @@ pub(super) async fn call(
         Err(error) => Err(refusal(route, service, &sending, error)),
     };
     let failed = answered.as_ref().map_or(true, |(got, _)| is_failure(got.response.status()));
-    if failed && let Some(copy) = last_good_copy(shared, route, &forward) {
+    if failed && let Some(copy) = last_good_copy(shared, route, service, &forward) {
         return Ok(copy);
     }
     let (got, guard) = answered?;
-    Ok(pass_on(core, route, &forward, got, guard, held))
+    Ok(pass_on(core, route, service, &forward, got, guard, held))
 }
 
 /// An unasked-for protocol switch, or a status that HTTP does not have, is no answer.
@@ -114,7 +114,7 @@ async fn one_attempt(
         let outgoing = Outgoing {
             forward,
             sending,
-            host: picked.endpoint().authority(),
+            host: forward.host.as_deref().unwrap_or(picked.endpoint().authority()),
             deadline_ms: attempt.deadline.header_ms(now),
             effort: attempt.effort,
         };
@@ -178,6 +178,7 @@ fn is_failure(status: StatusCode) -> bool {
 fn pass_on(
     core: &Rc<Core>,
     route: &RouteState,
+    service: &Service,
     forward: &Forward,
     got: Got,
     guard: Option<Guard>,
@@ -188,7 +189,7 @@ fn pass_on(
     let (mut head, body) = response.into_parts();
     headers::strip_response(&mut head.headers, shared.cors.is_some());
     let tee = tee(core, route, forward, &head);
-    let read_timeout = shared.services[route.service].read_timeout;
+    let read_timeout = service.read_timeout;
     let body = Passing::new(body, lease, read_timeout, tee, guard, held);
     Response::from_parts(head, Download::Service(Box::new(body)))
 }

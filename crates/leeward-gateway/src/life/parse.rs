@@ -11,6 +11,7 @@ use http_body::Body;
 use crate::h1::{Incoming, Rule};
 use crate::path::{self, EncodedSlash};
 use crate::refusal::{Refusal, Stage, code};
+use crate::router::without_port;
 
 /// A message that broke a rule of the codec.
 pub(crate) fn rule_broken(rule: Rule) -> Refusal {
@@ -46,6 +47,14 @@ pub(crate) fn host(head: &Parts) -> Result<(), Refusal> {
     if host.to_str().is_ok_and(is_host) { Ok(()) } else { refused("the Host header is not a host") }
 }
 
+/// The host that [`host`] found right, without its port; `None` where HTTP/1.0 names none.
+pub(crate) fn host_name(head: &Parts) -> Option<&str> {
+    match head.headers.get(header::HOST) {
+        Some(host) => host.to_str().ok().map(without_port),
+        None => head.uri.host(),
+    }
+}
+
 /// A name or an address, and a port if need be.
 fn is_host(text: &str) -> bool {
     let (is_name, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
@@ -69,13 +78,16 @@ fn is_host(text: &str) -> bool {
 /// The canonical path.
 pub(crate) fn path(uri: &Uri, slash: EncodedSlash) -> Result<Cow<'_, str>, Refusal> {
     let raw = if uri.scheme().is_some() && uri.path().is_empty() { "/" } else { uri.path() };
-    path::canonical(raw, slash).map_err(|error| {
-        let (code, stage) = match error {
-            path::Error::NotAbsolute => (code::BAD_TARGET, Stage::Parse),
-            _ => (code::BAD_PATH, Stage::Path),
-        };
-        Refusal::bad_request(code, stage, error.to_string())
-    })
+    path::canonical(raw, slash).map_err(bad_path)
+}
+
+/// What has no canonical form, as it came or as it was to be sent.
+pub(super) fn bad_path(error: path::Error) -> Refusal {
+    let (code, stage) = match error {
+        path::Error::NotAbsolute => (code::BAD_TARGET, Stage::Parse),
+        _ => (code::BAD_PATH, Stage::Path),
+    };
+    Refusal::bad_request(code, stage, error.to_string())
 }
 
 /// Refuses a body that is announced longer than the route takes. What is not announced is counted as it comes.

@@ -15,7 +15,7 @@ use super::parse::{rule_broken, too_large};
 use crate::body::{Cut, Streaming, Upload, read_whole};
 use crate::h1::{Asking, Incoming, Saying};
 use crate::refusal::{Refusal, Stage, code};
-use crate::shared::{RouteState, Shared};
+use crate::shared::{RouteState, Service, Shared};
 use crate::upstream::Source;
 
 /// Bodies up to this size are read before they are sent, so that they can be sent again.
@@ -41,6 +41,7 @@ impl Sending {
     pub(super) async fn prepare(
         shared: &Shared,
         route: &RouteState,
+        service: &Service,
         headers: &HeaderMap,
         body: Incoming,
         left: Duration,
@@ -57,7 +58,7 @@ impl Sending {
             sending.whole = Some(read.map_err(|cut| body_refusal(route, cut))?);
         } else {
             // Ends before the attempt does: a slow client is no failure of the service.
-            let attempt = shared.services[route.service].attempt_timeout;
+            let attempt = service.attempt_timeout;
             let within = within.min(attempt).saturating_sub(CLIENT_FIRST);
             let cut = Rc::clone(&sending.cut);
             let streaming = Streaming::new(body, route.body_bytes_max, within, cut);

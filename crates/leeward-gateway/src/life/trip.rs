@@ -11,12 +11,13 @@ use leeward_resilience::{Deadline, Instant};
 use leeward_telemetry::metrics::Gauge;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, Span, SpanKind, TRACEPARENT, TraceContext, span};
 
+use super::parse;
 use crate::body::Download;
 use crate::config::Rule;
 use crate::jwt::Subject;
 use crate::limits::Seen;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
-use crate::router::{Match, Methods};
+use crate::router::{Ask, Match, Methods};
 use crate::shared::{RouteState, Shared};
 use crate::{address, cors, headers};
 
@@ -95,12 +96,21 @@ impl Trip {
             .then(|| head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD))
             .flatten()
             .and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-        match shared.router.find(announced.as_ref().unwrap_or(&head.method), path) {
+        let ask = Ask {
+            method: announced.as_ref().unwrap_or(&head.method),
+            host: parse::host_name(head),
+            path,
+            query: head.uri.query(),
+            headers: &head.headers,
+            is_preflight: announced.is_some(),
+        };
+        match shared.router.find(&ask) {
             Match::Route(index) => {
                 self.route = Some(index);
                 Ok(&shared.routes[index])
             }
             Match::Method(allow) => Err(method_not_allowed(allow)),
+            Match::Unmet => Err(unmet()),
             Match::None => Err(no_route()),
         }
     }
@@ -190,7 +200,8 @@ impl Trip {
             self.span.attr("http.route", label.to_owned()).attr("http.request.method", self.method);
             self.span.attr("http.response.status_code", i64::from(status.as_u16()));
         }
-        let service = route.map(|route| shared.services[route.service].name_header.clone());
+        let service = route.and_then(|route| route.service);
+        let service = service.map(|at| shared.services[at].name_header.clone());
         let headers = answer.headers_mut();
         headers.insert(REQUEST_ID, self.request_id);
         headers.insert(CORRELATION_ID, self.correlation_id);
@@ -209,6 +220,13 @@ impl Trip {
 
 pub(crate) fn no_route() -> Refusal {
     Refusal::new(http::StatusCode::NOT_FOUND, code::NOT_FOUND, Stage::Route, "no route has this path")
+}
+
+/// To the client as if there were nothing: another request of it may well have a route.
+pub(crate) fn unmet() -> Refusal {
+    let detail = "no route of this path is for the headers, query or cookies of this request";
+    Refusal::new(http::StatusCode::NOT_FOUND, code::NOT_FOUND, Stage::Route, detail)
+        .hint("`match` of the routes of this path")
 }
 
 pub(crate) fn method_not_allowed(allow: Methods) -> Refusal {

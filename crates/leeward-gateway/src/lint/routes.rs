@@ -55,7 +55,8 @@ fn shown(route: &Route) -> String {
 /// Routes whose paths lie below another's.
 fn neighbours(config: &Config, found: &mut Findings<'_>) {
     for (index, route) in config.routes.iter().enumerate() {
-        let above = config.routes.iter().filter(|other| other.pattern.covers(&route.pattern));
+        let of_hosts = || config.routes.iter().filter(|other| other.hosts == route.hosts);
+        let above = of_hosts().filter(|other| other.pattern.covers(&route.pattern));
         // The nearest of those that a request would take without this route.
         let Some(above) = above.max_by_key(|other| other.pattern.text().len()) else { continue };
         if is_wider(&route.access, &above.access) {
@@ -72,9 +73,8 @@ fn neighbours(config: &Config, found: &mut Findings<'_>) {
                 ),
             );
         }
-        let twins = config.routes.iter().filter(|other| other.pattern.same_paths(&route.pattern));
-        let is_first =
-            config.routes.iter().position(|other| other.pattern.same_paths(&route.pattern)) == Some(index);
+        let twins = of_hosts().filter(|other| other.pattern.same_paths(&route.pattern));
+        let is_first = twins.clone().next().is_some_and(|first| std::ptr::eq(first, route));
         if is_first && twins.clone().all(|twin| !twin.methods.is_any()) && !route.pattern.is_exact() {
             let taken: Vec<&str> = twins.flat_map(|twin| twin.methods.names()).collect();
             let lost: Vec<&str> = above.methods.names().filter(|name| !taken.contains(name)).collect();

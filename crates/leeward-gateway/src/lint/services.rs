@@ -36,7 +36,7 @@ fn policies(config: &Config, name: &str, found: &mut Findings<'_>) {
         let path = service_path(config, name, option.unwrap_or_default());
         found.add_as(rule(finding.kind), severity, path, finding.message.clone());
     }
-    let own = |route: &&(usize, &Route)| *route.1.service == *name;
+    let own = |route: &&(usize, &Route)| route.1.target.services().any(|service| **service == *name);
     for (index, route) in config.routes.iter().enumerate().collect::<Vec<_>>().iter().filter(own) {
         let Some(deadline) = route.deadline.filter(|deadline| *deadline < longest) else { continue };
         for finding in under(deadline) {
@@ -151,8 +151,9 @@ fn usage(config: &Config, name: &str, found: &mut Findings<'_>) {
         .values()
         .chain(config.facts.behind.values())
         .any(|known| known.calls.contains_key(name));
-    let is_used = config.routes.iter().any(|route| *route.service == *name)
-        || config.jwt.iter().any(|jwt| jwt.keys.service().is_some_and(|service| **service == *name));
+    let is_used =
+        config.routes.iter().flat_map(|route| route.target.services()).any(|service| **service == *name)
+            || config.jwt.iter().any(|jwt| jwt.keys.service().is_some_and(|service| **service == *name));
     if !is_called && !is_used {
         found.add(
             &SERVICE_UNUSED,

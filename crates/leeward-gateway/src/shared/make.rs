@@ -32,7 +32,7 @@ impl Making<'_> {
         let routes = self.routes(&names)?;
         Ok(Shared {
             epoch: old.map_or(1, |old| old.epoch + 1),
-            router: Router::new(config.routes.iter().map(|route| (&route.pattern, route.methods))),
+            router: Router::new(config.routes.iter().map(Route::entry)),
             routes,
             services,
             cors: config.cors.as_ref().map(cors::Compiled::new),
@@ -56,8 +56,10 @@ impl Making<'_> {
         let config = self.config;
         let mut deadlines: HashMap<&str, Duration> = HashMap::new();
         for route in &config.routes {
-            let longest = deadlines.entry(&*route.service).or_insert(config.limits.deadline);
-            *longest = route.deadline.map_or(*longest, |deadline| deadline.max(*longest));
+            for service in route.target.services() {
+                let longest = deadlines.entry(service).or_insert(config.limits.deadline);
+                *longest = route.deadline.map_or(*longest, |deadline| deadline.max(*longest));
+            }
         }
         let deadline = |name: &str| deadlines.get(name).copied().unwrap_or(config.limits.deadline);
         names.iter().map(|name| self.service(name, deadline(name))).collect()
@@ -112,7 +114,7 @@ impl Making<'_> {
             .map(|route| {
                 let limiter = old.get(&*route.id).and_then(|old| old.limiter.as_ref());
                 Ok(RouteState {
-                    service: names.binary_search(&route.service).unwrap_or(0),
+                    service: route.target.services().find_map(|name| names.binary_search(name).ok()),
                     deadline: route.deadline.unwrap_or(config.limits.deadline),
                     body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
                     limiter: self.route_limiter(route, limiter)?,

@@ -14,6 +14,7 @@ services:
   orders: {urls: [\"URL\"], rate_limit: 50/s, breaker: off}
 routes:
   - {path: /open, service: orders, access: anyone, strip_prefix: /open, methods: [GET, POST], body: 100B}
+  - {path: /open, service: users, match: {headers: {x-beta: \"1\"}}, hosts: [beta.example]}
   - {path: /mine, service: orders, access: user}
   - {path: /admin, service: orders, access: \"role:admin\", rate_limit: 5/s}
 ";
@@ -51,6 +52,9 @@ async fn what_is_told_is_what_happens() {
         ("CONNECT", "a:80", &[]),
         ("GET", "http://a/open", &["Host: b"]),
         ("GET", "*", &[]),
+        ("GET", "/open", &["Host: Beta.example:80", "X-Beta: 1"]),
+        ("GET", "/open", &["Host: beta.example", "X-Beta: 2"]),
+        ("GET", "/mine", &["Host: beta.example"]),
         ("G(T", "/open", &[]),
     ];
     for (method, target, headers) in cases {
@@ -90,8 +94,22 @@ fn it_says_what_decides_and_where_that_stands() {
     assert!(!text.contains("breaker"), "off: {text}");
     let (_, text) = told("/admin", "GET", &[]);
     for part in
-        ["401 unauthenticated", "of a user with the role admin", "5 in 1s by principal", "(leeward.yaml:10)"]
+        ["401 unauthenticated", "of a user with the role admin", "5 in 1s by principal", "(leeward.yaml:11)"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn it_says_why_another_route_does_not_take_it() {
+    let (refused, text) = told("/open", "GET", &["Host: beta.example"]);
+    assert_eq!(refused, Some((404, "not_found")), "{text}");
+    for part in [
+        "beta.example/open if header x-beta = 1 (leeward.yaml:9) wants header x-beta = 1",
+        "GET, HEAD, POST /open (leeward.yaml:8) gives way to the routes that name the host",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (_, text) = told("/open", "GET", &[]);
+    assert!(text.contains("1 have other hosts, 2 other paths"), "{text}");
 }

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admin;
+mod allocations;
 mod attack;
 mod config;
 mod cors;
@@ -18,6 +19,7 @@ mod named;
 mod outbound;
 mod reload;
 mod revocation;
+mod rewriting;
 mod rig;
 mod routing;
 mod stale;

@@ -147,3 +147,50 @@ async fn health_and_metrics_are_the_gateways_own() {
     assert!(metrics.contains(line), "{metrics}");
     assert_eq!(one.hits(), 1);
 }
+
+/// Which service answers a request of these lines.
+async fn answered_by(rig: &Rig, lines: &str) -> String {
+    let raw = rig.raw(format!("{lines}\r\nConnection: close\r\n\r\n").as_bytes()).await;
+    let status = raw.split(' ').nth(1).unwrap_or_default().to_owned();
+    let name = raw.lines().find_map(|line| line.strip_prefix("x-service-name: ")).unwrap_or_default();
+    format!("{status} {name}")
+}
+
+#[tokio::test]
+async fn hosts_and_conditions_decide_over_the_wire() {
+    let upstream = Upstream::start().await;
+    let service = |name: &str| format!("  {name}: {{urls: [\"{}\"]}}\n", upstream.url());
+    let services: String = ["any", "shop", "wild", "beta", "green", "second"].map(service).concat();
+    let rig = Rig::start(&format!(
+        "services:\n{services}routes:\n  \
+         - {{path: /, service: any}}\n  \
+         - {{path: /only, service: shop, hosts: [Shop.Example, \"[::1]\"]}}\n  \
+         - {{path: /, service: wild, hosts: [\"*.example\"]}}\n  \
+         - {{path: /a, service: any}}\n  \
+         - {{path: /a, service: beta, match: {{headers: {{X-Beta: \"1\"}}}}}}\n  \
+         - {{path: /a, service: green, match: {{cookies: {{side: {{prefix: gr}}}}}}}}\n  \
+         - {{path: /a, service: second, match: {{query: {{v: \"2\"}}}}}}\n  \
+         - {{path: /secret, service: beta, match: {{headers: {{x-key: {{present: true}}}}}}}}\n",
+    ))
+    .await;
+    for (lines, expected) in [
+        ("GET /only HTTP/1.1\r\nHost: SHOP.example:8080", "200 shop"),
+        ("GET http://shop.example/only HTTP/1.1\r\nHost: shop.example", "200 shop"),
+        ("GET http://shop.example/only HTTP/1.0\r\nAccept: */*", "200 shop"),
+        ("GET /only HTTP/1.1\r\nHost: [0:0::1]:1", "200 shop"),
+        ("GET /other HTTP/1.1\r\nHost: shop.example", "404 gateway"),
+        ("GET /only HTTP/1.1\r\nHost: www.shop.example", "200 wild"),
+        ("GET /only HTTP/1.1\r\nHost: example", "200 any"),
+        ("GET /only HTTP/1.0\r\nAccept: */*", "200 any"),
+        ("GET /a/1 HTTP/1.1\r\nHost: a\r\nx-beta: 1", "200 beta"),
+        ("GET /a/1 HTTP/1.1\r\nHost: a\r\nx-beta: 1\r\nx-beta: 1", "200 any"),
+        ("GET /a/1 HTTP/1.1\r\nHost: a\r\nCookie: x=1; side=green", "200 green"),
+        ("GET /a/1?%76=%32 HTTP/1.1\r\nHost: a", "200 second"),
+        ("GET /a/1?v=1&v=2 HTTP/1.1\r\nHost: a", "200 any"),
+        ("GET /secret HTTP/1.1\r\nHost: a\r\nx-key: 1", "200 beta"),
+        ("GET /secret/1 HTTP/1.1\r\nHost: a", "404 gateway"),
+        ("GET /secret/1 HTTP/1.1\r\nHost: a\r\nConnection: x-key\r\nx-key: 1", "404 gateway"),
+    ] {
+        assert_eq!(answered_by(&rig, lines).await, expected, "{lines}");
+    }
+}
