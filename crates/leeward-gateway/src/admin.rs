@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /v1/config` | the configuration in force, as YAML |
 //! | `GET /v1/routes`, `GET /v1/limits` | the route table; the limits with how full they are |
+//! | `GET /v1/certificates` | what each listener presents, when it ends, and why files on disk are not in force |
 //! | `GET /v1/services` | endpoints with health, breaker states, policies |
 //! | `PUT /v1/services/{name}/breaker` | `{"state": "open" \| "closed" \| "auto"}`: holds a breaker, or lets it go |
 //! | `GET /v1/health` | the gateway's report with all values |
@@ -103,6 +104,7 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/config", get(views::config))
         .route("/v1/routes", get(views::routes))
         .route("/v1/limits", get(views::limits))
+        .route("/v1/certificates", get(views::certificates))
         .route(guard::WHO_IS_WHERE, get(views::services))
         .route("/v1/services/{name}/breaker", put(views::hold_breaker))
         .route("/v1/services/{name}/_leeward/{*path}", any(fanout::one))

@@ -15,7 +15,8 @@ use leeward_resilience::Class;
 use leeward_resilience::pipeline::Guard;
 use tokio::time::Sleep;
 
-use crate::h1::{self, AnswerError, BodyError, Rule};
+use crate::h1::{AnswerError, BodyError, Rule};
+use crate::incoming;
 use crate::life::Held;
 use crate::upstream::{Answer, Lease};
 
@@ -57,7 +58,7 @@ pub(crate) enum Upload {
 
 /// A body as it comes in, counted and timed.
 pub(crate) struct Streaming {
-    inner: h1::Incoming,
+    inner: incoming::Incoming,
     left: u64,
     timer: Pin<Box<Sleep>>,
     /// Read by the request after the call failed, since the client library only says "user body error".
@@ -66,7 +67,7 @@ pub(crate) struct Streaming {
 
 impl Streaming {
     pub(crate) fn new(
-        inner: h1::Incoming,
+        inner: incoming::Incoming,
         bytes_max: u64,
         within: Duration,
         cut: Rc<Cell<Option<Cut>>>,
@@ -132,7 +133,7 @@ impl Body for Upload {
 
 /// Reads a whole body of at most `bytes_max`.
 pub(crate) async fn read_whole(
-    mut body: h1::Incoming,
+    mut body: incoming::Incoming,
     bytes_max: u64,
     within: Duration,
 ) -> Result<Bytes, Cut> {

@@ -17,6 +17,7 @@ mod access;
 mod addresses;
 mod facts;
 mod jwt;
+mod listen;
 mod named;
 mod parse;
 mod policy;
@@ -46,6 +47,7 @@ use crate::target::{Changes, Rewrite, Target};
 pub use self::access::Rule;
 pub use self::facts::{Calls, Facts, Known};
 pub use self::jwt::{Jwt, KeySource};
+pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls, UnknownNames, Version};
 pub use self::named::Named;
 pub use self::policy::ServicePolicy;
 pub use crate::jwt::{Algorithm, Names as ClaimNames};
@@ -58,8 +60,8 @@ pub const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Ad
 /// Everything that the gateway needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where clients connect.
-    pub listen: SocketAddr,
+    /// Where clients connect: one address at least.
+    pub listen: Vec<Listener>,
     /// Threads that carry requests; `None` is one a core.
     pub cores: Option<NonZeroUsize>,
     /// Networks of proxies whose `X-Forwarded-For` is believed. Default: none.
@@ -103,7 +105,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: LISTEN,
+            listen: vec![Listener::from(LISTEN)],
             cores: None,
             trusted_proxies: Vec::new(),
             explain_to: Vec::new(),
@@ -258,6 +260,15 @@ impl Default for Stale {
     }
 }
 
+/// The certificate that a route's clients must have presented. That it is a good one the handshake has seen to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientCertificate {
+    /// Any that the listener takes.
+    Any,
+    /// One with any of these names among its alternative names, or as the common name of its subject.
+    Names(Vec<String>),
+}
+
 /// One route.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
@@ -294,6 +305,8 @@ pub struct Route {
     pub rate_limit: Option<RateLimit>,
     /// For how long a last good copy may stand in when the service fails; `None`: never.
     pub stale_if_error: Option<Duration>,
+    /// The certificate that a client must have presented; `None`: none.
+    pub client_certificate: Option<ClientCertificate>,
     /// Whether the user's own token goes on to the service.
     pub forward_token: bool,
     /// Where it stands, as `file:line`.

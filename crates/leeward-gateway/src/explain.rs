@@ -13,7 +13,7 @@ use leeward_resilience::{ConfigErrors, Pipeline, RateLimit};
 use leeward_runtime::units::show_size;
 
 use crate::address::{Addresses, Networks};
-use crate::config::{Config, Route, Rule};
+use crate::config::{ClientCertificate, Config, Route, Rule};
 use crate::h1::{Bounds, Head, Length, Reader};
 use crate::life;
 use crate::refusal::Refusal;
@@ -133,6 +133,14 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     addresses(told, &route.addresses, &route.origin);
     if !size(told, config, route, length) {
         return Ok(());
+    }
+    if let Some(wanted) = &route.client_certificate {
+        let which = match wanted {
+            ClientCertificate::Any => "any that a listener takes".to_owned(),
+            ClientCertificate::Names(names) => names.join(" or "),
+        };
+        let says = format!("needs a client certificate: {which}; else 403 certificate_required");
+        told.step("authenticate", &*route.origin, says);
     }
     let deadline = route.deadline.unwrap_or(config.limits.deadline);
     let from = if route.deadline.is_some() { &*route.origin } else { "limits.deadline" };

@@ -12,18 +12,19 @@ use leeward_service::identity::{Identity, Minter};
 use leeward_telemetry::Registry;
 
 use crate::admin;
-use crate::config::{Config, KeySource};
+use crate::config::{Config, KeySource, Listener};
 use crate::control::Control;
 use crate::health;
 use crate::jwt::KeyStore;
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::plane::{self, Load};
+use crate::plane::{self, Door, Entry, Load};
 use crate::published::Published;
 use crate::reload::{Changes, Reloader};
 use crate::revocation::Revocations;
 use crate::revocation::feed::{self, Counted, Feed};
 use crate::shared::{Lasting, Shared, Traffic};
+use crate::tls;
 
 /// The name under which the gateway signs, and under which the directory knows its admin API.
 pub const NAME: &str = "gateway";
@@ -59,6 +60,9 @@ pub enum Error {
         /// Where these stand in the configuration.
         options: Vec<&'static str>,
     },
+    /// The certificates of a listener.
+    #[error(transparent)]
+    Certificate(#[from] tls::Problem),
     /// Options that do not go together.
     #[error("the configuration does not fit together: {0}")]
     Options(#[from] ConfigErrors),
@@ -171,15 +175,20 @@ impl Builder {
         let is_own_directory = directory.is_none();
         let directory = directory.unwrap_or_default();
         Places::read(&config, is_own_directory)?.settle(&directory);
-        let public = bind("listen", config.listen)?;
+        let public: Vec<_> =
+            config.listen.iter().map(|one| bind("listen", one.address)).collect::<Result<_, _>>()?;
+        let entries: Arc<[Arc<Entry>]> = entries(&config)?.into();
         let admin = bind("admin.listen", config.admin.listen)?;
-        let (addr, admin_addr) = (local(&public, config.listen), local(&admin, config.admin.listen));
+        let admin_addr = local(&admin, config.admin.listen);
+        let addrs: Arc<[SocketAddr]> =
+            public.iter().zip(&config.listen).map(|(socket, one)| local(socket, one.address)).collect();
         directory.set(NAME, [Endpoint::from(reachable(admin_addr))]);
 
         let minter = identity.clone().map(Minter::new);
         let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
         let metrics = Metrics::new(registry);
-        let lasting = Lasting { directory, minter, metrics, revocations, traffic, clock, rng };
+        let doors = Arc::clone(&entries);
+        let lasting = Lasting { directory, minter, metrics, revocations, traffic, entries, clock, rng };
         let published = Published::new(Shared::new(config, &lasting)?);
         follow_revocations(&published.current(), bus.clone(), tasks).await?;
         fetch_keys(&published, tasks);
@@ -187,23 +196,28 @@ impl Builder {
             check_health(&published, tasks);
         }
         let admin = open(admin, "admin.listen", admin_addr)?;
-        let public = open(public, "listen", addr)?;
-        let loads = plane::start(&published, public, tasks).map_err(Error::Thread)?;
+        let doors = public.into_iter().zip(&*addrs).zip(&*doors).map(|((socket, addr), entry)| {
+            let listener = open(socket, "listen", *addr)?;
+            Ok(Door { listener, entry: Arc::clone(entry) })
+        });
+        let doors: Vec<Door> = doors.collect::<Result<_, Error>>()?;
+        let loads = plane::start(&published, doors, tasks).map_err(Error::Thread)?;
         admin::start(&published, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
             key: "admin.listen",
             address: admin_addr,
             cause,
         })?;
-        tracing::info!(%addr, %admin_addr, cores = loads.len(), "gateway listens");
+        watch_certificates(&published.current(), tasks);
+        tracing::info!(?addrs, %admin_addr, cores = loads.len(), "gateway listens");
         let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory));
-        Ok(Gateway { addr, admin_addr, published, reloader, loads })
+        Ok(Gateway { addrs, admin_addr, published, reloader, loads })
     }
 }
 
 /// A running gateway.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    addr: SocketAddr,
+    addrs: Arc<[SocketAddr]>,
     admin_addr: SocketAddr,
     published: Published,
     reloader: Arc<Reloader>,
@@ -227,10 +241,16 @@ impl Gateway {
         }
     }
 
-    /// Where clients connect.
+    /// Where clients connect: the first listener.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.addrs[0]
+    }
+
+    /// Where clients connect, in the order of the configuration.
+    #[must_use]
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
     }
 
     /// Where operators connect.
@@ -281,6 +301,15 @@ impl Gateway {
     }
 }
 
+/// How connections to each listener begin.
+fn entries(config: &Config) -> Result<Vec<Arc<Entry>>, Error> {
+    let entry = |listener: &Listener| {
+        let tls = listener.tls.as_ref().map(|options| tls::Server::new(listener, options)).transpose()?;
+        Ok(Arc::new(Entry { tls: tls.map(Arc::new), protocols: listener.protocols }))
+    };
+    config.listen.iter().map(entry).collect()
+}
+
 fn bind(key: &'static str, address: SocketAddr) -> Result<socket2::Socket, Error> {
     plane::bind(address).map_err(|cause| Error::Bind { key, address, cause })
 }
@@ -318,6 +347,36 @@ async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Task
     feed.catch_up().await;
     tasks.spawn(Stage::Work, "gateway.revocations", |stop| async move { feed.run(stop).await });
     Ok(())
+}
+
+/// Follows the certificates on disk, and what they say about their end.
+fn watch_certificates(shared: &Shared, tasks: &Tasks) {
+    for server in shared.entries.iter().filter_map(|entry| entry.tls.clone()) {
+        let metrics = shared.metrics.clone();
+        tasks.spawn(Stage::Work, "gateway.certificates", |stop| async move {
+            loop {
+                for one in server.certificates() {
+                    metrics.certificate_ends.with([&one.file]).set(one.not_after_unix_s);
+                }
+                if stop.or(tokio::time::sleep(server.options().reload)).await.is_none() {
+                    return;
+                }
+                let looking = Arc::clone(&server);
+                let Ok(looked) = tokio::task::spawn_blocking(move || looking.reload()).await else { return };
+                match looked {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        metrics.certificate_reloads.with(["taken"]).inc();
+                        tracing::info!("the certificates on disk changed and are in force");
+                    }
+                    Err(error) => {
+                        metrics.certificate_reloads.with(["refused"]).inc();
+                        tracing::error!(%error, "the certificates on disk changed; those before stay in force");
+                    }
+                }
+            }
+        });
+    }
 }
 
 fn fetch_keys(published: &Published, tasks: &Tasks) {

@@ -16,7 +16,7 @@
 mod asking;
 mod body;
 mod chunked;
-mod date;
+pub(crate) mod date;
 #[cfg(test)]
 mod differential;
 mod head;
@@ -31,7 +31,7 @@ mod writer;
 
 pub(crate) use self::asking::{Asking, Saying};
 pub(crate) use self::body::{BodyError, Incoming};
-pub(crate) use self::head::{Bounds, Head, Length, Reader};
+pub(crate) use self::head::{Bounds, Head, Length, Reader, said};
 pub(crate) use self::io::{Ended, Io};
 pub(crate) use self::link::{Answer, AnswerError, Failed, Failure, Link};
 pub(crate) use self::reply::NoAnswer;

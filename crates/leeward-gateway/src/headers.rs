@@ -8,11 +8,14 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Names that only the gateway may set towards a service.
-const GUARDED: [&str; 14] = [
+const GUARDED: [&str; 16] = [
     "x-deadline-ms",
     "x-retry-attempt",
     "x-priority",
     "x-client-ip",
+    // A certificate that somebody in front has checked (RFC 9440): nobody in front has.
+    "client-cert",
+    "client-cert-chain",
     "x-service-name",
     "x-real-ip",
     "forwarded",
@@ -117,7 +120,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 }
 
 fn is_guarded(name: &str) -> bool {
-    matches!(name.as_bytes()[0], b'x' | b'f' | b'p')
+    matches!(name.as_bytes()[0], b'x' | b'f' | b'p' | b'c')
         && (GUARDED.contains(&name) || GUARDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 

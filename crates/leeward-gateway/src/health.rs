@@ -11,6 +11,9 @@ use crate::jwt::Authentication;
 use crate::revocation::DELAY_MAX_MS;
 use crate::shared::{Service, Shared};
 
+/// A certificate that ends within a week, although it should have been renewed weeks ago, wants somebody's attention.
+const CERTIFICATE_HOURS_MIN: i64 = 7 * 24;
+
 /// How well something is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -129,6 +132,9 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     if let Some(auth) = &shared.authentication {
         checks.insert("token_keys", token_keys(auth, &shared.config.jwt));
     }
+    if let Some(check) = certificates(shared) {
+        checks.insert("certificates", check);
+    }
     if shared.config.revocation.is_some() {
         checks.insert("revocations", revocations(shared));
     }
@@ -153,6 +159,17 @@ fn token_keys(auth: &Authentication, jwt: &[Jwt]) -> Check {
         }
     }
     worst.unwrap_or(Check { status: State::Up, value: "none".to_owned(), threshold: String::new() })
+}
+
+/// The certificate that ends first, and whether those on disk are in force.
+fn certificates(shared: &Shared) -> Option<Check> {
+    let servers = || shared.entries.iter().filter_map(|entry| entry.tls.as_ref());
+    let first = servers().flat_map(|server| server.certificates()).map(|one| one.not_after_unix_s).min()?;
+    let hours = (first - shared.clock.unix_ms() / 1_000).div_euclid(3_600);
+    let problem = servers().find_map(|server| server.problem());
+    let status = if hours < CERTIFICATE_HOURS_MIN || problem.is_some() { State::Degraded } else { State::Up };
+    let value = problem.unwrap_or_else(|| format!("{hours}h left"));
+    Some(Check { status, value, threshold: format!("{CERTIFICATE_HOURS_MIN}h") })
 }
 
 fn revocations(shared: &Shared) -> Check {

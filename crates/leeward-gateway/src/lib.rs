@@ -5,8 +5,8 @@
 //! and their revocation, shedding; then deadline, retry with budget, circuit breaker, balancing, and a last good copy
 //! when all of that fails), and an admin API for operators.
 //!
-//! It is deliberately not a place for business logic, not a registry, and not a terminator of TLS. It speaks HTTP/1.1 to
-//! both sides; what a client sends is parsed into a model and written anew, never passed through as bytes.
+//! It is deliberately not a place for business logic and not a registry. Towards clients it speaks HTTP/1.1 and HTTP/2, with and
+//! without TLS, towards services HTTP/1.1; what a client sends is parsed into a model and written anew, never passed through as bytes.
 //!
 //! ```
 //! use leeward_gateway::{Config, Gateway};
@@ -47,6 +47,8 @@ pub mod gateway;
 pub mod h1;
 mod headers;
 pub mod health;
+mod http2;
+mod incoming;
 mod jwt;
 mod life;
 mod limits;
@@ -61,8 +63,10 @@ pub mod reload;
 mod revocation;
 pub mod router;
 mod shared;
+mod socket;
 mod stale;
 pub mod target;
+mod tls;
 mod upstream;
 
 pub use config::Config;

@@ -27,13 +27,14 @@ use self::sending::Sending;
 use self::trip::Trip;
 pub(crate) use self::trip::{Held, method_not_allowed, no_route, unmet};
 use crate::body::Download;
-use crate::h1::{Incoming, Rule};
+use crate::h1::Rule;
+use crate::incoming::Incoming;
 use crate::jwt::TokenCache;
 use crate::plane::Load;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::upstream::Pool;
-use crate::{address, headers};
+use crate::{address, headers, tls};
 
 /// One core under one snapshot: what it shares with the others, and what is its own. A request keeps the one that it began with.
 #[derive(Debug)]
@@ -69,11 +70,21 @@ impl Core {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) ip: IpAddr,
+    /// Whether nobody in between can read along.
+    pub(crate) is_encrypted: bool,
+    /// Who it is by the certificate that it presented.
+    pub(crate) certificate: Option<Rc<tls::Identity>>,
+}
+
 /// Answers one request. Whatever happens inside, there is an answer, and it carries ids, limits and CORS headers.
-pub(crate) async fn serve(core: Rc<Core>, peer: IpAddr, request: Request<Incoming>) -> Response<Download> {
+pub(crate) async fn serve(core: Rc<Core>, peer: &Peer, request: Request<Incoming>) -> Response<Download> {
     core.load.count_request();
-    let mut trip = Trip::begin(&core.shared, peer, request.method(), request.headers());
-    match pass(&core, &mut trip, request).await {
+    let mut trip = Trip::begin(&core.shared, peer.ip, request.method(), request.headers());
+    match pass(&core, &mut trip, peer, request).await {
         Ok(answer) => trip.finish(&core.shared, answer),
         Err(refusal) => trip.refuse(&core.shared, &refusal),
     }
@@ -89,6 +100,7 @@ pub(crate) fn broken(core: &Core, peer: IpAddr, rule: Rule) -> Response<Download
 async fn pass(
     core: &Rc<Core>,
     trip: &mut Trip,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Result<Response<Download>, Refusal> {
     let shared = &*core.shared;
@@ -123,6 +135,8 @@ async fn pass(
     }
     // A body that says it is too long is not read at all.
     parse::size(&body, route.body_bytes_max)?;
+    // A route may want to know who called before it hears for whom.
+    identity::certified(route, peer)?;
     // The time of the whole request starts here; every wait below ends with it.
     let deadline = Deadline::after(trip.started, route.deadline);
     // Floods end before anything is computed for them.
@@ -144,7 +158,7 @@ async fn pass(
     let permit = trip.shed(shared, deadline).await?;
 
     // What a service is told about the request, by the only one who may.
-    let forward = Forward::new(shared, trip, route, service, head, &path, subject.as_deref())?;
+    let forward = Forward::new(shared, trip, peer, route, service, head, &path, subject.as_deref())?;
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
     let mut answer = outbound::call(core, route, service, forward, sending, deadline, permit).await?;
     // What the configuration changes of it.

@@ -3,7 +3,7 @@
 
 use leeward_telemetry::PolicyMetrics;
 use leeward_telemetry::metrics::{
-    Counter, Counters, Gauge, Histogram, LATENCY_BUCKETS, Registry, http as names,
+    Counter, Counters, Gauge, Gauges, Histogram, LATENCY_BUCKETS, Registry, http as names,
 };
 
 /// Refusals by the gateway itself. Labels: `stage`, `code`.
@@ -14,6 +14,14 @@ pub const STALE_ANSWERS: &str = "leeward_gateway_stale_answers_total";
 pub const CONNECTIONS: &str = "leeward_gateway_connections";
 /// Connections that were closed at once, since there were too many.
 pub const CONNECTIONS_REFUSED: &str = "leeward_gateway_connections_refused_total";
+/// Connections over TLS that did not come about. Label: `reason`.
+pub const HANDSHAKES_FAILED: &str = "leeward_gateway_tls_handshakes_failed_total";
+/// Seconds since 1970 at which a certificate ends. Label: `file`.
+pub const CERTIFICATE_ENDS: &str = "leeward_gateway_certificate_not_after_seconds";
+/// Changes of certificates on disk, by what became of them. Label: `outcome`.
+pub const CERTIFICATE_RELOADS: &str = "leeward_gateway_certificate_reloads_total";
+/// Connections over HTTP/2 that were ended since they cost more than they asked for. Label: `kind`.
+pub const HTTP2_FLOODS: &str = "leeward_gateway_http2_floods_total";
 /// Requests on their way.
 pub const REQUESTS_IN_FLIGHT: &str = "leeward_gateway_requests_in_flight";
 /// Headers that clients sent and may not.
@@ -35,6 +43,10 @@ pub(crate) struct Metrics {
     pub(crate) stale: Counters<1>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
+    pub(crate) handshakes_failed: Counters<1>,
+    pub(crate) certificate_ends: Gauges<1>,
+    pub(crate) certificate_reloads: Counters<1>,
+    pub(crate) http2_floods: Counters<1>,
     pub(crate) in_flight: Gauge,
     pub(crate) headers_dropped: Counter,
     pub(crate) revocations: Counter,
@@ -58,6 +70,18 @@ impl Metrics {
             stale: registry.counters(STALE_ANSWERS, "Answers from a last good copy", ["service"]),
             connections: registry.gauge(CONNECTIONS, "Connections of clients"),
             connections_refused: registry.counter(CONNECTIONS_REFUSED, "Connections over the limit"),
+            handshakes_failed: registry.counters(
+                HANDSHAKES_FAILED,
+                "Connections over TLS that did not come about",
+                ["reason"],
+            ),
+            certificate_ends: registry.gauges(CERTIFICATE_ENDS, "When a certificate ends", ["file"]),
+            certificate_reloads: registry.counters(
+                CERTIFICATE_RELOADS,
+                "Changes of certificates on disk",
+                ["outcome"],
+            ),
+            http2_floods: registry.counters(HTTP2_FLOODS, "Connections that cost too much", ["kind"]),
             in_flight: registry.gauge(REQUESTS_IN_FLIGHT, "Requests on their way"),
             headers_dropped: registry.counter(HEADERS_DROPPED, "Header names that clients may not send"),
             revocations: registry.counter(REVOCATIONS, "Revocations taken in"),

@@ -6,10 +6,11 @@
 //! makes rare, and nothing a request.
 
 mod accept;
+mod begin;
 mod choose;
 mod connection;
 mod core;
-mod current;
+pub(crate) mod current;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -18,7 +19,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use leeward_runtime::{Stage, Tasks};
 use tokio::sync::mpsc;
 
+use crate::config::Protocols;
 use crate::published::Published;
+use crate::tls;
 
 /// Connections handed to a core that it has not taken yet. It takes them as fast as it polls; beyond this it hangs.
 const HANDED_MAX: usize = 1_024;
@@ -51,6 +54,21 @@ impl Load {
 struct Handed {
     stream: TcpStream,
     peer: SocketAddr,
+    entry: Arc<Entry>,
+}
+
+/// How connections to an address begin.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) tls: Option<Arc<tls::Server>>,
+    pub(crate) protocols: Protocols,
+}
+
+/// An address that clients connect to.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) listener: TcpListener,
+    pub(crate) entry: Arc<Entry>,
 }
 
 /// A core as the acceptor sees it.
@@ -88,7 +106,7 @@ pub(crate) fn listen(socket: socket2::Socket) -> std::io::Result<TcpListener> {
 /// When a thread or a runtime cannot be made.
 pub(crate) fn start(
     published: &Published,
-    listener: TcpListener,
+    doors: Vec<Door>,
     tasks: &Tasks,
 ) -> std::io::Result<Vec<Arc<Load>>> {
     let cores = published.current().config.cores.or_else(|| std::thread::available_parallelism().ok());
@@ -102,6 +120,6 @@ pub(crate) fn start(
         seats.push(Seat { queue, load });
     }
     let loads = seats.iter().map(|seat| Arc::clone(&seat.load)).collect();
-    accept::start(published.clone(), listener, seats, tasks.hold(Stage::Edge, "gateway.accept"))?;
+    accept::start(published.clone(), doors, seats, tasks.hold(Stage::Edge, "gateway.accept"))?;
     Ok(loads)
 }

@@ -113,6 +113,8 @@ pub mod code {
     pub const TOKEN_REVOKED: &str = "token_revoked";
     /// The keys that tokens are checked with cannot be had now.
     pub const KEYS_UNAVAILABLE: &str = "keys_unavailable";
+    /// The route needs a client certificate, and the client has none, or another one.
+    pub const CERTIFICATE_REQUIRED: &str = "certificate_required";
     /// The user may not use this route.
     pub const FORBIDDEN: &str = "forbidden";
     /// The gateway is at its concurrency limit.
@@ -151,6 +153,7 @@ pub mod code {
         (TOKEN_EXPIRED, 401),
         (TOKEN_REVOKED, 401),
         (KEYS_UNAVAILABLE, 503),
+        (CERTIFICATE_REQUIRED, 403),
         (FORBIDDEN, 403),
         (OVERLOADED, 503),
         (DEADLINE_EXCEEDED, 504),

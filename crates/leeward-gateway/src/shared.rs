@@ -22,6 +22,7 @@ use crate::cors;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
 use crate::metrics::Metrics;
+use crate::plane::Entry;
 use crate::revocation::Revocations;
 use crate::router::Router;
 use crate::stale::StaleStore;
@@ -89,6 +90,8 @@ pub(crate) struct Lasting {
     pub(crate) metrics: Metrics,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) traffic: Arc<Traffic>,
+    /// How connections to each listener begin.
+    pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
 }
@@ -114,6 +117,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) directory: Directory,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
 }

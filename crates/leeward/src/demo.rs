@@ -75,8 +75,8 @@ fn config(demo: &Demo, env: &Env) -> Result<Config, Error> {
         Some(path) => Config::load(path, env)?,
         None => Config::parse("leeward.yaml", CONFIG, env)?,
     };
-    if let Some(port) = demo.port {
-        config.listen.set_port(port);
+    if let (Some(port), Some(first)) = (demo.port, config.listen.first_mut()) {
+        first.address.set_port(port);
     }
     if let Some(port) = demo.admin_port {
         config.admin.listen.set_port(port);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_port_is_the_configurations_unless_a_flag_gives_another() {
-        let ports = |config: Config| (config.listen.port(), config.admin.listen.port());
+        let ports = |config: Config| (config.listen[0].address.port(), config.admin.listen.port());
         let (none, set) = (Env::default(), Env::from_pairs([("LEEWARD_LISTEN", "127.0.0.1:7003")]));
         assert_eq!(ports(read(&[], FILE, &none)), (7001, 7002));
         assert_eq!(ports(read(&[], FILE, &set)), (7003, 7002));

@@ -1,5 +1,7 @@
 //! What is in force and how everything is.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -10,9 +12,12 @@ use leeward_telemetry::metrics::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
+use crate::config::Listener;
 use crate::health;
+use crate::plane::Entry;
 use crate::router::Methods;
 use crate::shared::Service;
+use crate::tls;
 
 pub(super) async fn config(State(admin): State<Admin>) -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], admin.shared().config.to_yaml()).into_response()
@@ -139,6 +144,25 @@ fn endpoint(status: &Status) -> EndpointView {
         latency_us: status.latency.as_micros(),
         failures: status.failures,
     }
+}
+
+#[derive(Serialize)]
+struct ListenerView {
+    listen: String,
+    /// Why the files on disk are not in force.
+    problem: Option<String>,
+    certificates: Vec<tls::Status>,
+}
+
+pub(super) async fn certificates(State(admin): State<Admin>) -> Json<impl Serialize> {
+    let shared = admin.shared();
+    let listeners = shared.config.listen.iter().zip(&*shared.entries);
+    let view = |(listener, entry): (&Listener, &Arc<Entry>)| {
+        let server = entry.tls.as_ref()?;
+        let (problem, certificates) = (server.problem(), server.certificates());
+        Some(ListenerView { listen: listener.address.to_string(), problem, certificates })
+    };
+    Json(listeners.filter_map(view).collect::<Vec<_>>())
 }
 
 /// What an operator does with a breaker.

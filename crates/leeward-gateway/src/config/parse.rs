@@ -11,7 +11,9 @@ use leeward_runtime::{Env, units};
 use super::addresses::{self, addresses};
 use super::named::Policies;
 use super::routes::routes;
-use super::{Admin, Config, Facts, Limits, RateLimits, Revocation, Stale, Token, jwt, services};
+use super::{
+    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, jwt, listen, services,
+};
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
 use crate::path::EncodedSlash;
@@ -53,7 +55,7 @@ impl Config {
 /// What a reader of the root asks for, whether it is there or not.
 pub(crate) fn read(root: &Node<'_>) -> Config {
     let mut config = Config { limits: limits(&root.get("limits")), ..Config::default() };
-    set(&mut config.listen, root.get("listen").env("LEEWARD_LISTEN").parse(SOCKET.0, SOCKET.1));
+    config.listen = listen::listen(&root.get("listen"), super::LISTEN);
     config.cores = match root.get("cores") {
         node if node.is_given() => node.int(1..=1_024_usize).and_then(|cores| cores.try_into().ok()),
         _ => None,
@@ -81,7 +83,26 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.routes = routes(&root.get("routes").required(), &for_routes, &mut config.services, knows_users);
     config.policies = for_services.list().chain(for_routes.list()).collect();
     jwt::services(&root.get("jwt"), &config.services);
+    refuse_certificates_that_nobody_asks_for(root, &config);
     config
+}
+
+/// A route that needs a certificate is out of reach where no listener asks for one.
+fn refuse_certificates_that_nobody_asks_for(root: &Node<'_>, config: &Config) {
+    let asks =
+        |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_certificates.is_some());
+    if config.listen.iter().any(asks) {
+        return;
+    }
+    for route in root.get("routes").items() {
+        let needed = route.get("client_certificate");
+        if needed.is_given() {
+            needed.reject(
+                "needs a listener that asks for certificates",
+                "none, or `client_certificates` in the `tls` of a listener",
+            );
+        }
+    }
 }
 
 const SOCKET: (&str, &str) =

@@ -8,7 +8,7 @@ use leeward_resilience::config::{Options, Value, write};
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::units::{Rate, show_duration, show_size};
 
-use super::{Config, Jwt, KeySource, Known, Route, Rule, ServicePolicy};
+use super::{ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy};
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
 use crate::path::EncodedSlash;
@@ -19,7 +19,7 @@ impl Config {
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let mut out = Yaml::default();
-        out.line(0, "listen", self.listen);
+        self.print_listen(&mut out);
         if let Some(cores) = self.cores {
             out.line(0, "cores", cores);
         }
@@ -76,6 +76,18 @@ impl Config {
             self.print_route(&mut out, route);
         }
         out.text
+    }
+
+    fn print_listen(&self, out: &mut Yaml) {
+        match self.listen.as_slice() {
+            [one] if one.is_plain() => out.line(0, "listen", one.address),
+            listeners => {
+                out.open(0, "listen");
+                for (depth, line) in listeners.iter().flat_map(Listener::lines) {
+                    let _ok = writeln!(out.text, "{:indent$}{line}", "", indent = (depth + 1) * 2);
+                }
+            }
+        }
     }
 
     fn print_admin(&self, out: &mut Yaml) {
@@ -141,6 +153,11 @@ impl Config {
         out.line(2, "rate_limit", show_rate(route.rate_limit.as_ref()));
         if let Some(age) = route.stale_if_error {
             out.line(2, "stale_if_error", show_duration(age));
+        }
+        match &route.client_certificate {
+            None => {}
+            Some(ClientCertificate::Any) => out.line(2, "client_certificate", "any"),
+            Some(ClientCertificate::Names(names)) => out.list(2, "client_certificate", names.iter().cloned()),
         }
         if route.target.services().next().is_some() {
             out.line(2, "forward_token", route.forward_token);

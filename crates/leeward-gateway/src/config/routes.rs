@@ -14,7 +14,7 @@ use super::parse::{HOUR, MOMENT, line, set};
 use super::services::url;
 use super::takes::{self, Taken, Takes};
 use super::target;
-use super::{Route, Rule, ServicePolicy};
+use super::{ClientCertificate, Route, Rule, ServicePolicy};
 use crate::target::Target;
 
 /// Most routes of a configuration: more than any gateway that a person still reads.
@@ -81,6 +81,7 @@ fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Rout
         body_bytes: node.get("body").size(0..=units::size("64GiB").unwrap_or(u64::MAX)),
         rate_limit: None,
         stale_if_error: stale,
+        client_certificate: client_certificate(&node.get("client_certificate")),
         forward_token: false,
         origin: line(&node.origin()),
     };
@@ -130,6 +131,20 @@ fn stale<'d>(node: &Node<'d>) -> (Option<Duration>, Node<'d>) {
 
 fn under(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn client_certificate(node: &Node<'_>) -> Option<ClientCertificate> {
+    if !node.is_given() {
+        return None;
+    }
+    let names = node.texts();
+    if names == ["any"] {
+        return Some(ClientCertificate::Any);
+    }
+    if names.is_empty() {
+        node.reject("names no certificate", "any, or a list of names that certificates have");
+    }
+    Some(ClientCertificate::Names(names))
 }
 
 /// A name from `services`, or the URL of the one endpoint of a service that is named after it.

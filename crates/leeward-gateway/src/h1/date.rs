@@ -12,14 +12,14 @@ thread_local! {
 }
 
 /// Whether an answer says its date, once and as HTTP does.
-pub(super) fn is_said(headers: &HeaderMap) -> bool {
+pub(crate) fn is_said(headers: &HeaderMap) -> bool {
     let mut dates = headers.get_all(header::DATE).iter();
     let date = dates.next().and_then(|date| date.to_str().ok());
     dates.next().is_none() && date.is_some_and(|date| httpdate::parse_http_date(date).is_ok())
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` at this time.
-pub(super) fn at(unix_ms: i64) -> [u8; LENGTH] {
+pub(crate) fn at(unix_ms: i64) -> [u8; LENGTH] {
     let second = unix_ms.div_euclid(1_000);
     let (written, text) = DATE.get();
     if written == second {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use super::body::BodyError;
 use super::chunked::Step;
@@ -18,11 +17,14 @@ use super::reading::{self, READ_BYTES_MAX, Reading};
 use super::rule::Rule;
 use super::wire::Wire;
 use crate::config::Limits;
+use crate::socket::Socket;
 
 /// What a client that is being left may still send, and how long: closed with bytes unread, a socket takes its last answer back.
 /// So much that a client in the middle of an upload has read the answer by then.
 const LINGER_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 const LINGER: Duration = Duration::from_secs(2);
+/// How long it may take to say that nothing more comes.
+const GOODBYE: Duration = Duration::from_millis(100);
 /// The answer to `Expect: 100-continue`.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -54,10 +56,11 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(stream: TcpStream, limits: &Limits) -> Self {
+    /// A connection on which `read` came in already.
+    pub(crate) fn new(socket: Socket, read: BytesMut, limits: &Limits) -> Self {
         Self {
-            wire: RefCell::new(Wire::new(stream, limits)),
-            buffer: RefCell::default(),
+            wire: RefCell::new(Wire::new(socket, limits)),
+            buffer: RefCell::new(read),
             heads: RefCell::default(),
             reading: RefCell::new(Reading::Over),
             to_continue: Cell::new(0),
@@ -170,7 +173,7 @@ impl Io {
 
     /// Whether more of the body came in; if not, there is no more.
     fn poll_more_body(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        if ready!(self.poll_continue(cx)).is_err() {
+        if ready!(self.poll_continue(cx)).is_err() || ready!(self.poll_flush(cx)).is_err() {
             return Poll::Ready(false);
         }
         self.poll_fill(cx, READ_BYTES_MAX).map(|filled| matches!(filled, Ok(1..)))
@@ -295,6 +298,23 @@ impl Io {
         Ok(())
     }
 
+    /// Sees to it that what was written is on its way.
+    pub(super) async fn flush(&self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.wire.borrow_mut()).poll_flush(cx)
+    }
+
+    /// Says that nothing more comes, where the protocol below has a word for it.
+    pub(crate) async fn say_goodbye(&self) {
+        if self.wire.borrow().socket().is_encrypted() {
+            let shut = poll_fn(|cx| Pin::new(&mut *self.wire.borrow_mut()).poll_shutdown(cx));
+            let _late = tokio::time::timeout(GOODBYE, shut).await;
+        }
+    }
+
     /// The answer is out: the next request may come.
     pub(super) fn answered(&self) {
         self.wire.borrow_mut().idle();
@@ -339,7 +359,7 @@ impl Io {
     /// Breaks the connection off so that the client sees that its answer is not whole.
     pub(super) fn abort(&self) {
         let wire = self.wire.borrow();
-        let _best_effort = socket2::SockRef::from(wire.stream()).set_linger(Some(Duration::ZERO));
+        let _best_effort = socket2::SockRef::from(wire.socket().stream()).set_linger(Some(Duration::ZERO));
     }
 }
 

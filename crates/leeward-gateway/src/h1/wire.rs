@@ -9,13 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::config::Limits;
-
-/// What a client must take of an answer in each `write_timeout` while there is more to send.
-const WRITE_BYTES_MIN: usize = 4 * 1024;
+use crate::socket::{Pace, Socket};
 
 /// Where the connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,30 +28,25 @@ enum Phase {
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Wire {
-    stream: TcpStream,
+    socket: Socket,
     phase: Phase,
     head_timeout: Duration,
     idle_timeout: Duration,
-    write_timeout: Duration,
     read_timer: Pin<Box<Sleep>>,
-    write_timer: Option<Pin<Box<Sleep>>>,
-    /// Bytes taken by the client since the write timer was set.
-    written: usize,
+    pace: Pace,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, limits: &Limits) -> Self {
+    pub(super) fn new(socket: Socket, limits: &Limits) -> Self {
         let now = Instant::now();
         Self {
-            stream,
+            socket,
             // The first head is awaited as one that began: a connection that says nothing is not worth a long wait.
             phase: Phase::Head(now),
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
-            write_timeout: limits.write_timeout,
             read_timer: Box::pin(tokio::time::sleep_until(now + limits.head_timeout)),
-            write_timer: None,
-            written: 0,
+            pace: Pace::new(limits.write_timeout),
         }
     }
 
@@ -66,6 +58,7 @@ impl Wire {
     /// The client has the next word.
     pub(super) fn idle(&mut self) {
         self.phase = Phase::Idle(Instant::now());
+        self.pace.rest();
     }
 
     /// Something of a head came in.
@@ -75,8 +68,8 @@ impl Wire {
         }
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Pending until the client has been silent for too long.
@@ -98,37 +91,6 @@ impl Wire {
         }
         Poll::Pending
     }
-
-    /// Watches a write that did not go through at once.
-    fn watch<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-        bytes: impl Fn(&T) -> usize,
-    ) -> Poll<io::Result<T>> {
-        match written {
-            Poll::Ready(Ok(value)) => {
-                self.written += bytes(&value);
-                if self.written >= WRITE_BYTES_MIN {
-                    self.write_timer = None;
-                }
-                Poll::Ready(Ok(value))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                let timeout = self.write_timeout;
-                let written = &mut self.written;
-                let timer = self.write_timer.get_or_insert_with(|| {
-                    *written = 0;
-                    Box::pin(tokio::time::sleep(timeout))
-                });
-                match timer.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
-        }
-    }
 }
 
 impl AsyncRead for Wire {
@@ -137,7 +99,7 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+        match Pin::new(&mut self.socket).poll_read(cx, buf) {
             Poll::Ready(read) => Poll::Ready(read),
             Poll::Pending => self.poll_silence(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
         }
@@ -146,8 +108,9 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, written, |count| *count)
+        let this = &mut *self;
+        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        this.pace.watch(cx, &this.socket, written)
     }
 
     fn poll_write_vectored(
@@ -155,19 +118,22 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.watch(cx, written, |count| *count)
+        let this = &mut *self;
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, parts);
+        this.pace.watch(cx, &this.socket, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = &mut *self;
+        let flushed = Pin::new(&mut this.socket).poll_flush(cx);
+        this.pace.watch(cx, &this.socket, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

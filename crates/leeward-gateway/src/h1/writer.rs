@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -144,7 +144,10 @@ where
     B: Body<Data = Bytes>,
 {
     let mut left = match ending {
-        Ending::Head => return io.write(&out, &[]).await,
+        Ending::Head => {
+            io.write(&out, &[]).await?;
+            return io.flush().await;
+        }
         Ending::Known(length) => length,
         Ending::Chunked | Ending::Close => u64::MAX,
     };
@@ -190,7 +193,8 @@ where
         Ending::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
         _ => {}
     }
-    io.write(&out, &[]).await
+    io.write(&out, &[]).await?;
+    io.flush().await
 }
 
 /// The next piece. While there is none, what is there goes out, and the client is watched. The body is asked on while the client
@@ -227,6 +231,7 @@ where
         if let Some(next) = frame.take() {
             return Poll::Ready(Ok(next));
         }
+        ready!(io.poll_flush(cx))?;
         io.poll_gone(cx).map(|()| Err(io::ErrorKind::ConnectionReset.into()))
     })
     .await

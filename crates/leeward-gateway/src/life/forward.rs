@@ -7,8 +7,8 @@ use http::{Method, StatusCode};
 use leeward_service::identity::ASSERTION_HEADER;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, TRACEPARENT};
 
-use super::parse;
 use super::trip::{NAME, SERVICE_NAME, Trip};
+use super::{Peer, parse};
 use crate::address;
 use crate::config::Route;
 use crate::jwt::Subject;
@@ -24,6 +24,7 @@ const USER_CONTEXT: HeaderName = HeaderName::from_static("x-user-context");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const ASSERTION: HeaderName = HeaderName::from_static(ASSERTION_HEADER);
 
 /// A request on its way out, before the parts that differ between attempts.
@@ -42,6 +43,7 @@ impl Forward {
     pub(super) fn new(
         shared: &Shared,
         trip: &Trip,
+        peer: &Peer,
         route: &RouteState,
         service: &Service,
         head: Parts,
@@ -66,7 +68,11 @@ impl Forward {
         let client = address::to_header(trip.client);
         headers.insert(FORWARDED_FOR, client.clone());
         headers.insert(CLIENT_IP, client);
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        let scheme = if peer.is_encrypted { "https" } else { "http" };
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        if let Some(certificate) = &peer.certificate {
+            headers.insert(FORWARDED_CERT, certificate.header.clone());
+        }
         if let Some(host) = host {
             headers.insert(FORWARDED_HOST, host);
         }

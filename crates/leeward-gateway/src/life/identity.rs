@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use http::request::Parts;
 
-use super::Core;
+use super::{Core, Peer};
 use crate::config::Rule;
 use crate::jwt::{self, Authentication, NotVerified, Subject};
 use crate::refusal::{Refusal, Stage, code};
@@ -31,6 +31,21 @@ pub(super) async fn authenticate(
         (_, Ok(None)) => Err(no_token()),
         (_, found) => found,
     }
+}
+
+/// Whether the client presented the certificate that the route wants.
+pub(super) fn certified(route: &RouteState, peer: &Peer) -> Result<(), Refusal> {
+    let Some(wanted) = &route.config.client_certificate else { return Ok(()) };
+    if peer.certificate.as_ref().is_some_and(|certificate| certificate.is(wanted)) {
+        return Ok(());
+    }
+    let detail = match peer.certificate {
+        Some(_) => "the client's certificate is not one for this route",
+        None => "this needs a client certificate",
+    };
+    let refusal =
+        Refusal::new(http::StatusCode::FORBIDDEN, code::CERTIFICATE_REQUIRED, Stage::Authenticate, detail);
+    Err(refusal.hint("the route's `client_certificate`"))
 }
 
 /// Whether the route's rule lets the subject through.

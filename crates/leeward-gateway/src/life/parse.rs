@@ -8,7 +8,8 @@ use http::request::Parts;
 use http::{StatusCode, Uri, Version};
 use http_body::Body;
 
-use crate::h1::{Incoming, Rule};
+use crate::h1::Rule;
+use crate::incoming::Incoming;
 use crate::path::{self, EncodedSlash};
 use crate::refusal::{Refusal, Stage, code};
 use crate::router::without_port;

@@ -63,7 +63,10 @@ fn exposure(config: &Config, found: &mut Findings<'_>) {
 fn limits(config: &Config, found: &mut Findings<'_>) {
     let limits = &config.rate_limits;
     match &limits.address {
-        Some(limit) if config.trusted_proxies.is_empty() && is_inside(config.listen.ip()) => {
+        Some(limit)
+            if config.trusted_proxies.is_empty()
+                && config.listen.iter().all(|one| is_inside(one.address.ip())) =>
+        {
             let period = show_duration(limit.period);
             found.add(
                 &ADDRESS_BEHIND_PROXY,

@@ -1,6 +1,7 @@
 //! The acceptor: one thread that takes connections in and hands them over.
 
-use std::net::TcpListener;
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use leeward_runtime::Hold;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::choose::{self, Busy};
-use super::{Handed, Seat};
+use super::{Door, Entry, Handed, Seat};
 use crate::published::Published;
 use crate::shared::Shared;
 
@@ -21,27 +22,37 @@ const BREATHE: Duration = Duration::from_millis(10);
 
 pub(super) fn start(
     published: Published,
-    listener: TcpListener,
+    doors: Vec<Door>,
     seats: Vec<Seat>,
     hold: Hold,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("leeward-accept".to_owned()).spawn(move || {
-        runtime.block_on(run(&published, listener, seats, &hold));
+        runtime.block_on(run(&published, doors, seats, &hold));
         drop(hold);
     })?;
     Ok(())
 }
 
-async fn run(published: &Published, listener: TcpListener, seats: Vec<Seat>, hold: &Hold) {
+/// Takes connections in at every door until the stop.
+async fn run(published: &Published, doors: Vec<Door>, seats: Vec<Seat>, hold: &Hold) {
+    let rates = RefCell::new(Rates::new(seats.len()));
+    let watched = doors.into_iter().map(|door| watch(published, door, &seats, &rates, hold));
+    futures_util::future::join_all(watched).await;
+}
+
+async fn watch(published: &Published, door: Door, seats: &[Seat], rates: &RefCell<Rates>, hold: &Hold) {
+    let Door { listener, entry } = door;
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the listener cannot be used"),
     };
-    let mut rates = Rates::new(seats.len());
+    let hand_over = |(stream, peer)| {
+        hand_over(&published.current(), seats, &mut rates.borrow_mut(), &entry, stream, peer);
+    };
     loop {
         match hold.stop().or(listener.accept()).await {
-            Some(Ok((stream, peer))) => hand_over(&published.current(), &seats, &mut rates, stream, peer),
+            Some(Ok(connection)) => hand_over(connection),
             // The client gave up before it was taken, or descriptors ran out: neither ends the acceptor.
             Some(Err(error)) => {
                 tracing::debug!(%error, "accept");
@@ -52,8 +63,8 @@ async fn run(published: &Published, listener: TcpListener, seats: Vec<Seat>, hol
     }
     published.current().traffic.drain();
     // Those that the kernel has accepted already are served too.
-    while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-        hand_over(&published.current(), &seats, &mut rates, stream, peer);
+    while let Ok(Ok(connection)) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        hand_over(connection);
     }
 }
 
@@ -61,6 +72,7 @@ fn hand_over(
     shared: &Shared,
     seats: &[Seat],
     rates: &mut Rates,
+    entry: &Arc<Entry>,
     stream: tokio::net::TcpStream,
     peer: std::net::SocketAddr,
 ) {
@@ -74,8 +86,8 @@ fn hand_over(
     seat.load.connections.fetch_add(1, Ordering::Relaxed);
     shared.traffic.opened();
     shared.metrics.connections.inc();
-    if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = seat.queue.try_send(Handed { stream, peer })
-    {
+    let handed = Handed { stream, peer, entry: Arc::clone(entry) };
+    if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = seat.queue.try_send(handed) {
         seat.load.connections.fetch_sub(1, Ordering::Relaxed);
         shared.traffic.closed();
         shared.metrics.connections.dec();

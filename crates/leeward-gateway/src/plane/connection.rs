@@ -4,15 +4,20 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http::{Method, Request, Version};
 use tokio::sync::watch;
 
+use super::Entry;
+use super::begin::{Begun, begin};
 use super::current::Current;
-use crate::h1::{self, Answering, Ended, Head, Incoming, Io, Rule};
-use crate::life;
+use crate::h1::{self, Answering, Ended, Head, Io, Rule};
+use crate::http2;
+use crate::incoming::Incoming;
+use crate::life::{self, Peer};
 
 /// How long a drain waits for the next request of an idle connection: it is answered with `Connection: close`, and the
 /// client learns that way instead of from a closed socket under its request.
@@ -21,21 +26,32 @@ const LINGER: Duration = Duration::from_millis(400);
 /// Serves a connection until it ends.
 pub(super) async fn serve(
     current: Rc<Current>,
+    entry: Arc<Entry>,
     stream: std::net::TcpStream,
-    peer: SocketAddr,
-    mut draining: watch::Receiver<bool>,
+    from: SocketAddr,
+    draining: watch::Receiver<bool>,
 ) {
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-    let _best_effort = stream.set_nodelay(true);
-    let io = Rc::new(Io::new(stream, &current.core().shared.config.limits));
+    let begun = begin(&current, &entry, stream, from).await;
+    let Some(Begun { socket, peer, read, is_http2 }) = begun else { return };
+    if is_http2 {
+        // A connection over HTTP/1.1 need not be as large as one over HTTP/2.
+        Box::pin(http2::serve(current, socket, read, peer, draining)).await;
+    } else {
+        let io = Rc::new(Io::new(socket, read, &current.core().shared.config.limits));
+        in_turn(&current, &io, &peer, draining).await;
+    }
+}
+
+/// HTTP/1.1: one request after the other.
+async fn in_turn(current: &Current, io: &Rc<Io>, peer: &Peer, mut draining: watch::Receiver<bool>) {
     loop {
-        match next(&io, &mut draining).await {
+        match next(io, &mut draining).await {
             Ok(head) => {
-                if !one(&current, &io, peer, head).await {
+                if !one(current, io, peer, head).await {
                     return;
                 }
             }
-            Err(Ended::Closed) => return,
+            Err(Ended::Closed) => return io.say_goodbye().await,
             // Where the next message would begin nobody knows: the connection ends with the answer.
             Err(Ended::Broken(rule)) => {
                 let core = current.core();
@@ -46,7 +62,7 @@ pub(super) async fn serve(
                     unix_ms: core.shared.clock.unix_ms(),
                     body_timeout: Duration::ZERO,
                 };
-                if h1::send(&io, &answering, life::broken(&core, peer.ip(), rule)).await.is_ok() {
+                if h1::send(io, &answering, life::broken(&core, peer.ip, rule)).await.is_ok() {
                     io.leave().await;
                 }
                 return;
@@ -68,7 +84,7 @@ async fn next(io: &Io, draining: &mut watch::Receiver<bool>) -> Result<Head, End
 }
 
 /// Serves one request. Whether there may be another one.
-async fn one(current: &Current, io: &Rc<Io>, peer: SocketAddr, head: Head) -> bool {
+async fn one(current: &Current, io: &Rc<Io>, peer: &Peer, head: Head) -> bool {
     // The snapshot that the request keeps; it is given up when the answer's head is there, however long its body takes.
     let core = current.core();
     let answering = Answering {
@@ -78,9 +94,9 @@ async fn one(current: &Current, io: &Rc<Io>, peer: SocketAddr, head: Head) -> bo
         unix_ms: core.shared.clock.unix_ms(),
         body_timeout: core.shared.config.limits.body_timeout,
     };
-    let request = Request::from_parts(head.parts, Incoming::new(io));
+    let request = Request::from_parts(head.parts, Incoming::H1(h1::Incoming::new(io)));
     let answer = {
-        let mut serving = pin!(life::serve(core, peer.ip(), request));
+        let mut serving = pin!(life::serve(core, peer, request));
         // A client that leaves takes its request with it.
         poll_fn(|cx| match serving.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),

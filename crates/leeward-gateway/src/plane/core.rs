@@ -42,7 +42,7 @@ async fn run(published: Published, load: Arc<Load>, mut handed: mpsc::Receiver<H
     // Each open connection holds a clone: when all are gone, the channel says so.
     let (open, mut closed) = mpsc::channel::<std::convert::Infallible>(1);
     loop {
-        let Handed { stream, peer } = tokio::select! {
+        let Handed { stream, peer, entry } = tokio::select! {
             biased;
             handed = handed.recv() => match handed {
                 Some(handed) => handed,
@@ -57,7 +57,7 @@ async fn run(published: Published, load: Arc<Load>, mut handed: mpsc::Receiver<H
         let guard = Open::new(&current, &load, open.clone());
         let (current, draining) = (Rc::clone(&current), draining.clone());
         tokio::task::spawn_local(async move {
-            connection::serve(current, stream, peer, draining).await;
+            connection::serve(current, entry, stream, peer, draining).await;
             drop(guard);
         });
     }

@@ -13,7 +13,7 @@ use crate::shared::Shared;
 
 /// The core under the newest snapshot.
 #[derive(Debug)]
-pub(super) struct Current {
+pub(crate) struct Current {
     core: RefCell<Rc<Core>>,
     snapshots: RefCell<watch::Receiver<Arc<Shared>>>,
 }
@@ -26,7 +26,7 @@ impl Current {
     }
 
     /// For one request. Whether there is a newer snapshot is one look at an atomic, which is written only when there is.
-    pub(super) fn core(&self) -> Rc<Core> {
+    pub(crate) fn core(&self) -> Rc<Core> {
         if self.snapshots.borrow().has_changed().unwrap_or(false) {
             self.follow();
         }

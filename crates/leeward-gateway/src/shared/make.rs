@@ -47,6 +47,7 @@ impl Making<'_> {
             metrics: lasting.metrics.clone(),
             directory: lasting.directory.clone(),
             traffic: Arc::clone(&lasting.traffic),
+            entries: Arc::clone(&lasting.entries),
             clock: Arc::clone(&lasting.clock),
             rng: Arc::clone(&lasting.rng),
         })

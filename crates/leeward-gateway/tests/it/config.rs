@@ -75,6 +75,18 @@ fn mistakes_about_issuers_are_reported_with_their_place() {
 }
 
 #[test]
+fn mistakes_of_a_listener_are_reported_at_their_place() {
+    let text = include_str!("config/listen.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/listen.wrong.report"), "\n{report}");
+    // An address from outside would take the encryption away without a word.
+    let list = "listen: [127.0.0.1:1]\nroutes: [{path: /, service: \"http://a:1\"}]";
+    let env = Env::from_pairs([("LEEWARD_LISTEN", "127.0.0.1:9")]);
+    let error = Config::parse("a.yaml", list, &env).unwrap_err().to_string();
+    assert!(error.contains("a.yaml:1:9: listen: is a list, and LEEWARD_LISTEN sets one address"), "{error}");
+}
+
+#[test]
 fn an_open_admin_api_needs_a_token() {
     let text = "admin: {listen: \"0.0.0.0:9900\"}\nroutes: [{path: /, service: \"http://a:1\"}]";
     let error = Config::parse("a.yaml", text, &Env::default()).unwrap_err().to_string();
@@ -92,14 +104,14 @@ fn every_page_with_credentials_is_refused() {
 fn the_environment_wins_over_the_file() {
     let env = Env::from_pairs([("LEEWARD_LISTEN", "127.0.0.1:9"), ("LEEWARD_ADMIN_LISTEN", "127.0.0.1:10")]);
     let config = Config::parse("a.yaml", "routes: [{path: /, service: \"http://a:1\"}]", &env).unwrap();
-    assert_eq!((config.listen.port(), config.admin.listen.port()), (9, 10));
+    assert_eq!((config.listen[0].address.port(), config.admin.listen.port()), (9, 10));
 }
 
 #[tokio::test]
 async fn a_taken_port_is_one_line_that_says_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = crate::rig::parse("routes: [{path: /, service: \"http://127.0.0.1:1\"}]");
-    config.listen = taken.local_addr().unwrap();
+    config.listen[0].address = taken.local_addr().unwrap();
     let error = Gateway::builder(config).start(&Tasks::new()).await.unwrap_err().to_string();
     assert!(error.contains(&taken.local_addr().unwrap().to_string()) && error.contains("in use"), "{error}");
     assert_eq!(error.lines().count(), 1);

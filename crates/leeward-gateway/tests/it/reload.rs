@@ -61,7 +61,7 @@ async fn what_cannot_change_is_refused_by_name_and_nothing_changes() {
     let mut config =
         crate::rig::parse(&yaml(&upstream, "rate_limits: {keys: 20, address: 1/h}\n", &["path: /new"]));
     config.cores = std::num::NonZeroUsize::new(3);
-    config.listen.set_port(1);
+    config.listen[0].address.set_port(1);
     let error = rig.gateway.reload(&config).unwrap_err();
     assert!(
         matches!(&error, Error::NeedsRestart { options } if *options == ["listen", "cores", "rate_limits.keys"])

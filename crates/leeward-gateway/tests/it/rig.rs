@@ -163,7 +163,9 @@ pub(crate) struct Rig {
 pub(crate) fn parse(yaml: &str) -> Config {
     let mut config =
         Config::parse("leeward.yaml", yaml, &Env::default()).unwrap_or_else(|error| panic!("{error}"));
-    config.listen = "127.0.0.1:0".parse().unwrap();
+    for listener in &mut config.listen {
+        listener.address = "127.0.0.1:0".parse().unwrap();
+    }
     config.admin.listen = "127.0.0.1:0".parse().unwrap();
     config.cores = config.cores.or(std::num::NonZeroUsize::new(2));
     config

@@ -1,5 +1,6 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -161,6 +162,12 @@ impl Node<'_> {
             return self.text().into_iter().collect();
         }
         self.items().into_iter().filter_map(|item| item.required().text()).collect()
+    }
+
+    /// A file or folder; a relative path starts at the document's folder.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        self.text().map(|text| self.doc.folder().join(text))
     }
 
     /// A secret, given by reference: `env:NAME` or `file:PATH`. The report of a mistake never shows what was

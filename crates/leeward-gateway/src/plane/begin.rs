@@ -1,0 +1,90 @@
+//! How a connection begins: the handshake, and which protocol is spoken.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use tokio::io::AsyncRead;
+use tokio::io::ReadBuf;
+
+use super::Entry;
+use super::current::Current;
+use crate::http2::PREFACE;
+use crate::life::Peer;
+use crate::socket::Socket;
+
+/// A connection on which requests may come.
+pub(super) struct Begun {
+    pub(super) socket: Socket,
+    pub(super) peer: Peer,
+    /// What came in already.
+    pub(super) read: BytesMut,
+    pub(super) is_http2: bool,
+}
+
+/// Begins a connection. None when it came to nothing.
+pub(super) async fn begin(
+    current: &Current,
+    entry: &Entry,
+    stream: std::net::TcpStream,
+    from: SocketAddr,
+) -> Option<Begun> {
+    let stream = tokio::net::TcpStream::from_std(stream).ok()?;
+    let _best_effort = stream.set_nodelay(true);
+    let ip = from.ip();
+    // What is in force when the connection begins.
+    let core = current.core();
+    let shared = &core.shared;
+    if let Some(tls) = &entry.tls {
+        let failed = |reason: &str| shared.metrics.handshakes_failed.with([reason]).inc();
+        let Some(_place) = tls.admit() else {
+            failed("too_many");
+            return None;
+        };
+        let shaken = tls.accept(stream).await.inspect_err(|error| {
+            tracing::debug!(client = %ip, %error, "a handshake failed");
+            let is_late = error.kind() == std::io::ErrorKind::TimedOut;
+            failed(if is_late { "timeout" } else { "refused" });
+        });
+        let shaken = shaken.ok()?;
+        let peer = Peer { ip, is_encrypted: true, certificate: shaken.identity.map(Rc::new) };
+        let socket = Socket::Tls(Box::new(shaken.stream));
+        return Some(Begun { socket, peer, read: BytesMut::new(), is_http2: shaken.is_http2 });
+    }
+    let mut socket = Socket::plain(stream);
+    let peer = Peer { ip, is_encrypted: false, certificate: None };
+    let mut read = BytesMut::new();
+    let is_http2 = match (entry.protocols.http1, entry.protocols.http2) {
+        (true, true) => {
+            let waited = tokio::time::timeout(
+                shared.config.limits.head_timeout,
+                begins_with_preface(&mut socket, &mut read),
+            );
+            waited.await.ok()??
+        }
+        (_, http2) => http2,
+    };
+    Some(Begun { socket, peer, read, is_http2 })
+}
+
+/// Whether a client begins with what only HTTP/2 begins with. None when it leaves before that is known.
+async fn begins_with_preface(socket: &mut Socket, read: &mut BytesMut) -> Option<bool> {
+    loop {
+        let known = read.len().min(PREFACE.len());
+        if read[..known] != PREFACE[..known] {
+            return Some(false);
+        }
+        if known == PREFACE.len() {
+            return Some(true);
+        }
+        let mut bytes = [0; PREFACE.len()];
+        let mut room = ReadBuf::new(&mut bytes[known..]);
+        poll_fn(|cx| Pin::new(&mut *socket).poll_read(cx, &mut room)).await.ok()?;
+        if room.filled().is_empty() {
+            return None;
+        }
+        read.extend_from_slice(room.filled());
+    }
+}
