@@ -15,6 +15,7 @@ use leeward_resilience::Class;
 use leeward_resilience::pipeline::Guard;
 use tokio::time::Sleep;
 
+use crate::access::Notes;
 use crate::h1::{AnswerError, BodyError, Rule};
 use crate::incoming;
 use crate::life::Held;
@@ -63,6 +64,7 @@ pub(crate) struct Streaming {
     timer: Pin<Box<Sleep>>,
     /// Read by the request after the call failed, since the client library only says "user body error".
     cut: Rc<Cell<Option<Cut>>>,
+    notes: Notes,
 }
 
 impl Streaming {
@@ -71,8 +73,9 @@ impl Streaming {
         bytes_max: u64,
         within: Duration,
         cut: Rc<Cell<Option<Cut>>>,
+        notes: Notes,
     ) -> Self {
-        Self { inner, left: bytes_max, timer: Box::pin(tokio::time::sleep(within)), cut }
+        Self { inner, left: bytes_max, timer: Box::pin(tokio::time::sleep(within)), cut, notes }
     }
 
     fn end(&self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -93,6 +96,7 @@ impl Streaming {
             };
             let Ok(data) = frame.into_data() else { continue };
             let length = data.len() as u64;
+            self.notes.received(data.len());
             if length > self.left {
                 return self.end(Cut::TooLarge);
             }
@@ -136,6 +140,7 @@ pub(crate) async fn read_whole(
     mut body: incoming::Incoming,
     bytes_max: u64,
     within: Duration,
+    notes: &Notes,
 ) -> Result<Bytes, Cut> {
     let read = async {
         let mut first: Option<Bytes> = None;
@@ -143,6 +148,7 @@ pub(crate) async fn read_whole(
         let mut left = bytes_max;
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else { continue };
+            notes.received(data.len());
             left = left.checked_sub(data.len() as u64).ok_or(Cut::TooLarge)?;
             // The usual small body is one frame, handed on as it is.
             match first.take() {

@@ -14,6 +14,7 @@
 //! Everything else has a default. [`Config::to_yaml`] prints all values in force, in a form that parses back.
 
 mod access;
+mod access_log;
 mod addresses;
 mod facts;
 mod jwt;
@@ -45,6 +46,7 @@ use crate::router::{Conditions, Entry, Host, Methods, Pattern};
 use crate::target::{Changes, Rewrite, Target};
 
 pub use self::access::Rule;
+pub use self::access_log::{AccessLog, AccessLogTo};
 pub use self::facts::{Calls, Facts, Known};
 pub use self::jwt::{Jwt, KeySource};
 pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls, UnknownNames, Version};
@@ -74,6 +76,8 @@ pub struct Config {
     pub encoded_slash: EncodedSlash,
     /// The operators' side.
     pub admin: Admin,
+    /// A line for each request; `None` writes none.
+    pub access_log: Option<AccessLog>,
     /// Sizes and times of one connection and one request.
     pub limits: Limits,
     /// Cross-origin requests; `None` leaves them to the services.
@@ -112,6 +116,7 @@ impl Default for Config {
             addresses: Addresses::default(),
             encoded_slash: EncodedSlash::Refuse,
             admin: Admin::default(),
+            access_log: None,
             limits: Limits::default(),
             cors: None,
             jwt: Vec::new(),

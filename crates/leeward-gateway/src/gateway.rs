@@ -11,8 +11,9 @@ use leeward_runtime::{Stage, Stop, Tasks};
 use leeward_service::identity::{Identity, Minter};
 use leeward_telemetry::Registry;
 
+use crate::access::AccessLog;
 use crate::admin;
-use crate::config::{Config, KeySource, Listener};
+use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
 use crate::health;
 use crate::jwt::KeyStore;
@@ -66,6 +67,16 @@ pub enum Error {
     /// Options that do not go together.
     #[error("the configuration does not fit together: {0}")]
     Options(#[from] ConfigErrors),
+    /// The access log cannot be opened.
+    #[error(
+        "cannot write the access log to {to} (access_log.to): {cause}; name a file in a folder that is there and may be written"
+    )]
+    AccessLog {
+        /// What was asked for.
+        to: AccessLogTo,
+        /// Why.
+        cause: std::io::Error,
+    },
     /// An endpoint's URL.
     #[error(transparent)]
     Endpoint(#[from] leeward_discovery::endpoint::Error),
@@ -188,7 +199,9 @@ impl Builder {
         let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
         let metrics = Metrics::new(registry);
         let doors = Arc::clone(&entries);
-        let lasting = Lasting { directory, minter, metrics, revocations, traffic, entries, clock, rng };
+        let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
+        let lasting =
+            Lasting { directory, minter, metrics, revocations, traffic, access, entries, clock, rng };
         let published = Published::new(Shared::new(config, &lasting)?);
         follow_revocations(&published.current(), bus.clone(), tasks).await?;
         fetch_keys(&published, tasks);
@@ -308,6 +321,19 @@ fn entries(config: &Config) -> Result<Vec<Arc<Entry>>, Error> {
         Ok(Arc::new(Entry { tls: tls.map(Arc::new), protocols: listener.protocols }))
     };
     config.listen.iter().map(entry).collect()
+}
+
+fn access_log(
+    config: &Config,
+    metrics: &Metrics,
+    clock: &Arc<dyn Clock>,
+    rng: &Arc<dyn Rng>,
+    tasks: &Tasks,
+) -> Result<Option<Arc<AccessLog>>, Error> {
+    let Some(options) = &config.access_log else { return Ok(None) };
+    let ways = (Arc::clone(clock), Arc::clone(rng));
+    let log = AccessLog::start(options, plane::cores(config), metrics, ways, tasks);
+    log.map(Some).map_err(|cause| Error::AccessLog { to: options.to.clone(), cause })
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<socket2::Socket, Error> {

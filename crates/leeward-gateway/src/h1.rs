@@ -31,6 +31,7 @@ mod writer;
 
 pub(crate) use self::asking::{Asking, Saying};
 pub(crate) use self::body::{BodyError, Incoming};
+pub(crate) use self::date::at as date_at;
 pub(crate) use self::head::{Bounds, Head, Length, Reader, said};
 pub(crate) use self::io::{Ended, Io};
 pub(crate) use self::link::{Answer, AnswerError, Failed, Failure, Link};

@@ -36,6 +36,7 @@
 //! - Rate limits, breakers, permits and revocations are exact over all cores; connections belong to one core.
 //! - Every cache, queue, wait and label set is bounded.
 
+pub mod access;
 pub mod address;
 mod admin;
 mod body;

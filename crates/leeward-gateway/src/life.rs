@@ -26,6 +26,7 @@ pub(crate) use self::parse::{host, host_name, path, rule_broken, too_large};
 use self::sending::Sending;
 use self::trip::Trip;
 pub(crate) use self::trip::{Held, method_not_allowed, no_route, unmet};
+use crate::access::{Delivery, Recorder};
 use crate::body::Download;
 use crate::h1::Rule;
 use crate::incoming::Incoming;
@@ -43,12 +44,14 @@ pub(crate) struct Core {
     pub(crate) pool: Rc<Pool>,
     pub(crate) tokens: Rc<RefCell<TokenCache>>,
     pub(crate) load: Arc<Load>,
+    pub(crate) recorder: Option<Rc<Recorder>>,
 }
 
 impl Core {
     pub(crate) fn new(shared: Arc<Shared>, load: Arc<Load>) -> Self {
         let pool = Pool::new(Arc::clone(&shared.clock));
-        Self { shared, pool, tokens: Self::no_tokens(), load }
+        let recorder = shared.access.as_ref().map(|log| log.recorder());
+        Self { shared, pool, tokens: Self::no_tokens(), load, recorder }
     }
 
     /// The core under the next snapshot. Connections stay, and so do verified tokens, unless tokens are checked in another way.
@@ -62,7 +65,8 @@ impl Core {
         } else {
             Self::no_tokens()
         };
-        Self { shared, pool: Rc::clone(&self.pool), tokens, load: Arc::clone(&self.load) }
+        let (pool, load) = (Rc::clone(&self.pool), Arc::clone(&self.load));
+        Self { shared, pool, tokens, load, recorder: self.recorder.clone() }
     }
 
     fn no_tokens() -> Rc<RefCell<TokenCache>> {
@@ -81,9 +85,10 @@ pub(crate) struct Peer {
 }
 
 /// Answers one request. Whatever happens inside, there is an answer, and it carries ids, limits and CORS headers.
-pub(crate) async fn serve(core: Rc<Core>, peer: &Peer, request: Request<Incoming>) -> Response<Download> {
+pub(crate) async fn serve(core: Rc<Core>, peer: &Peer, request: Request<Incoming>) -> Response<Delivery> {
     core.load.count_request();
     let mut trip = Trip::begin(&core.shared, peer.ip, request.method(), request.headers());
+    trip.record(&core, Some(&request));
     match pass(&core, &mut trip, peer, request).await {
         Ok(answer) => trip.finish(&core.shared, answer),
         Err(refusal) => trip.refuse(&core.shared, &refusal),
@@ -91,9 +96,10 @@ pub(crate) async fn serve(core: Rc<Core>, peer: &Peer, request: Request<Incoming
 }
 
 /// Answers what is no request.
-pub(crate) fn broken(core: &Core, peer: IpAddr, rule: Rule) -> Response<Download> {
+pub(crate) fn broken(core: &Core, peer: IpAddr, rule: Rule) -> Response<Delivery> {
     core.load.count_request();
-    let trip = Trip::begin(&core.shared, peer, &Method::GET, &HeaderMap::new());
+    let mut trip = Trip::begin(&core.shared, peer, &Method::GET, &HeaderMap::new());
+    trip.record(core, None);
     trip.refuse(&core.shared, &parse::rule_broken(rule))
 }
 
@@ -113,7 +119,7 @@ async fn pass(
     let uri = head.uri.clone();
     let path = parse::path(&uri, config.encoded_slash)?;
     // The address is read while the headers that proxies say it in are still there.
-    trip.client = address::client(trip.client, &head.headers, &config.trusted_proxies);
+    trip.comes_from(address::client(trip.client, &head.headers, &config.trusted_proxies));
     // Who may not come at all learns nothing more, not even whether the gateway is well.
     edge::admit(&config.addresses, trip.client)?;
     // Nobody outside speaks for the gateway, in any spelling.
@@ -144,6 +150,7 @@ async fn pass(
     // Who is it? A good token is verified once and remembered; a revoked one is no token.
     let subject = identity::authenticate(core, route, &head).await?;
     // May they?
+    trip.is_for(subject.as_deref());
     identity::authorise(route, subject.as_deref())?;
     // Each user has a share, wherever they call from.
     trip.limit_by_principal(shared, route, subject.as_deref())?;
@@ -153,14 +160,15 @@ async fn pass(
     };
     // A short body is read whole: it can then be sent again, and a slow client holds up nobody.
     let left = deadline.remaining(shared.clock.now());
-    let sending = Sending::prepare(shared, route, service, &head.headers, body, left).await?;
+    let sending = Sending::prepare(shared, route, service, &head.headers, body, left, &trip.notes).await?;
     // More than can be served in time is refused before it costs anything behind here.
     let permit = trip.shed(shared, deadline).await?;
 
     // What a service is told about the request, by the only one who may.
     let forward = Forward::new(shared, trip, peer, route, service, head, &path, subject.as_deref())?;
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
-    let mut answer = outbound::call(core, route, service, forward, sending, deadline, permit).await?;
+    let mut answer =
+        outbound::call(core, (route, service), forward, sending, deadline, permit, &trip.notes).await?;
     // What the configuration changes of it.
     route.config.response_headers.apply(answer.headers_mut());
     Ok(answer)

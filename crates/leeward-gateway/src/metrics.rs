@@ -22,6 +22,8 @@ pub const CERTIFICATE_ENDS: &str = "leeward_gateway_certificate_not_after_second
 pub const CERTIFICATE_RELOADS: &str = "leeward_gateway_certificate_reloads_total";
 /// Connections over HTTP/2 that were ended since they cost more than they asked for. Label: `kind`.
 pub const HTTP2_FLOODS: &str = "leeward_gateway_http2_floods_total";
+/// Records of the access log. Label: `result` (written, dropped, failed).
+pub const ACCESS_RECORDS: &str = "leeward_gateway_access_records_total";
 /// Requests on their way.
 pub const REQUESTS_IN_FLIGHT: &str = "leeward_gateway_requests_in_flight";
 /// Headers that clients sent and may not.
@@ -47,6 +49,7 @@ pub(crate) struct Metrics {
     pub(crate) certificate_ends: Gauges<1>,
     pub(crate) certificate_reloads: Counters<1>,
     pub(crate) http2_floods: Counters<1>,
+    pub(crate) access_records: Counters<1>,
     pub(crate) in_flight: Gauge,
     pub(crate) headers_dropped: Counter,
     pub(crate) revocations: Counter,
@@ -82,6 +85,7 @@ impl Metrics {
                 ["outcome"],
             ),
             http2_floods: registry.counters(HTTP2_FLOODS, "Connections that cost too much", ["kind"]),
+            access_records: registry.counters(ACCESS_RECORDS, "Records of the access log", ["result"]),
             in_flight: registry.gauge(REQUESTS_IN_FLIGHT, "Requests on their way"),
             headers_dropped: registry.counter(HEADERS_DROPPED, "Header names that clients may not send"),
             revocations: registry.counter(REVOCATIONS, "Revocations taken in"),

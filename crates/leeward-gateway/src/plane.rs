@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use leeward_runtime::{Stage, Tasks};
 use tokio::sync::mpsc;
 
-use crate::config::Protocols;
+use crate::config::{Config, Protocols};
 use crate::published::Published;
 use crate::tls;
 
@@ -99,6 +99,12 @@ pub(crate) fn listen(socket: socket2::Socket) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// How many cores carry requests.
+pub(crate) fn cores(config: &Config) -> usize {
+    let cores = config.cores.or_else(|| std::thread::available_parallelism().ok());
+    cores.map_or(1, std::num::NonZeroUsize::get)
+}
+
 /// Starts the cores and the acceptor. They stop in the first stage, and hold it until the requests on their way are
 /// answered, so that the services behind are still there for them.
 ///
@@ -109,8 +115,7 @@ pub(crate) fn start(
     doors: Vec<Door>,
     tasks: &Tasks,
 ) -> std::io::Result<Vec<Arc<Load>>> {
-    let cores = published.current().config.cores.or_else(|| std::thread::available_parallelism().ok());
-    let cores = cores.map_or(1, std::num::NonZeroUsize::get);
+    let cores = cores(&published.current().config);
     let mut seats = Vec::with_capacity(cores);
     for number in 0..cores {
         let (queue, handed) = mpsc::channel(HANDED_MAX);

@@ -17,6 +17,7 @@ use leeward_service::identity::Minter;
 pub(crate) use self::pending::Pending;
 
 use self::make::Making;
+use crate::access::AccessLog;
 use crate::config::{Config, Route};
 use crate::cors;
 use crate::jwt::Authentication;
@@ -92,6 +93,7 @@ pub(crate) struct Lasting {
     pub(crate) traffic: Arc<Traffic>,
     /// How connections to each listener begin.
     pub(crate) entries: Arc<[Arc<Entry>]>,
+    pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
 }
@@ -118,6 +120,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) entries: Arc<[Arc<Entry>]>,
+    pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
 }

@@ -8,7 +8,9 @@ use leeward_resilience::config::{Options, Value, write};
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::units::{Rate, show_duration, show_size};
 
-use super::{ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy};
+use super::{
+    ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy, access_log,
+};
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
 use crate::path::EncodedSlash;
@@ -32,6 +34,9 @@ impl Config {
             if self.encoded_slash == EncodedSlash::Keep { "keep" } else { "refuse" },
         );
         self.print_admin(&mut out);
+        if let Some(log) = &self.access_log {
+            access_log::print(&mut out, log);
+        }
         self.print_limits(&mut out);
         if let Some(cors) = &self.cors {
             print_cors(&mut out, cors);
@@ -280,30 +285,30 @@ fn quote(text: &str) -> String {
 }
 
 #[derive(Default)]
-struct Yaml {
+pub(super) struct Yaml {
     text: String,
 }
 
 impl Yaml {
-    fn line(&mut self, depth: usize, key: &str, value: impl std::fmt::Display) {
+    pub(super) fn line(&mut self, depth: usize, key: &str, value: impl std::fmt::Display) {
         // Writing into a string does not fail.
         let _ok = writeln!(self.text, "{:depth$}{key}: {value}", "", depth = depth * 2);
     }
 
-    fn quoted(&mut self, depth: usize, key: &str, value: &str) {
+    pub(super) fn quoted(&mut self, depth: usize, key: &str, value: &str) {
         self.line(depth, key, quote(value));
     }
 
-    fn open(&mut self, depth: usize, key: &str) {
+    pub(super) fn open(&mut self, depth: usize, key: &str) {
         let _ok = writeln!(self.text, "{:depth$}{key}:", "", depth = depth * 2);
     }
 
     /// Every option of a policy, under the names that it is read by.
-    fn policy<T: Options>(&mut self, depth: usize, key: &str, options: &T) {
+    pub(super) fn policy<T: Options>(&mut self, depth: usize, key: &str, options: &T) {
         self.value(depth, key, &write(options));
     }
 
-    fn value(&mut self, depth: usize, key: &str, value: &Value) {
+    pub(super) fn value(&mut self, depth: usize, key: &str, value: &Value) {
         match value {
             Value::Map(entries) if entries.is_empty() => self.line(depth, key, "{}"),
             Value::Map(entries) => {
@@ -323,7 +328,7 @@ impl Yaml {
         }
     }
 
-    fn list(&mut self, depth: usize, key: &str, values: impl Iterator<Item = String>) {
+    pub(super) fn list(&mut self, depth: usize, key: &str, values: impl Iterator<Item = String>) {
         let values: Vec<String> = values.map(|value| quote(&value)).collect();
         self.line(depth, key, format_args!("[{}]", values.join(", ")));
     }

@@ -12,7 +12,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
-use crate::body::Download;
+use crate::access::Delivery;
 use crate::h1::date;
 use crate::socket::Pace;
 
@@ -38,7 +38,7 @@ pub(super) enum Ended {
 pub(super) async fn send(
     mut respond: SendResponse<Bytes>,
     method: &Method,
-    answer: Response<Download>,
+    answer: Response<Delivery>,
     unix_ms: i64,
     write_timeout: Duration,
 ) -> Result<(), Ended> {
@@ -78,7 +78,7 @@ pub(super) async fn send(
 }
 
 /// Passes the body on. More of it is asked for only when the client takes some, so that one who takes nothing holds no memory.
-async fn pump(stream: &mut SendStream<Bytes>, body: Download, write_timeout: Duration) -> Result<(), Ended> {
+async fn pump(stream: &mut SendStream<Bytes>, body: Delivery, write_timeout: Duration) -> Result<(), Ended> {
     let mut body = pin!(body);
     let mut pace = Pace::new(write_timeout);
     let mut taken = 0;
@@ -142,7 +142,7 @@ async fn room(
 /// The next piece, unless the client takes the request back first.
 fn poll_next(
     stream: &mut SendStream<Bytes>,
-    body: Pin<&mut Download>,
+    body: Pin<&mut Delivery>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Option<Frame<Bytes>>, Ended>> {
     if stream.poll_reset(cx).is_ready() {

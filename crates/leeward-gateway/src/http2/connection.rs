@@ -17,7 +17,7 @@ use super::answer::{self, Ended};
 use super::request;
 use super::tally::{Flood, Tally};
 use super::wire::Wire;
-use crate::body::Download;
+use crate::access::Delivery;
 use crate::config::Limits;
 use crate::life::{self, Peer};
 use crate::plane::current::Current;
@@ -196,7 +196,7 @@ async fn send(
     peer: &Peer,
     respond: SendResponse<Bytes>,
     method: &http::Method,
-    answer: Response<Download>,
+    answer: Response<Delivery>,
     unix_ms: i64,
     write_timeout: Duration,
 ) {

@@ -23,6 +23,7 @@ use super::fallback::{last_good_copy, tee};
 use super::forward::Forward;
 use super::sending::{Outgoing, Sending, body_refusal, is_idempotent};
 use super::trip::Held;
+use crate::access::Notes;
 use crate::body::{Download, Passing};
 use crate::headers;
 use crate::refusal::{Refusal, Stage, code};
@@ -48,12 +49,12 @@ struct Got {
 
 pub(super) async fn call(
     core: &Rc<Core>,
-    route: &RouteState,
-    service: &Service,
+    (route, service): (&RouteState, &Service),
     forward: Forward,
     sending: Sending,
     deadline: Deadline,
     held: Held,
+    notes: &Notes,
 ) -> Result<Response<Download>, Refusal> {
     let shared = &*core.shared;
     let idempotent = is_idempotent(&forward.method);
@@ -61,14 +62,16 @@ pub(super) async fn call(
     let call = Call { deadline: Some(deadline), replayable, ..Call::ONCE };
     let failed_at: RefCell<Vec<Arc<str>>> = RefCell::default();
 
+    let begun = shared.clock.now();
     let answered = service
         .pipeline
         .call_held(
             call,
-            |attempt| one_attempt(core, service, &forward, &sending, &failed_at, attempt),
+            |attempt| one_attempt(core, service, &forward, &sending, (&failed_at, notes), attempt),
             classify,
         )
         .await;
+    notes.upstream(shared.clock.now().saturating_duration_since(begun));
     let answered = match answered {
         Ok(answered) => {
             let (got, guard) = answered.into_parts();
@@ -98,7 +101,7 @@ async fn one_attempt(
     service: &Service,
     forward: &Forward,
     sending: &Sending,
-    failed_at: &RefCell<Vec<Arc<str>>>,
+    (failed_at, notes): (&RefCell<Vec<Arc<str>>>, &Notes),
     attempt: Attempt,
 ) -> Result<Got, Failure> {
     let clock = &*core.shared.clock;
@@ -111,6 +114,7 @@ async fn one_attempt(
         if refused.is_some() && failed_at.borrow().contains(&here) {
             break;
         }
+        notes.attempt(&here);
         let outgoing = Outgoing {
             forward,
             sending,

@@ -12,6 +12,7 @@ use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Effort};
 
 use super::forward::Forward;
 use super::parse::{rule_broken, too_large};
+use crate::access::Notes;
 use crate::body::{Cut, Streaming, Upload, read_whole};
 use crate::h1::{Asking, Saying};
 use crate::incoming::Incoming;
@@ -46,6 +47,7 @@ impl Sending {
         headers: &HeaderMap,
         body: Incoming,
         left: Duration,
+        notes: &Notes,
     ) -> Result<Self, Refusal> {
         let mut sending = Self { empty: true, whole: None, streaming: Cell::new(None), cut: Rc::default() };
         if body.is_end_stream() {
@@ -55,14 +57,14 @@ impl Sending {
         let within = shared.config.limits.body_timeout.min(left);
         if headers.contains_key(header::CONTENT_LENGTH) && body.size_hint().lower() <= REPLAY_BYTES_MAX {
             let bytes_max = route.body_bytes_max.min(REPLAY_BYTES_MAX);
-            let read = read_whole(body, bytes_max, within).await;
+            let read = read_whole(body, bytes_max, within, notes).await;
             sending.whole = Some(read.map_err(|cut| body_refusal(route, cut))?);
         } else {
             // Ends before the attempt does: a slow client is no failure of the service.
             let attempt = service.attempt_timeout;
             let within = within.min(attempt).saturating_sub(CLIENT_FIRST);
             let cut = Rc::clone(&sending.cut);
-            let streaming = Streaming::new(body, route.body_bytes_max, within, cut);
+            let streaming = Streaming::new(body, route.body_bytes_max, within, cut, notes.clone());
             sending.streaming.set(Some(Box::new(streaming)));
         }
         Ok(sending)

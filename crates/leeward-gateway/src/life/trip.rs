@@ -5,15 +5,17 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response};
+use http::{Method, Request, Response, Uri, Version};
 use leeward_resilience::concurrency::Permit;
 use leeward_resilience::{Deadline, Instant};
 use leeward_telemetry::metrics::Gauge;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, Span, SpanKind, TRACEPARENT, TraceContext, span};
 
-use super::parse;
+use super::{Core, parse};
+use crate::access::{Begin, Delivery, Notes, Ticket};
 use crate::body::Download;
 use crate::config::Rule;
+use crate::incoming::Incoming;
 use crate::jwt::Subject;
 use crate::limits::Seen;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
@@ -40,6 +42,8 @@ pub(crate) struct Trip {
     origin: Option<HeaderValue>,
     route: Option<usize>,
     seen: Seen,
+    ticket: Option<Ticket>,
+    pub(super) notes: Notes,
 }
 
 /// Counts a request on its way until it is dropped.
@@ -82,6 +86,42 @@ impl Trip {
             origin: one_origin(headers).cloned(),
             route: None,
             seen: Seen::default(),
+            ticket: None,
+            notes: Notes::default(),
+        }
+    }
+
+    /// Takes a place in the access log, if there is one. `None` is what is no request.
+    pub(super) fn record(&mut self, core: &Core, request: Option<&Request<Incoming>>) {
+        let Some(recorder) = &core.recorder else { return };
+        let nothing = (Uri::default(), HeaderMap::new());
+        let ticket = Ticket::begin(
+            recorder,
+            &Begin {
+                started: self.started,
+                unix_ms: core.shared.clock.unix_ms(),
+                method: request.map(Request::method),
+                uri: request.map_or(&nothing.0, Request::uri),
+                version: request.map_or(Version::HTTP_11, Request::version),
+                headers: request.map_or(&nothing.1, Request::headers),
+                client: self.client,
+                request_id: &self.request_id,
+                correlation_id: &self.correlation_id,
+                trace_id: self.span.context().trace_id(),
+            },
+        );
+        self.notes = ticket.notes();
+        self.ticket = Some(ticket);
+    }
+
+    pub(super) fn comes_from(&mut self, client: IpAddr) {
+        self.client = client;
+        self.notes.client(client);
+    }
+
+    pub(super) fn is_for(&self, subject: Option<&Subject>) {
+        if let Some(subject) = subject {
+            self.notes.user(&subject.id);
         }
     }
 
@@ -107,7 +147,10 @@ impl Trip {
         match shared.router.find(&ask) {
             Match::Route(index) => {
                 self.route = Some(index);
-                Ok(&shared.routes[index])
+                let route = &shared.routes[index];
+                let service = route.service.map_or("", |at| &*shared.services[at].name);
+                self.notes.route(&route.config.id, service);
+                Ok(route)
             }
             Match::Method(allow) => Err(method_not_allowed(allow)),
             Match::Unmet => Err(unmet()),
@@ -170,7 +213,8 @@ impl Trip {
     }
 
     /// The answer to a refusal, with everything that every answer has.
-    pub(super) fn refuse(mut self, shared: &Shared, refusal: &Refusal) -> Response<Download> {
+    pub(super) fn refuse(mut self, shared: &Shared, refusal: &Refusal) -> Response<Delivery> {
+        self.notes.refused(refusal.code, refusal.stage.as_str(), refusal.rule.unwrap_or_default());
         shared.metrics.refusals.with([refusal.stage.as_str(), refusal.code]).inc();
         let trusted = shared.config.explain_to.iter().any(|network| network.contains(self.client));
         let origin = self.route_state(shared).map(|route| &*route.config.origin);
@@ -184,18 +228,14 @@ impl Trip {
     }
 
     /// Ends the request: response headers, metrics, log, span.
-    pub(super) fn finish(mut self, shared: &Shared, mut answer: Response<Download>) -> Response<Download> {
+    pub(super) fn finish(mut self, shared: &Shared, mut answer: Response<Download>) -> Response<Delivery> {
         let took = shared.clock.now().saturating_duration_since(self.started);
         let status = answer.status();
         let route = self.route_state(shared);
         let label = route.map_or(NO_ROUTE, |route| route.config.pattern.text());
         shared.metrics.requests.with([self.method, label, status.as_str()]).inc();
         shared.metrics.durations.with([self.method, label]).observe_duration(took);
-        tracing::debug!(
-            target: "leeward_gateway::access",
-            method = self.method, route = label, status = status.as_u16(), micros = took.as_micros(), client = %self.client,
-            request_id = self.request_id.to_str().unwrap_or_default(),
-        );
+        self.notes.answered(status, took);
         if self.span.is_recording() {
             self.span.attr("http.route", label.to_owned()).attr("http.request.method", self.method);
             self.span.attr("http.response.status_code", i64::from(status.as_u16()));
@@ -214,7 +254,8 @@ impl Trip {
         if shared.traffic.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        answer
+        let ticket = self.ticket.take();
+        answer.map(|body| Delivery::new(body, ticket))
     }
 }
 

@@ -48,6 +48,7 @@ impl Making<'_> {
             directory: lasting.directory.clone(),
             traffic: Arc::clone(&lasting.traffic),
             entries: Arc::clone(&lasting.entries),
+            access: lasting.access.clone(),
             clock: Arc::clone(&lasting.clock),
             rng: Arc::clone(&lasting.rng),
         })

@@ -1,6 +1,7 @@
 //! The gateway over real sockets, in front of real services.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod access;
 mod addresses;
 mod admin;
 mod allocations;

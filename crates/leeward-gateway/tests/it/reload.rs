@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use leeward_discovery::{Directory, Endpoint};
 use leeward_gateway::Error;
+use leeward_gateway::config::{AccessLog, AccessLogTo};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,11 +63,12 @@ async fn what_cannot_change_is_refused_by_name_and_nothing_changes() {
         crate::rig::parse(&yaml(&upstream, "rate_limits: {keys: 20, address: 1/h}\n", &["path: /new"]));
     config.cores = std::num::NonZeroUsize::new(3);
     config.listen[0].address.set_port(1);
+    config.access_log = Some(AccessLog::to(AccessLogTo::Stderr));
     let error = rig.gateway.reload(&config).unwrap_err();
     assert!(
-        matches!(&error, Error::NeedsRestart { options } if *options == ["listen", "cores", "rate_limits.keys"])
+        matches!(&error, Error::NeedsRestart { options } if *options == ["listen", "cores", "access_log", "rate_limits.keys"])
     );
-    assert!(error.to_string().contains("`listen`, `cores`, `rate_limits.keys`"), "{error}");
+    assert!(error.to_string().contains("`listen`, `cores`, `access_log`, `rate_limits.keys`"), "{error}");
     for _ in 0..3 {
         assert_eq!(rig.get("/old").await.status, 200, "not even the limit");
     }

@@ -1,0 +1,60 @@
+//! An answer's body on its way out, counted.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::facts::{Outcome, Ticket};
+use crate::body::{Broken, Download};
+
+/// A body, and the place in the access log that waits for its end.
+pub(crate) struct Delivery {
+    body: Download,
+    ticket: Option<Ticket>,
+    is_broken: bool,
+}
+
+impl Delivery {
+    pub(crate) fn new(body: Download, ticket: Option<Ticket>) -> Self {
+        Self { body, ticket, is_broken: false }
+    }
+}
+
+impl Body for Delivery {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match (&frame, &self.ticket) {
+            (Some(Ok(frame)), Some(ticket)) => ticket.sent(frame.data_ref().map_or(0, Bytes::len)),
+            (Some(Err(_)), _) => self.is_broken = true,
+            _ => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let Some(ticket) = &self.ticket else { return };
+        ticket.ended(match () {
+            () if self.is_broken => Outcome::UpstreamBroken,
+            () if self.body.is_end_stream() => Outcome::Complete,
+            () => Outcome::ClientGone,
+        });
+    }
+}
