@@ -20,6 +20,7 @@ mod lint;
 mod named;
 mod outbound;
 mod pki;
+mod problems;
 mod reload;
 mod revocation;
 mod rewriting;

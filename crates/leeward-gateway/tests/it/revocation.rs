@@ -26,7 +26,7 @@ impl Event for TokenRevoked {
     }
 }
 
-async fn revoke(bus: &Bus, id: &str, user: &str, token: Option<&str>) {
+pub(crate) async fn revoke(bus: &Bus, id: &str, user: &str, token: Option<&str>) {
     let now = TokioClock.unix_ms();
     let event = TokenRevoked {
         user_id: user.to_owned(),
