@@ -9,9 +9,10 @@ use leeward_telemetry::metrics::Registry;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::balance::Balance;
 use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
-use crate::upstream::{Balance, Upstream};
+use crate::upstream::Upstream;
 
 /// Names to endpoints. Clones share it. The [`Upstream`]s it hands out follow every change, so that a service can move to
 /// another process and back under its callers.

@@ -23,11 +23,15 @@ pub enum Error {
     },
 }
 
-/// One place where a service answers: an id that is unique within the service, and the base URL. Cheap to clone.
+/// The largest weight of an endpoint, as that of an SRV record.
+pub const WEIGHT_MAX: u32 = 65_535;
+
+/// One place where a service answers: an id that is unique within the service, the base URL, and a weight. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     id: Arc<str>,
     url: Uri,
+    weight: u32,
 }
 
 impl Endpoint {
@@ -43,7 +47,7 @@ impl Endpoint {
         if uri.scheme_str() != Some("http") || !bare || authority.as_str().contains('@') {
             return Err(Error::NotABase { given: given() });
         }
-        Ok(Self { id: authority.as_str().into(), url: uri })
+        Ok(Self { id: authority.as_str().into(), url: uri, weight: 1 })
     }
 
     /// The same endpoint under a name of its own, such as that of a pod.
@@ -51,6 +55,25 @@ impl Endpoint {
     pub fn with_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.id = id.into();
         self
+    }
+
+    /// The same endpoint with another share of the calls than the 1 of the others, 1 to [`WEIGHT_MAX`]; beyond, the nearest of
+    /// these.
+    #[must_use]
+    pub fn with_weight(mut self, weight: u32) -> Self {
+        self.weight = weight.clamp(1, WEIGHT_MAX);
+        self
+    }
+
+    /// Its share of the calls, beside the weights of the others.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// Whether it is the same place under the same name, whatever its weight.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        self.id == other.id && self.url == other.url
     }
 
     /// Unique within the service.
@@ -85,7 +108,7 @@ impl Endpoint {
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         let url = Uri::builder().scheme("http").authority(address.to_string()).path_and_query("/").build();
-        Self { id: address.to_string().into(), url: url.unwrap_or_default() }
+        Self { id: address.to_string().into(), url: url.unwrap_or_default(), weight: 1 }
     }
 }
 

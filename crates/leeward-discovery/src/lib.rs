@@ -1,8 +1,8 @@
 //! Where services are, and which of their endpoints gets a call.
 //!
 //! A [`Directory`] maps names to sets of endpoints that may change while calls run. An [`Upstream`] is one service: it
-//! picks an endpoint that is healthy, not ejected and has room, the better one of two drawn at random by expected cost,
-//! and learns from what becomes of the call. A [`Checker`] asks the endpoints whether they are ready.
+//! picks an endpoint that is healthy, not ejected and has room, by default the better one of two drawn at random by
+//! expected cost, and learns from what becomes of the call. A [`Checker`] asks the endpoints whether they are ready.
 //!
 //! It is not a registry server, it opens no connection for a call, and it does not retry: the caller does, with a hint of
 //! what it tried before.
@@ -24,20 +24,25 @@
 //! - A pick fails only when there is no endpoint, or none with room. Bad health never leaves nobody.
 //! - Never all endpoints are ejected at a time, and one alone never is.
 //! - An endpoint that stays in a set keeps its history when the set changes.
-//! - A pick takes no async lock and does not allocate.
+//! - A pick takes no lock and does not allocate, but for the ring, which is made at the first pick with a key of each set.
 
+pub mod balance;
 pub mod check;
+mod choice;
 pub mod directory;
 pub mod endpoint;
 pub mod health;
 mod load;
 pub mod metrics;
 pub mod outlier;
+pub mod ring;
 pub mod upstream;
 
+pub use balance::{Algorithm, Balance, PeakEwma, RingHash};
 pub use check::Checker;
 pub use directory::Directory;
 pub use endpoint::Endpoint;
 pub use health::Health;
 pub use outlier::Outlier;
-pub use upstream::{Balance, NoEndpoint, PickHint, Picked, Status, Upstream};
+pub use ring::Ring;
+pub use upstream::{NoEndpoint, PickHint, Picked, Status, Upstream};

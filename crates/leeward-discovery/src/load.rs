@@ -7,7 +7,9 @@
 //! multiplies the cost instead, fully for an endpoint that asks to be left alone (`Retry-After`). Both fade while no call
 //! ends, so that an endpoint that looks bad is tried again. The first answer is taken over whole; before it an endpoint
 //! counts as quick as the others are on average, or, when nobody was measured yet, as very quick, so that each is tried.
+//! The calls on their way count for the endpoint's weight.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use leeward_resilience::Instant;
@@ -75,11 +77,10 @@ impl Load {
         }
     }
 
-    pub(crate) fn cost(&self, outstanding: u32, now: Instant, decay: Duration) -> f64 {
+    /// What one call more is expected to cost, with so many on their way for its weight.
+    pub(crate) fn cost(&self, outstanding: f64, now: Instant, decay: Duration) -> f64 {
         let faded = self.faded(now, decay);
-        faded.latency_s.max(LATENCY_FLOOR_S)
-            * (f64::from(outstanding) + 1.0)
-            * (1.0 + FAILURE_FACTOR * faded.failures)
+        faded.latency_s.max(LATENCY_FLOOR_S) * (outstanding + 1.0) * (1.0 + FAILURE_FACTOR * faded.failures)
     }
 
     pub(crate) fn latency(&self) -> Duration {
@@ -106,6 +107,63 @@ impl Load {
     }
 }
 
+/// A [`Load`] that many cores read and change without a lock.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    /// Latency in seconds as an `f32`; then the failure share in 2^-31ths; then whether the latency was measured.
+    state: AtomicU64,
+    /// Nanoseconds of an `Instant`. Written after the state: who reads in between takes a new state for an older one, and
+    /// fades it a bit too much for one pick.
+    at: AtomicU64,
+}
+
+/// The failure share 1.
+const SHARE_ONE: f64 = 2_147_483_647.0;
+
+impl Cell {
+    pub(crate) fn new(load: Load) -> Self {
+        Self { state: AtomicU64::new(pack(load)), at: AtomicU64::new(load.at.as_nanos()) }
+    }
+
+    pub(crate) fn get(&self) -> Load {
+        unpack(self.state.load(Ordering::Relaxed), Instant::from_nanos(self.at.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn record(&self, sample: Sample, latency: Duration, now: Instant, decay: Duration) {
+        let at = Instant::from_nanos(self.at.load(Ordering::Relaxed));
+        let changed = |state| {
+            let mut load = unpack(state, at);
+            load.record(sample, latency, now, decay);
+            Some(pack(load))
+        };
+        // Goes round again only when another core was quicker, so that one of them always gets on.
+        let _state = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed);
+        self.at.fetch_max(now.as_nanos(), Ordering::Relaxed);
+    }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of 31 bits; an f32 is enough"
+)]
+fn pack(load: Load) -> u64 {
+    let latency = u64::from((load.latency_s as f32).to_bits());
+    let failures = (load.failures.clamp(0.0, 1.0) * SHARE_ONE) as u64;
+    latency << 32 | failures << 1 | u64::from(load.measured)
+}
+
+fn unpack(state: u64, at: Instant) -> Load {
+    let (latency, rest) =
+        (u32::try_from(state >> 32).unwrap_or(0), u32::try_from(state & 0xffff_ffff).unwrap_or(0));
+    Load {
+        latency_s: f64::from(f32::from_bits(latency)),
+        measured: rest & 1 == 1,
+        failures: f64::from(rest >> 1) / SHARE_ONE,
+        at,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -129,9 +187,9 @@ mod tests {
     fn quick_failures_do_not_attract_load() {
         let failing = measured(&[(Sample::Failure { asks_for_patience: false }, Duration::ZERO)]);
         let working = measured(&[(Sample::Success, 5 * MS)]);
-        assert!(failing.cost(0, NOW, DECAY) > working.cost(3, NOW, DECAY));
+        assert!(failing.cost(0.0, NOW, DECAY) > working.cost(3.0, NOW, DECAY));
         let patient = measured(&[(Sample::Failure { asks_for_patience: true }, Duration::ZERO)]);
-        assert!(patient.cost(0, NOW, DECAY) > failing.cost(0, NOW, DECAY));
+        assert!(patient.cost(0.0, NOW, DECAY) > failing.cost(0.0, NOW, DECAY));
     }
 
     /// Always the cheaper of two endpoints; says how often the one that rejects within a millisecond was chosen.
@@ -139,7 +197,7 @@ mod tests {
         let (mut rejecting, mut working) = (measured(&[]), measured(&[]));
         let (mut now, mut chosen) = (NOW, 0);
         for _ in 0..1000 {
-            if rejecting.cost(0, now, DECAY) < working.cost(0, now, DECAY) {
+            if rejecting.cost(0.0, now, DECAY) < working.cost(0.0, now, DECAY) {
                 chosen += 1;
                 now = now + MS;
                 rejecting.record(Sample::Failure { asks_for_patience }, MS, now, DECAY);
@@ -164,9 +222,9 @@ mod tests {
     fn one_pause_does_not_starve_and_all_is_forgotten_in_time() {
         let paused = measured(&[(Sample::Success, 50 * MS)]);
         let steady = measured(&[(Sample::Success, MS)]);
-        assert!(paused.cost(0, NOW, DECAY) > steady.cost(5, NOW, DECAY));
+        assert!(paused.cost(0.0, NOW, DECAY) > steady.cost(5.0, NOW, DECAY));
         let later = NOW + Duration::from_secs(30);
-        assert!(paused.cost(0, later, DECAY) < steady.cost(0, NOW, DECAY));
+        assert!(paused.cost(0.0, later, DECAY) < steady.cost(0.0, NOW, DECAY));
     }
 
     #[test]
@@ -188,7 +246,7 @@ mod tests {
         #[test]
         fn the_cost_is_a_positive_number_that_grows_with_the_calls(
             samples in prop::collection::vec((0_u8..4, 0_u64..10_000_000, 0_u64..20_000), 0..60),
-            outstanding in 0_u32..1000,
+            outstanding in 0.0..1000.0,
         ) {
             let mut load = Load::new(Duration::ZERO, NOW);
             let mut now = NOW;
@@ -204,7 +262,29 @@ mod tests {
             }
             let cost = load.cost(outstanding, now, DECAY);
             prop_assert!(cost.is_finite() && cost > 0.0);
-            prop_assert!(load.cost(outstanding + 1, now, DECAY) > cost);
+            prop_assert!(load.cost(outstanding + 1.0, now, DECAY) > cost);
         }
+    }
+
+    #[test]
+    fn a_cell_keeps_what_it_is_given() {
+        let cell = Cell::new(Load::new(80 * MS, NOW));
+        let mut load = Load::new(80 * MS, NOW);
+        for (sample, ms) in [
+            (Sample::Success, 3),
+            (Sample::Failure { asks_for_patience: false }, 9),
+            (Sample::Unknown, 20),
+            (Sample::Success, 1),
+        ] {
+            let now = NOW + ms * MS;
+            cell.record(sample, ms * MS, now, DECAY);
+            load.record(sample, ms * MS, now, DECAY);
+            let kept = cell.get();
+            assert!((kept.latency_s - load.latency_s).abs() < 1e-6 * load.latency_s, "{kept:?} {load:?}");
+            assert!((kept.failures - load.failures).abs() < 1e-6);
+            assert_eq!((kept.measured, kept.at), (load.measured, load.at));
+        }
+        cell.record(Sample::Failure { asks_for_patience: true }, MS, NOW, DECAY);
+        assert_eq!(cell.get().failures, 1.0);
     }
 }

@@ -1,32 +1,36 @@
 //! A service as its callers see it: a set of endpoints to pick from.
 //!
-//! **Rule.** Two different endpoints are drawn at random from those that are available (healthy, not ejected, with room
-//! for a call), and the one with the lower expected cost gets the call (Mitzenmacher, "The power of two choices"). When
-//! fewer than `panic_threshold` of all are available, health and ejections are ignored: rather a failing endpoint than
-//! the last good ones run over, and never nobody.
+//! **Rule.** One of those that are available (healthy, not ejected, with room for a call) gets the call, as the service's
+//! [`Algorithm`](crate::Algorithm) says: by default, of two drawn at random, the one with the lower expected cost. A call
+//! with a key goes by consistent hash. When fewer than `panic_threshold` of all are available, health and ejections are
+//! ignored: rather a failing endpoint than the last good ones run over, and never nobody.
 
-mod balance;
 mod choose;
 mod member;
 mod picked;
+mod set;
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use leeward_resilience::{Clock, Instant, Reason, Rejected, Rng};
+use leeward_resilience::{Clock, ConfigErrors, Instant, Reason, Rejected, Rng};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use self::balance::Balance;
 pub use self::picked::Picked;
 
 use self::member::Member;
+use self::set::Set;
+use crate::balance::Balance;
 use crate::endpoint::Endpoint;
 use crate::health::Health;
 use crate::load::Sample;
 use crate::metrics::Metrics;
+use crate::outlier::{self, Outlier};
 
 /// The policy's name in rejections, metrics and explanations.
 pub const NAME: &str = "balance";
@@ -36,6 +40,9 @@ pub const NAME: &str = "balance";
 pub struct PickHint<'a> {
     /// Endpoints that this call already failed at, by id: picked again only when no other is available.
     pub avoid: &'a [Arc<str>],
+    /// The [hash](crate::ring::hash) of what the call belongs to, a user or a session: calls with the same one go to the same
+    /// endpoint while it is available and not busier than the others, whatever the algorithm.
+    pub key: Option<u64>,
 }
 
 /// Nobody to send the call to. Nothing was sent.
@@ -95,8 +102,17 @@ pub struct Upstream {
 
 struct Shared {
     name: Arc<str>,
-    balance: Arc<Balance>,
-    members: ArcSwap<Box<[Arc<Member>]>>,
+    set: ArcSwap<Set>,
+    /// The turns that round robin has dealt out.
+    turn: AtomicU64,
+    /// Whether so few are sound that soundness does not count.
+    panic: AtomicBool,
+    /// When that is to be found out again, in nanoseconds of an `Instant`.
+    recount_at: AtomicU64,
+    /// Picks of a panic that the metrics do not show yet.
+    panic_picks: AtomicU64,
+    /// When endpoints are compared next, in nanoseconds of an `Instant`.
+    compare_at: AtomicU64,
     /// Held while the set changes and while an ejection is decided.
     deciding: Mutex<()>,
     changes: watch::Sender<u64>,
@@ -113,9 +129,22 @@ impl Upstream {
         rng: Arc<dyn Rng>,
         metrics: Arc<OnceLock<Metrics>>,
     ) -> Self {
-        let members = ArcSwap::from_pointee(Box::default());
-        let (deciding, changes) = (Mutex::new(()), watch::Sender::new(0));
-        Self { shared: Arc::new(Shared { name, balance, members, deciding, changes, clock, rng, metrics }) }
+        let zero = AtomicU64::default;
+        let shared = Shared {
+            name,
+            set: ArcSwap::from_pointee(Set::new(Vec::new(), balance)),
+            turn: zero(),
+            panic: AtomicBool::new(false),
+            recount_at: zero(),
+            panic_picks: zero(),
+            compare_at: zero(),
+            deciding: Mutex::new(()),
+            changes: watch::Sender::new(0),
+            clock,
+            rng,
+            metrics,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The service's name.
@@ -129,13 +158,13 @@ impl Upstream {
     /// # Errors
     /// [`NoEndpoint`] when there is none at all, or when all have their hands full. Never because all are unhealthy.
     pub fn pick(&self, now: Instant, hint: &PickHint<'_>) -> Result<Picked, NoEndpoint> {
-        let members = self.shared.members.load();
-        if members.is_empty() {
+        let set = self.shared.set.load();
+        if set.members.is_empty() {
             return Err(NoEndpoint::Empty { service: Arc::clone(&self.shared.name) });
         }
-        let chosen = self.shared.choose(&members, now, hint).ok_or_else(|| NoEndpoint::Busy {
+        let chosen = self.shared.choose(&set, now, hint).ok_or_else(|| NoEndpoint::Busy {
             service: Arc::clone(&self.shared.name),
-            limit: self.shared.balance.outstanding_max,
+            limit: set.balance.outstanding_max,
         })?;
         Ok(Picked::new(Arc::clone(&self.shared), Arc::clone(chosen), now))
     }
@@ -143,20 +172,40 @@ impl Upstream {
     /// What is known about each endpoint.
     #[must_use]
     pub fn endpoints(&self) -> Vec<Status> {
-        let now = self.shared.clock.now();
-        self.shared
-            .members
-            .load()
-            .iter()
-            .map(|member| member.status(now, self.shared.balance.decay))
-            .collect()
+        let (now, set) = (self.shared.clock.now(), self.shared.set.load());
+        let decay = set.balance.decay();
+        let members = set.members.iter().zip(&set.weights);
+        members.map(|(member, weight)| member.status(*weight, now, decay)).collect()
+    }
+
+    /// The options of balancing in force.
+    #[must_use]
+    pub fn balance(&self) -> Arc<Balance> {
+        Arc::clone(&self.shared.set.load().balance)
+    }
+
+    /// Puts other options of balancing into force, for this service alone. Endpoints keep their history.
+    ///
+    /// # Errors
+    /// Every option outside its range; the old options then stay.
+    pub fn configure(&self, balance: Balance) -> Result<(), ConfigErrors> {
+        balance.validate()?;
+        let shared = &*self.shared;
+        let _deciding = shared.deciding.lock();
+        let old = shared.set.load();
+        if *old.balance != balance {
+            let members = old.members.iter().cloned().zip(old.weights.iter().copied()).collect();
+            shared.set.store(Arc::new(Set::new(members, Arc::new(balance))));
+            shared.tell();
+        }
+        Ok(())
     }
 
     /// Whether there is an endpoint that is healthy and not ejected.
     #[must_use]
     pub fn is_available(&self) -> bool {
         let now = self.shared.clock.now();
-        self.shared.members.load().iter().any(|member| member.is_sound(now))
+        self.shared.set.load().members.iter().any(|member| member.is_sound(now))
     }
 
     /// Resolves its `changed` whenever the set of endpoints, their health or their ejections change.
@@ -169,31 +218,41 @@ impl Upstream {
     pub(crate) fn replace(&self, endpoints: Vec<Endpoint>) -> bool {
         let shared = &*self.shared;
         let _deciding = shared.deciding.lock();
-        let old = shared.members.load();
+        let old = shared.set.load();
         let now = shared.clock.now();
-        let latency = mean_latency(&old);
-        let mut new: Vec<Arc<Member>> = Vec::with_capacity(endpoints.len());
+        let latency = mean_latency(&old.members);
+        // Who comes together with everybody else has nobody to catch up with.
+        let since = if old.members.is_empty() { Instant::ZERO } else { now };
+        let mut new: Vec<(Arc<Member>, u32)> = Vec::with_capacity(endpoints.len());
+        let mut ids = HashSet::with_capacity(endpoints.len());
+        let known: HashMap<_, _> = old.members.iter().map(|member| (member.endpoint.id(), member)).collect();
         for endpoint in endpoints {
-            if new.iter().any(|member| member.endpoint.id() == endpoint.id()) {
+            if !ids.insert(Arc::clone(endpoint.id())) {
                 continue;
             }
-            let kept = old.iter().find(|member| member.endpoint == endpoint);
-            new.push(kept.map_or_else(|| Arc::new(Member::new(endpoint, latency, now)), Arc::clone));
+            let weight = endpoint.weight();
+            let kept = known.get(endpoint.id()).filter(|member| member.endpoint.is_at(&endpoint));
+            let member = kept.map_or_else(
+                || Arc::new(Member::new(endpoint, latency, now, since)),
+                |kept| Arc::clone(kept),
+            );
+            new.push((member, weight));
         }
-        if old.len() == new.len() && old.iter().zip(&new).all(|(a, b)| Arc::ptr_eq(a, b)) {
+        let new = Set::new(new, Arc::clone(&old.balance));
+        if old.is_like(&new) {
             return false;
         }
-        tracing::debug!(service = %shared.name, endpoints = new.len(), "endpoints changed");
-        shared.members.store(Arc::new(new.into_boxed_slice()));
+        tracing::debug!(service = %shared.name, endpoints = new.members.len(), "endpoints changed");
+        shared.set.store(Arc::new(new));
         shared.tell();
         true
     }
 
     /// Takes in the answer to a health check. An endpoint that is gone by now is none of our business.
     pub(crate) fn checked(&self, endpoint: &Endpoint, good: bool, options: &Health) {
-        let members = self.shared.members.load();
-        let Some(member) = members.iter().find(|member| member.endpoint == *endpoint) else { return };
-        match member.checked(good, options) {
+        let set = self.shared.set.load();
+        let Some(member) = set.members.iter().find(|member| member.endpoint.is_at(endpoint)) else { return };
+        match member.checked(good, self.shared.clock.now(), options) {
             Some(true) => tracing::info!(service = %self.shared.name, %endpoint, "endpoint is healthy again"),
             Some(false) => tracing::warn!(service = %self.shared.name, %endpoint, "endpoint is unhealthy"),
             None => return,
@@ -222,35 +281,74 @@ fn mean_latency(members: &[Arc<Member>]) -> Duration {
     sum.checked_div(count).unwrap_or_default()
 }
 
+/// The mean of the recent shares of failures of all but one.
+#[allow(clippy::cast_precision_loss, reason = "counts of endpoints are far below 2^52")]
+fn others(set: &Set, member: &Member, now: Instant) -> f64 {
+    let others = set.members.iter().filter(|other| !std::ptr::eq(&***other, member));
+    let sum: f64 = others.map(|other| other.failures(now, &set.balance)).sum();
+    sum / set.members.len().saturating_sub(1).max(1) as f64
+}
+
 impl Shared {
-    /// Takes in how a call ended; may eject the member.
+    /// Takes in how a call ended; may eject the member, or another one when it is time to compare them.
     fn report(&self, member: &Member, sample: Sample, latency: Duration, now: Instant) {
-        let one_too_many = member.record(sample, latency, now, &self.balance);
-        if !one_too_many {
-            return;
+        let set = self.set.load();
+        let one_too_many = member.record(sample, latency, now, &set.balance);
+        let Some(options) = &set.balance.outlier else { return };
+        if one_too_many && options.fails_more(member.failures(now, &set.balance), others(&set, member, now)) {
+            self.eject(&set, options, member, outlier::Reason::ConsecutiveFailures, now);
         }
-        let _deciding = self.deciding.lock();
-        let members = self.members.load();
-        let ejected = members.iter().filter(|other| other.ejected_for(now).is_some()).count();
-        if ejected < self.balance.outlier.ejected_max(members.len()) && member.ejected_for(now).is_none() {
-            let until = member.eject(now, &self.balance.outlier);
-            let seconds = until.saturating_duration_since(now).as_secs();
-            tracing::warn!(service = %self.name, endpoint = %member.endpoint, seconds, "endpoint ejected: it keeps failing");
-            if let Some(metrics) = self.metrics.get() {
-                metrics.ejections.with([&self.name]).inc();
+        let compare_at = self.compare_at.load(Ordering::Relaxed);
+        if now.as_nanos() >= compare_at {
+            let next = (now + options.interval).as_nanos();
+            let swap =
+                self.compare_at.compare_exchange(compare_at, next, Ordering::Relaxed, Ordering::Relaxed);
+            // One of the cores that come at this time does it. What was counted before the first comparison has no known start.
+            if swap.is_ok() {
+                self.compare(&set, options, compare_at > 0, now);
             }
-            self.tell();
         }
     }
 
+    /// Compares the endpoints by what they did in the interval that is over.
+    fn compare(&self, set: &Set, options: &Outlier, judge: bool, now: Instant) {
+        let counted: Vec<_> = set.members.iter().map(|member| member.count()).collect();
+        if !judge {
+            return;
+        }
+        for (member, reason) in set.members.iter().zip(options.compare(&counted)) {
+            if let Some(reason) = reason {
+                self.eject(set, options, member, reason, now);
+            }
+        }
+    }
+
+    fn eject(&self, set: &Set, options: &Outlier, member: &Member, reason: outlier::Reason, now: Instant) {
+        let _deciding = self.deciding.lock();
+        let ejected = set.members.iter().filter(|other| other.ejected_for(now).is_some()).count();
+        if ejected >= options.ejected_max(set.members.len()) || member.ejected_for(now).is_some() {
+            return;
+        }
+        let until = member.eject(now, options);
+        let (seconds, reason) = (until.saturating_duration_since(now).as_secs(), reason.as_str());
+        tracing::warn!(service = %self.name, endpoint = %member.endpoint, seconds, reason, "endpoint ejected");
+        if let Some(metrics) = self.metrics.get() {
+            metrics.ejections.with([&self.name, reason]).inc();
+        }
+        self.tell();
+    }
+
     fn tell(&self) {
+        self.recount_at.store(0, Ordering::Relaxed);
         self.measure();
         self.changes.send_modify(|count| *count += 1);
     }
 
     fn measure(&self) {
         let Some(metrics) = self.metrics.get() else { return };
-        let members = self.members.load();
+        self.count_panic_picks();
+        let set = self.set.load();
+        let members = &set.members;
         let unhealthy = members.iter().filter(|member| !member.is_healthy()).count();
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.endpoints.with([&self.name]).set(gauge(members.len()));
@@ -260,8 +358,8 @@ impl Shared {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members = self.shared.members.load();
-        let endpoints: Vec<_> = members.iter().map(|member| &member.endpoint).collect();
+        let set = self.shared.set.load();
+        let endpoints: Vec<_> = set.members.iter().map(|member| &member.endpoint).collect();
         f.debug_struct("Upstream").field("name", &self.shared.name).field("endpoints", &endpoints).finish()
     }
 }

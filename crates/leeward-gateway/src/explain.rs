@@ -157,7 +157,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     let shed = &config.concurrency;
     told.step(
         "shed",
-        "concurrency",
+        "concurrency_limit",
         format!(
             "{} requests at a time, {} may wait for {}; else 503 overloaded",
             shed.limit,

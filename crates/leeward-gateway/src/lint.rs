@@ -9,12 +9,13 @@ mod routes;
 pub mod rules;
 mod services;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use leeward_runtime::config::{Origin, join};
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, POLICY_NAMES};
 
 pub use self::rules::{RULES, Rule};
 
@@ -139,6 +140,16 @@ impl Findings<'_> {
     }
 }
 
+/// A policy's option as the gateway's configuration calls it.
+fn written(option: &str) -> Cow<'_, str> {
+    let (policy, rest) = option.split_at(option.find('.').unwrap_or(option.len()));
+    match policy {
+        "breaker" => format!("{}{rest}", POLICY_NAMES.breaker).into(),
+        "concurrency" => format!("{}{rest}", POLICY_NAMES.concurrency).into(),
+        _ => option.into(),
+    }
+}
+
 /// The path of a service's option; of a service that a route names by its URL, the path of that route.
 fn service_path(config: &Config, name: &str, option: &str) -> String {
     let mut path = "services".to_owned();
@@ -151,7 +162,7 @@ fn service_path(config: &Config, name: &str, option: &str) -> String {
     }
     if !option.is_empty() {
         path.push('.');
-        path.push_str(option);
+        path.push_str(&written(option));
     }
     path
 }

@@ -18,7 +18,7 @@ pub(crate) use self::pending::Pending;
 
 use self::make::Making;
 use crate::access::AccessLog;
-use crate::config::{Config, Route};
+use crate::config::{Config, HashOn, Route};
 use crate::cors;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
@@ -35,6 +35,8 @@ pub(crate) struct Service {
     pub(crate) name: Arc<str>,
     pub(crate) name_header: http::HeaderValue,
     pub(crate) upstream: Upstream,
+    /// What a request is balanced by, if it is.
+    pub(crate) hash_on: Option<HashOn>,
     pub(crate) pipeline: Pipeline,
     /// What the pipeline was given.
     pub(crate) options: PipelineOptions,

@@ -14,7 +14,14 @@
 //!   notices an overload before anything fails, and needs no threshold, but an upstream that gets slower for good holds
 //!   the limit at its minimum until the average has followed.
 //!
-//! Both keep to rules that those sources do not:
+//! - [`Knee`]: looks for the most calls at a time that do not queue. It grows the limit while the latency is below `tolerance`
+//!   times the latency without a queue, and shrinks it beyond. What an upstream that got slower has in common with a queue is
+//!   the latency; what tells them apart is that a queue gets shorter with the limit: a latency that does not fall when the
+//!   limit does is the upstream's own, and taken for the new normal. It needs no threshold, no failures, and follows an
+//!   upstream that gets slower, quicker, larger or smaller within seconds. Failures shrink the limit only where most calls
+//!   fail: one bad endpoint of several is none of its business.
+//!
+//! The first two keep to rules that those sources do not:
 //! - Overload always shrinks the limit and never enters the average: timeouts that all take the same time would look
 //!   perfectly stable, and let the limit grow to its maximum.
 //! - The limit grows only while at least half of it is in use. A limit that nobody reached was not tested.
@@ -38,13 +45,14 @@
 mod aimd;
 mod config;
 mod gradient;
+mod knee;
 mod layer;
 mod permit;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::config::{Adaptive, Aimd, Algorithm, Gradient2};
+pub use self::config::{Adaptive, Aimd, Algorithm, Gradient2, Knee};
 pub use self::layer::{AdaptiveFuture, AdaptiveLayer, AdaptiveService};
 pub use self::permit::Permit;
 
@@ -128,6 +136,7 @@ impl Limit {
 enum Core {
     Aimd(aimd::Core),
     Gradient2(gradient::Core),
+    Knee(knee::Core),
 }
 
 impl Core {
@@ -135,6 +144,7 @@ impl Core {
         match config.algorithm {
             Algorithm::Aimd(aimd) => Self::Aimd(aimd::Core::new(aimd, limit)),
             Algorithm::Gradient2(gradient) => Self::Gradient2(gradient::Core::new(gradient, limit, now)),
+            Algorithm::Knee(knee) => Self::Knee(knee::Core::new(knee, limit, now)),
         }
     }
 
@@ -144,19 +154,27 @@ impl Core {
         match (&mut *self, config.algorithm) {
             (Self::Aimd(core), Algorithm::Aimd(aimd)) => core.config = aimd,
             (Self::Gradient2(core), Algorithm::Gradient2(gradient)) => core.config = gradient,
-            (Self::Aimd(aimd::Core { limit, .. }) | Self::Gradient2(gradient::Core { limit, .. }), _) => {
-                *self = Self::new(config, *limit, now);
-            }
+            (Self::Knee(core), Algorithm::Knee(knee)) => core.config = knee,
+            _ => *self = Self::new(config, *self.limit(), now),
         }
-        let (Self::Aimd(aimd::Core { limit, .. }) | Self::Gradient2(gradient::Core { limit, .. })) = self;
+        let limit = self.limit();
         limit.bound(config);
         limit.whole()
+    }
+
+    fn limit(&mut self) -> &mut Limit {
+        match self {
+            Self::Aimd(core) => &mut core.limit,
+            Self::Gradient2(core) => &mut core.limit,
+            Self::Knee(core) => &mut core.limit,
+        }
     }
 
     fn sample(&mut self, sample: Sample, now: Instant) -> u32 {
         match self {
             Self::Aimd(core) => core.sample(sample, now),
             Self::Gradient2(core) => core.sample(sample, now),
+            Self::Knee(core) => core.sample(sample, now),
         }
     }
 }

@@ -87,7 +87,7 @@ pub mod time;
 pub mod timeout;
 mod window;
 
-pub use adaptive::{Adaptive, AdaptiveLimit, Aimd, Algorithm, Gradient2};
+pub use adaptive::{Adaptive, AdaptiveLimit, Aimd, Algorithm, Gradient2, Knee};
 pub use breaker::{Breaker, CircuitBreaker};
 pub use cache::{AnswerCache, Cache, MemoryStore};
 pub use concurrency::{Concurrency, ConcurrencyLimit, Order};

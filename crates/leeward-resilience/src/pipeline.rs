@@ -71,7 +71,7 @@ pub use self::builder::PipelineBuilder;
 pub use self::counts::Counts;
 pub use self::held::{Guard, Held};
 pub use self::lint::{Facts, Finding, Kind};
-pub use self::options::PipelineOptions;
+pub use self::options::{PipelineOptions, PolicyNames};
 pub use self::trial::TrialReport;
 
 use self::counts::Counters;

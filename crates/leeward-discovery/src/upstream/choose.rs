@@ -1,72 +1,127 @@
-//! The choice of two.
+//! From what is known about the endpoints to the one that gets the call.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use leeward_resilience::Instant;
 
 use super::member::Member;
+use super::set::Set;
 use super::{PickHint, Shared};
+use crate::balance::Algorithm;
+use crate::choice::{self, Candidates, Draws};
+
+/// How long the count of sound endpoints is believed. Changes of health and ejections are told at once; what comes by
+/// itself is the end of an ejection.
+const RECOUNT: Duration = Duration::from_millis(10);
 
 impl Shared {
     /// The member that gets the call, with the call already counted as on its way; `None` when all are full.
     pub(super) fn choose<'a>(
         &self,
-        members: &'a [Arc<Member>],
+        set: &'a Set,
         now: Instant,
-        hint: &PickHint<'_>,
+        hint: &PickHint<'a>,
     ) -> Option<&'a Arc<Member>> {
-        let limit = self.balance.outstanding_max;
-        let sound = members.iter().filter(|member| member.is_sound(now)).count();
-        let panic = self.balance.is_panic(sound, members.len());
-        if panic && let Some(metrics) = self.metrics.get() {
-            metrics.panic_picks.with([&self.name]).inc();
-        }
-        let usable = |member: &Member| (panic || member.is_sound(now)) && member.has_room(limit);
-        let fresh = |member: &Member| usable(member) && !hint.avoid.contains(member.endpoint.id());
-        self.choose_among(members, now, fresh).or_else(|| self.choose_among(members, now, usable))
+        let mut draws = Draws::new(self.rng.next_u64());
+        let panic = self.is_panic(set, now);
+        // A key comes back to an endpoint that is starting once, and does not go to and fro.
+        let patience = hint.key.map_or_else(|| draws.unit(), |key| Draws::new(key).unit());
+        let field = Field { set, now, panic, avoid: hint.avoid, starting: Some(patience) };
+        let any_speed = Field { starting: None, ..field };
+        let anybody = Field { avoid: &[], ..any_speed };
+        // Who is still starting steps back first, then whoever the call failed at.
+        [field, any_speed, anybody].into_iter().find_map(|field| self.choose_among(&field, hint, &mut draws))
     }
 
     fn choose_among<'a>(
         &self,
-        members: &'a [Arc<Member>],
-        now: Instant,
-        eligible: impl Fn(&Member) -> bool,
+        field: &Field<'a>,
+        hint: &PickHint<'a>,
+        draws: &mut Draws,
     ) -> Option<&'a Arc<Member>> {
-        let count = members.iter().filter(|member| eligible(member)).count();
-        let (first, second) = self.two_of(count);
-        let mut drawn = members.iter().filter(|member| eligible(member)).enumerate();
-        let first = drawn.by_ref().find(|(place, _)| *place == first).map(|(_, member)| member);
-        let second = drawn.find(|(place, _)| *place == second).map(|(_, member)| member);
-        let (better, other) = match (first, second) {
-            (Some(a), Some(b)) if self.is_better(b, a, now) => (Some(b), Some(a)),
-            (Some(a), b) => (Some(a), b),
-            (None, _) => (None, None),
+        let (set, limit) = (field.set, field.set.balance.outstanding_max);
+        let place = match (set.balance.algorithm, hint.key) {
+            (_, Some(key)) => choice::ring_hash(field, set.ring(), key, set.balance.bounded_load()),
+            (Algorithm::PeakEwma(_), None) => choice::peak_ewma(field, draws),
+            (Algorithm::LeastRequest, None) => choice::least_request(field, draws),
+            (Algorithm::RoundRobin, None) => {
+                choice::round_robin(field, self.turn.fetch_add(1, Ordering::Relaxed))
+            }
+            (Algorithm::RandomOfTwo | Algorithm::RingHash(_), None) => choice::random_of_two(field, draws),
         };
         // Others pick at the same time: a place that was free may be gone, and then any that is left will do.
-        let limit = self.balance.outstanding_max;
-        let rest = members.iter().filter(|member| eligible(member));
-        [better, other].into_iter().flatten().chain(rest).find(|member| member.take(limit))
+        let rest = (0..field.len()).filter(|place| field.is_eligible(*place));
+        let mut places = place.into_iter().chain(rest).map(|place| &set.members[place]);
+        places.find(|member| member.take(limit))
     }
 
-    /// Whether `one` is expected to cost less than `other`; equals are tossed for.
-    fn is_better(&self, one: &Member, other: &Member, now: Instant) -> bool {
-        let cost = |member: &Member| member.cost(now, self.balance.decay);
-        match cost(one).total_cmp(&cost(other)) {
-            Ordering::Less => true,
-            Ordering::Equal => self.rng.below(2) == 0,
-            Ordering::Greater => false,
+    /// Whether so few are sound that soundness does not count.
+    fn is_panic(&self, set: &Set, now: Instant) -> bool {
+        if now.as_nanos() >= self.recount_at.load(Ordering::Relaxed) {
+            let sound = set.members.iter().filter(|member| member.is_sound(now)).count();
+            let panic = set.balance.is_panic(sound, set.members.len());
+            self.panic.store(panic, Ordering::Relaxed);
+            self.recount_at.store((now + RECOUNT).as_nanos(), Ordering::Relaxed);
+            self.count_panic_picks();
         }
+        let panic = self.panic.load(Ordering::Relaxed);
+        if panic {
+            self.panic_picks.fetch_add(1, Ordering::Relaxed);
+        }
+        panic
     }
 
-    /// Two different places below `count`, the smaller first; the second is out of range when there is only one.
-    fn two_of(&self, count: usize) -> (usize, usize) {
-        let below = |bound: usize| usize::try_from(self.rng.below(bound as u64)).unwrap_or(0);
-        if count < 2 {
-            return (0, 1);
+    /// Shows the picks of a panic in the metrics.
+    pub(super) fn count_panic_picks(&self) {
+        if self.panic_picks.load(Ordering::Relaxed) == 0 {
+            return;
         }
-        let first = below(count);
-        let second = (first + 1 + below(count - 1)) % count;
-        (first.min(second), first.max(second))
+        if let Some(metrics) = self.metrics.get() {
+            metrics.panic_picks.with([&self.name]).add(self.panic_picks.swap(0, Ordering::Relaxed));
+        }
+    }
+}
+
+/// The endpoints as one call sees them.
+#[derive(Clone, Copy)]
+struct Field<'a> {
+    set: &'a Set,
+    now: Instant,
+    panic: bool,
+    avoid: &'a [Arc<str>],
+    /// A number in 0 .. 1 above which the share of a starting endpoint must be; `None`: it has its whole share.
+    starting: Option<f64>,
+}
+
+impl Candidates for Field<'_> {
+    fn len(&self) -> usize {
+        self.set.members.len()
+    }
+
+    fn is_eligible(&self, place: usize) -> bool {
+        let member = &self.set.members[place];
+        let balance = &self.set.balance;
+        (self.panic || member.is_sound(self.now))
+            && member.has_room(balance.outstanding_max)
+            && !self.avoid.contains(member.endpoint.id())
+            && self.starting.is_none_or(|patience| member.ramp(self.now, balance.slow_start) > patience)
+    }
+
+    fn weight(&self, place: usize) -> u32 {
+        self.set.weights[place]
+    }
+
+    fn weight_max(&self) -> u32 {
+        self.set.weight_max
+    }
+
+    fn outstanding(&self, place: usize) -> u32 {
+        self.set.members[place].outstanding()
+    }
+
+    fn cost(&self, place: usize) -> f64 {
+        self.set.members[place].cost(self.load(place), self.now, self.set.balance.decay())
     }
 }

@@ -1,4 +1,4 @@
-//! One endpoint of a set with its history.
+//! One endpoint of a set with its history. What a pick or the end of a call touches is atomic: no core waits for another.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,11 +6,15 @@ use std::time::Duration;
 use leeward_resilience::Instant;
 use parking_lot::Mutex;
 
-use super::{Balance, Status};
+use super::Status;
+use crate::balance::Balance;
 use crate::endpoint::Endpoint;
 use crate::health::{Health, Pulse};
-use crate::load::{Load, Sample};
-use crate::outlier::{Outlier, Record};
+use crate::load::{Cell, Load, Sample};
+use crate::outlier::{Counted, Outlier, Record, Tally};
+
+/// The share with which an endpoint starts.
+const RAMP_MIN: f64 = 0.1;
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -19,24 +23,26 @@ pub(super) struct Member {
     healthy: AtomicBool,
     /// Nanoseconds of an `Instant`; in the past when it is not ejected.
     ejected_until: AtomicU64,
-    history: Mutex<History>,
+    /// Nanoseconds of an `Instant`: since when it has been taking calls, 0 for always.
+    since: AtomicU64,
+    load: Cell,
+    tally: Tally,
+    record: Mutex<Record>,
     pulse: Mutex<Pulse>,
 }
 
-#[derive(Debug)]
-struct History {
-    load: Load,
-    record: Record,
-}
-
 impl Member {
-    pub(super) fn new(endpoint: Endpoint, latency: Duration, now: Instant) -> Self {
+    /// A newcomer with the latency that is expected of it; `since` when it has been taking calls.
+    pub(super) fn new(endpoint: Endpoint, latency: Duration, now: Instant, since: Instant) -> Self {
         Self {
             endpoint,
             outstanding: AtomicU32::new(0),
             healthy: AtomicBool::new(true),
             ejected_until: AtomicU64::new(0),
-            history: Mutex::new(History { load: Load::new(latency, now), record: Record::default() }),
+            since: AtomicU64::new(since.as_nanos()),
+            load: Cell::new(Load::new(latency, now)),
+            tally: Tally::default(),
+            record: Mutex::new(Record::default()),
             pulse: Mutex::new(Pulse::new()),
         }
     }
@@ -50,8 +56,22 @@ impl Member {
         self.healthy.load(Ordering::Relaxed)
     }
 
+    /// The share of the calls that it takes, of its whole one, so soon after it began or came back.
+    pub(super) fn ramp(&self, now: Instant, slow_start: Option<Duration>) -> f64 {
+        let (Some(window), since) = (slow_start, self.since.load(Ordering::Relaxed)) else { return 1.0 };
+        if since == 0 {
+            return 1.0;
+        }
+        let up = now.saturating_duration_since(Instant::from_nanos(since));
+        (up.as_secs_f64() / window.as_secs_f64()).clamp(RAMP_MIN, 1.0)
+    }
+
     pub(super) fn has_room(&self, limit: u32) -> bool {
-        self.outstanding.load(Ordering::Relaxed) < limit
+        self.outstanding() < limit
+    }
+
+    pub(super) fn outstanding(&self) -> u32 {
+        self.outstanding.load(Ordering::Relaxed)
     }
 
     /// Counts a call as on its way; `false` when there is no room for it.
@@ -64,31 +84,46 @@ impl Member {
         self.outstanding.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn cost(&self, now: Instant, decay: Duration) -> f64 {
-        let outstanding = self.outstanding.load(Ordering::Relaxed);
-        self.history.lock().load.cost(outstanding, now, decay)
+    pub(super) fn cost(&self, outstanding: f64, now: Instant, decay: Duration) -> f64 {
+        self.load.get().cost(outstanding, now, decay)
     }
 
     /// Its latency, unless nobody has measured it yet.
     pub(super) fn measured_latency(&self) -> Option<Duration> {
-        let load = self.history.lock().load;
+        let load = self.load.get();
         load.is_measured().then(|| load.latency())
     }
 
-    /// Takes in how a call ended, and says whether that was one failure too many.
+    /// Its share of failures, weighted towards the recent ones.
+    pub(super) fn failures(&self, now: Instant, balance: &Balance) -> f64 {
+        self.load.get().failures(now, balance.decay())
+    }
+
+    /// Takes in how a call ended, and says whether there were too many failures in a row.
     pub(super) fn record(&self, sample: Sample, latency: Duration, now: Instant, balance: &Balance) -> bool {
-        let mut history = self.history.lock();
-        history.load.record(sample, latency, now, balance.decay);
+        self.load.record(sample, latency, now, balance.decay());
+        // Calls that were on their way when it was ejected say nothing new.
+        if sample == Sample::Unknown || self.ejected_for(now).is_some() {
+            return false;
+        }
+        let most = balance.outlier.as_ref().and_then(|outlier| outlier.consecutive_failures);
         match sample {
-            Sample::Success => history.record.success(now, &balance.outlier),
-            Sample::Failure { .. } => return history.record.failure(now, &balance.outlier),
+            Sample::Success => self.tally.success(latency),
+            Sample::Failure { .. } => return self.tally.failure(most),
             Sample::Unknown => {}
         }
         false
     }
 
+    /// What its calls came to since it was asked last.
+    pub(super) fn count(&self) -> Counted {
+        self.tally.take()
+    }
+
     pub(super) fn eject(&self, now: Instant, options: &Outlier) -> Instant {
-        let until = self.history.lock().record.eject(now, options);
+        let until = self.record.lock().eject(now, options);
+        self.tally.put_on_probation(options.consecutive_failures);
+        self.since.store(until.as_nanos(), Ordering::Relaxed);
         self.ejected_until.store(until.as_nanos(), Ordering::Relaxed);
         until
     }
@@ -99,23 +134,26 @@ impl Member {
     }
 
     /// Takes in the answer to a health check, and says the new state when it changed.
-    pub(super) fn checked(&self, good: bool, options: &Health) -> Option<bool> {
+    pub(super) fn checked(&self, good: bool, now: Instant, options: &Health) -> Option<bool> {
         let changed = self.pulse.lock().record(good, options);
         if let Some(healthy) = changed {
+            if healthy {
+                self.since.store(now.as_nanos(), Ordering::Relaxed);
+            }
             self.healthy.store(healthy, Ordering::Relaxed);
         }
         changed
     }
 
-    pub(super) fn status(&self, now: Instant, decay: Duration) -> Status {
-        let history = self.history.lock();
+    pub(super) fn status(&self, weight: u32, now: Instant, decay: Duration) -> Status {
+        let load = self.load.get();
         Status {
-            endpoint: self.endpoint.clone(),
+            endpoint: self.endpoint.clone().with_weight(weight),
             healthy: self.is_healthy(),
             ejected_for: self.ejected_for(now),
-            outstanding: self.outstanding.load(Ordering::Relaxed),
-            latency: history.load.latency(),
-            failures: history.load.failures(now, decay),
+            outstanding: self.outstanding(),
+            latency: load.latency(),
+            failures: load.failures(now, decay),
         }
     }
 }

@@ -54,8 +54,8 @@ impl Drop for Picked {
     fn drop(&mut self) {
         if !self.reported {
             let now = self.upstream.clock.now();
-            let abandoned =
-                now.saturating_duration_since(self.started) >= self.upstream.balance.abandoned_after;
+            let abandoned = now.saturating_duration_since(self.started)
+                >= self.upstream.set.load().balance.abandoned_after;
             let sample =
                 if abandoned { Sample::Failure { asks_for_patience: false } } else { Sample::Unknown };
             self.end(sample, now);

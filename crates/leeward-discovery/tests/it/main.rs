@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "test tasks end with their runtime")]
 
+mod balance;
 mod check;
 mod moving;
 mod pick;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leeward_discovery::{Balance, Directory, Endpoint, Outlier, PickHint};
+use leeward_discovery::{Algorithm, Balance, Directory, Endpoint, Outlier, PeakEwma, PickHint};
 use leeward_resilience::{Class, Clock, FastRng, TokioClock};
 
 use crate::{World, endpoint};
@@ -33,10 +33,7 @@ fn a_service_moves_out_and_back_under_its_callers() {
 
 #[test]
 fn who_stays_keeps_its_history_and_who_is_new_starts_like_the_others() {
-    let world = World::with(
-        Balance { outlier: Outlier { ejected_share_max: 0.9, ..Outlier::default() }, ..Balance::default() },
-        2,
-    );
+    let world = World::with(Balance::default(), 2);
     let before = world.pick_and_fail_until_ejected();
     let kept = world.upstream.endpoints();
     world.directory.set("inventory", [endpoint(0), endpoint(1), endpoint(2)]);
@@ -56,7 +53,8 @@ impl World {
             let picked = self.upstream.pick(self.clock.now(), &PickHint::default()).unwrap();
             let id = picked.endpoint().id().clone();
             self.clock.advance(Duration::from_millis(3));
-            picked.report(Class::RETRYABLE, self.clock.now());
+            let class = if *id == *"e0" { Class::RETRYABLE } else { Class::Success };
+            picked.report(class, self.clock.now());
             if self.upstream.endpoints().iter().any(|it| it.ejected_for.is_some()) {
                 return id;
             }
@@ -88,10 +86,14 @@ fn services_are_listed_by_name_and_shared_by_clones() {
 
 #[test]
 fn mistakes_are_reported_together() {
-    let outlier = Outlier { ejected_share_max: 2.0, ..Outlier::default() };
-    let wrong = Balance { decay: Duration::ZERO, outstanding_max: 0, outlier, ..Balance::default() };
+    let outlier = Some(Outlier { ejected_share_max: 2.0, ..Outlier::default() });
+    let algorithm = Algorithm::PeakEwma(PeakEwma { decay: Duration::ZERO });
+    let wrong = Balance { algorithm, outstanding_max: 0, outlier, ..Balance::default() };
     let rng = std::sync::Arc::new(FastRng::seeded(1));
     let errors = Directory::with(wrong, std::sync::Arc::new(TokioClock), rng).unwrap_err();
-    assert_eq!(errors.paths(), ["balance.decay", "balance.outstanding_max", "outlier.ejected_share_max"]);
+    assert_eq!(
+        errors.paths(),
+        ["balance.peak_ewma.decay", "endpoint_concurrency_limit", "outlier_ejection.ejected_share_max"]
+    );
     assert!(TokioClock.now() > leeward_resilience::Instant::ZERO);
 }

@@ -70,7 +70,8 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.access_log = access_log::read(&root.get("access_log"));
     config.cors = cors(&root.get("cors"));
     config.rate_limits = rate_limits(&root.get("rate_limits"));
-    root.get("concurrency").policy(&mut config.concurrency);
+    renamed(root, "concurrency", "concurrency_limit");
+    root.get("concurrency_limit").policy(&mut config.concurrency);
     config.health = health(&root.get("health"));
     config.stale = stale(&root.get("stale"));
     let policies = root.get("policies");
@@ -114,6 +115,13 @@ const SOCKET: (&str, &str) =
 pub(super) fn set<T>(target: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *target = given;
+    }
+}
+
+/// Says what an option is called that had another name.
+pub(super) fn renamed(node: &Node<'_>, old: &str, new: &str) {
+    if node.has(old) {
+        node.get(old).reject(format_args!("is called `{new}`"), new);
     }
 }
 

@@ -4,9 +4,13 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::Uri;
+use leeward_discovery::{Algorithm, Balance};
 use leeward_resilience::config::Fields;
-use leeward_resilience::{Breaker, Concurrency, Options, PipelineOptions, Retry, Timeout};
+use leeward_resilience::pipeline::PolicyNames;
+use leeward_resilience::{self as resilience, Adaptive, Breaker, Budget, Concurrency, Knee, Options};
+use leeward_resilience::{PipelineOptions, Retry, Timeout};
 
+use super::HashOn;
 use super::parse::{HOUR, MOMENT};
 
 /// The outbound side for one service.
@@ -14,10 +18,17 @@ use super::parse::{HOUR, MOMENT};
 pub struct ServicePolicy {
     /// Its endpoints; empty when the directory knows them.
     pub urls: Vec<Uri>,
+    /// Which of its endpoints gets a request, and which are left alone. `abandoned_after` follows from the attempt timeout.
+    pub balance: Balance,
+    /// What `balance: ring_hash` goes by. Default: the client's address.
+    pub hash_on: HashOn,
     /// The policies in front of it, each in the configuration at the same level as the rest, and each but the attempt timeout `off` if so said. Default: retries of requests
-    /// that may be repeated, a breaker over all its endpoints, 1,024 requests at a time without a queue (the gateway queues at its
-    /// own door), and 5 s for an attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last good copy
-    /// is the route's too (`stale_if_error`), so that neither `fallback` nor `cache` is used here.
+    /// that may be repeated, one for ten requests (a service that fails gets a tenth more, not twice as much); a breaker over all its
+    /// endpoints for when next to nothing succeeds, 80 % of the requests or 20 in a row (one bad endpoint is for outlier ejection, and
+    /// a service that answers half of its requests is worth asking); an adaptive limit that finds out how many requests at a time do
+    /// not queue there, from 200 on; 1,024 requests at a time without a queue at most (the gateway queues at its own door); and 5 s
+    /// for an attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last good copy is the route's too
+    /// (`stale_if_error`), so that neither `fallback` nor `cache` is used here.
     pub policies: PipelineOptions,
     /// How long a connection may take to open. Default 1 s: endpoints are near.
     pub connect_timeout: Duration,
@@ -30,6 +41,9 @@ pub struct ServicePolicy {
 }
 
 const LIMIT: NonZeroU32 = NonZeroU32::new(1_024).expect("not zero");
+const CONSECUTIVE: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+/// Where the adaptive limit starts: more than most services take at a time, and little enough to come down from in a second.
+const INITIAL: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
 
 impl Default for ServicePolicy {
     fn default() -> Self {
@@ -39,11 +53,23 @@ impl Default for ServicePolicy {
             max_wait: Duration::from_millis(100),
             ..Concurrency::default()
         };
+        let retry = Retry { budget: Budget { ratio: 0.1, ..Budget::default() }, ..Retry::default() };
+        let breaker =
+            Breaker { failure_rate: 0.8, consecutive_failures: Some(CONSECUTIVE), ..Breaker::default() };
+        let adaptive = Adaptive {
+            limit_initial: INITIAL,
+            limit_max: LIMIT,
+            algorithm: resilience::Algorithm::Knee(Knee::default()),
+            ..Adaptive::default()
+        };
         Self {
             urls: Vec::new(),
+            balance: Balance::default(),
+            hash_on: HashOn::default(),
             policies: PipelineOptions {
-                retry: Some(Retry::default()),
-                breaker: Some(Breaker::default()),
+                retry: Some(retry),
+                breaker: Some(breaker),
+                adaptive: Some(adaptive),
                 concurrency: Some(concurrency),
                 attempt_timeout: Some(Timeout::from(Duration::from_secs(5))),
                 ..PipelineOptions::default()
@@ -66,7 +92,24 @@ impl ServicePolicy {
         }
         options
     }
+
+    /// How endpoints are picked, for these policies: a call that is dropped at the end of its attempt is one that hangs.
+    #[must_use]
+    pub fn balance(&self, outbound: &PipelineOptions) -> Balance {
+        Balance { abandoned_after: outbound.attempt_longest(), ..self.balance.clone() }
+    }
+
+    /// What a request is balanced by, if it is.
+    #[must_use]
+    pub fn key(&self) -> Option<&HashOn> {
+        matches!(self.balance.algorithm, Algorithm::RingHash(_)).then_some(&self.hash_on)
+    }
 }
+
+/// What the gateway calls the policies, in words that are not taken for one another: a circuit breaker stops all calls to a
+/// service, outlier ejection leaves one endpoint alone, a concurrency limit bounds the calls at a time.
+pub(crate) const POLICY_NAMES: PolicyNames =
+    PolicyNames { breaker: "circuit_breaker", concurrency: "concurrency_limit" };
 
 impl Options for ServicePolicy {
     const NAME: &'static str = "service";
@@ -97,7 +140,8 @@ impl Options for ServicePolicy {
             "A core with more requests at a time to one endpoint is busy enough to open some anew.",
         );
         at.count(&mut self.idle_connections, 0..=10_000);
-        self.policies.visit_policies(fields);
+        self.balance.visit(fields);
+        self.policies.visit_policies_as(fields, &POLICY_NAMES);
         let is_bounded = self.policies.attempt_timeout.is_some();
         fields.rule(
             "attempt_timeout",

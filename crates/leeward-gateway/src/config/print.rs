@@ -46,7 +46,7 @@ impl Config {
         out.line(1, "address", show_rate(self.rate_limits.address.as_ref()));
         out.line(1, "principal", show_rate(self.rate_limits.principal.as_ref()));
         out.line(1, "keys", self.rate_limits.keys);
-        out.policy(0, "concurrency", &self.concurrency);
+        out.policy(0, "concurrency_limit", &self.concurrency);
         if let Some(health) = &self.health {
             out.open(0, "health");
             out.quoted(1, "path", &health.path);
@@ -265,6 +265,9 @@ fn print_service(out: &mut Yaml, name: &str, policy: &ServicePolicy) {
     let _ok = writeln!(out.text, "  {}:", quote(name));
     if !policy.urls.is_empty() {
         out.list(2, "urls", policy.urls.iter().map(|url| url.to_string().trim_end_matches('/').to_owned()));
+    }
+    if let Some(key) = policy.key() {
+        out.line(2, "hash_on", key);
     }
     if let Value::Map(options) = write(policy) {
         for (name, value) in &options {

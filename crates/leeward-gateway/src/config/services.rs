@@ -7,8 +7,10 @@ use http::Uri;
 use leeward_runtime::config::Node;
 
 use super::facts::known;
+use super::hash_on::HASH_ON;
 use super::named::Policies;
-use super::{Facts, ServicePolicy};
+use super::parse::{renamed, set};
+use super::{Facts, HashOn, ServicePolicy};
 
 /// The services with their policies, and what is known of them.
 pub(super) fn services<'d>(
@@ -44,7 +46,17 @@ fn service(node: &Node<'_>) -> ServicePolicy {
     if urls.is_given() {
         policy.urls = urls.texts().iter().filter_map(|text| url(&urls, text)).collect();
     }
+    for (old, new) in [("breaker", "circuit_breaker"), ("concurrency", "concurrency_limit")] {
+        renamed(node, old, new);
+    }
+    let hash_on = node.get("hash_on");
+    let given = hash_on.parse_with("what a request has", HASH_ON, HashOn::parse);
+    let is_read = given.is_some();
+    set(&mut policy.hash_on, given);
     node.policy(&mut policy);
+    if is_read && policy.key().is_none() {
+        hash_on.reject("is for services that balance by it", "none, or `balance: ring_hash`");
+    }
     policy
 }
 

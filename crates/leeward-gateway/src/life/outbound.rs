@@ -109,12 +109,13 @@ async fn one_attempt(
     // Another endpoint each time, until one takes the connection.
     for _ in 0..REFUSED_MAX {
         let now = clock.now();
-        let picked = pick(service, failed_at, now).map_err(Failure::NoEndpoint)?;
+        let picked = pick(service, forward, failed_at, now).map_err(Failure::NoEndpoint)?;
         let here = Arc::clone(picked.endpoint().id());
         if refused.is_some() && failed_at.borrow().contains(&here) {
             break;
         }
         notes.attempt(&here);
+        let mut trying = Trying { failed_at, here: Some(here) };
         let outgoing = Outgoing {
             forward,
             sending,
@@ -125,9 +126,10 @@ async fn one_attempt(
         let sent = core.pool.send(picked.endpoint(), service.keep, &outgoing).await;
         let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
         let class = classify(&sent);
-        if matches!(class, Class::Failure { .. }) {
-            failed_at.borrow_mut().push(here);
+        if !matches!(class, Class::Failure { .. }) {
+            trying.here = None;
         }
+        drop(trying);
         picked.report(class, clock.now());
         match sent {
             Err(Failure::Upstream(error @ upstream::Error::Connect(_))) => {
@@ -143,13 +145,28 @@ async fn one_attempt(
     Err(Failure::Upstream(error))
 }
 
+/// An endpoint that is being tried. It has failed unless something else is said, also when the attempt is dropped because its
+/// time is over.
+struct Trying<'a> {
+    failed_at: &'a RefCell<Vec<Arc<str>>>,
+    here: Option<Arc<str>>,
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        self.failed_at.borrow_mut().extend(self.here.take());
+    }
+}
+
 fn pick(
     service: &Service,
+    forward: &Forward,
     failed_at: &RefCell<Vec<Arc<str>>>,
     now: leeward_resilience::Instant,
 ) -> Result<Picked, NoEndpoint> {
     let avoid = failed_at.borrow();
-    service.upstream.pick(now, &PickHint { avoid: &avoid })
+    let key = service.hash_on.as_ref().and_then(|hash_on| hash_on.key(&forward.headers));
+    service.upstream.pick(now, &PickHint { avoid: &avoid, key })
 }
 
 /// What an answer says about the service. Only what HTTP calls the server's fault counts: a 429 of a service is its
@@ -246,7 +263,7 @@ fn rejection(name: &str, rejected: &Rejected) -> Refusal {
         breaker::NAME => (
             code::BREAKER_OPEN,
             Stage::Breaker,
-            "the service failed too often: see its health, and breaker in the configuration",
+            "the service failed too often: see its health, and circuit_breaker in the configuration",
         ),
         throttle::NAME => (
             code::OVERLOADED,
@@ -257,7 +274,7 @@ fn rejection(name: &str, rejected: &Rejected) -> Refusal {
         adaptive::NAME => {
             (code::OVERLOADED, Stage::Limit, "the service's adaptive limit: it is slower than it was")
         }
-        _ => (code::OVERLOADED, Stage::Limit, "the service's concurrency"),
+        _ => (code::OVERLOADED, Stage::Limit, "the service's concurrency_limit"),
     };
     Refusal::unavailable(code, stage, format!("{name}: {}", rejected.reason))
         .retry_after(rejected.retry_after)

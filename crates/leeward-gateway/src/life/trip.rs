@@ -200,7 +200,7 @@ impl Trip {
                 shared.shed.acquire_within(longest).await.map_err(|rejected| {
                     Refusal::unavailable(code::OVERLOADED, Stage::Shed, "the gateway is at its limit")
                         .retry_after(rejected.retry_after)
-                        .hint("concurrency in the configuration")
+                        .hint("concurrency_limit in the configuration")
                 })?
             }
         };

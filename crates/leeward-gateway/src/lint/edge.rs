@@ -95,7 +95,7 @@ fn times(config: &Config, found: &mut Findings<'_>) {
     if queue.queue > 0 && queue.max_wait >= shortest {
         found.add(
             &QUEUE_TOO_LONG,
-            "concurrency.max_wait",
+            "concurrency_limit.max_wait",
             format!(
                 "a request may wait {} at the door, and the shortest deadline is {}",
                 show_duration(queue.max_wait),

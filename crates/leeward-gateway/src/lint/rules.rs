@@ -110,12 +110,12 @@ pub(super) static WINDOW_TOO_SHORT: Rule = Rule {
     fix: "Make the window several times as long as the slowest usual call (`facts.latency_p99`), or count calls (`window_calls`).",
     fires: "
 services:
-  orders: {facts: {latency_p99: 3s}, breaker: {window: 2s}}
+  orders: {facts: {latency_p99: 3s}, circuit_breaker: {window: 2s}}
 routes: [{path: /, service: orders}]
 ",
     quiet: "
 services:
-  orders: {facts: {latency_p99: 3s}, breaker: {window: 30s}}
+  orders: {facts: {latency_p99: 3s}, circuit_breaker: {window: 30s}}
 routes: [{path: /, service: orders}]
 ",
 };
@@ -128,12 +128,12 @@ pub(super) static NEVER_REACHED: Rule = Rule {
     fix: "Bring the option within reach of the one that hides it, or remove it.",
     fires: "
 services:
-  orders: {attempt_timeout: 2s, breaker: {slow_after: 3s}}
+  orders: {attempt_timeout: 2s, circuit_breaker: {slow_after: 3s}}
 routes: [{path: /, service: orders}]
 ",
     quiet: "
 services:
-  orders: {attempt_timeout: 2s, breaker: {slow_after: 500ms}}
+  orders: {attempt_timeout: 2s, circuit_breaker: {slow_after: 500ms}}
 routes: [{path: /, service: orders}]
 ",
 };
@@ -145,11 +145,11 @@ pub(super) static UNPROTECTED: Rule = Rule {
     why: "Retries without a breaker go on while the service is down; an attempt that is only watched hangs until the deadline.",
     fix: "Switch on the policy that is named.",
     fires: "
-services: {orders: {breaker: off}}
+services: {orders: {circuit_breaker: off}}
 routes: [{path: /, service: orders}]
 ",
     quiet: "
-services: {orders: {breaker: off, retry: off}}
+services: {orders: {circuit_breaker: off, retry: off}}
 routes: [{path: /, service: orders}]
 ",
 };
@@ -266,13 +266,13 @@ pub(super) static LIMIT_TIMES_REPLICAS: Rule = Rule {
     fix: "Divide the limit by the replicas, with some room for one that is missing.",
     fires: "
 services:
-  orders: {concurrency: {limit: 100}, facts: {concurrency: 200}}
+  orders: {concurrency_limit: {limit: 100}, facts: {concurrency: 200}}
 facts: {replicas: 3}
 routes: [{path: /, service: orders}]
 ",
     quiet: "
 services:
-  orders: {concurrency: {limit: 60}, facts: {concurrency: 200}}
+  orders: {concurrency_limit: {limit: 60}, facts: {concurrency: 200}}
 facts: {replicas: 3}
 routes: [{path: /, service: orders}]
 ",
@@ -335,14 +335,14 @@ pub(super) static QUEUE_TOO_LONG: Rule = Rule {
     severity: Severity::Warning,
     what: "A request may wait at the gateway's door as long as the shortest deadline.",
     why: "What was let in after its wait has no time left: the gateway works on requests that fail.",
-    fix: "Make `concurrency.max_wait` a small part of the shortest deadline.",
+    fix: "Make `concurrency_limit.max_wait` a small part of the shortest deadline.",
     fires: "
-concurrency: {max_wait: 1s}
+concurrency_limit: {max_wait: 1s}
 services: {orders: {}}
 routes: [{path: /, service: orders, deadline: 1s}]
 ",
     quiet: "
-concurrency: {max_wait: 50ms}
+concurrency_limit: {max_wait: 50ms}
 services: {orders: {}}
 routes: [{path: /, service: orders, deadline: 1s}]
 ",

@@ -134,7 +134,7 @@ fn replicas(config: &Config, name: &str, found: &mut Findings<'_>) {
     if all > u64::from(bears.get()) {
         found.add(
             &LIMIT_TIMES_REPLICAS,
-            service_path(config, name, "concurrency.limit"),
+            service_path(config, name, "concurrency_limit.limit"),
             format!(
                 "{replicas} gateways with {} requests at a time each send up to {all}, and the service bears {bears}",
                 limit.limit

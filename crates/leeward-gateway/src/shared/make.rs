@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leeward_discovery::Health;
+use leeward_discovery::{Balance, Health, Upstream};
 use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, PipelineOptions};
 
 use super::{Lasting, Pending, RouteState, Service, Shared};
@@ -70,10 +70,13 @@ impl Making<'_> {
     fn service(&mut self, name: &Arc<str>, deadline: Duration) -> Result<Service, ConfigErrors> {
         let policy = self.config.service(name);
         let options = policy.outbound(deadline);
+        let upstream = self.lasting.directory.upstream(name);
+        self.balance(&upstream, policy.balance(&options))?;
         Ok(Service {
             name: Arc::clone(name),
             name_header: http::HeaderValue::try_from(&**name).unwrap_or(http::HeaderValue::from_static("")),
-            upstream: self.lasting.directory.upstream(name),
+            upstream,
+            hash_on: policy.key().cloned(),
             attempt_timeout: options.attempt_longest(),
             pipeline: self.pipeline(name, &options)?,
             options,
@@ -84,6 +87,19 @@ impl Making<'_> {
                 idle_max: policy.idle_connections,
             },
         })
+    }
+
+    /// Endpoints keep their history.
+    fn balance(&mut self, upstream: &Upstream, balance: Balance) -> Result<(), ConfigErrors> {
+        if self.old.is_none() {
+            // Nobody sees the first snapshot before it is in force.
+            upstream.configure(balance)?;
+        } else if *upstream.balance() != balance {
+            balance.validate()?;
+            let upstream = upstream.clone();
+            self.pending.add(move || upstream.configure(balance));
+        }
+        Ok(())
     }
 
     /// Windows, states, permits and budgets go on.

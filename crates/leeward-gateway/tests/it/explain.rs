@@ -11,7 +11,7 @@ limits: {body: 1KiB}
 jwt: {service: users}
 services:
   users: {urls: [\"URL\"]}
-  orders: {urls: [\"URL\"], rate_limit: 50/s, breaker: off}
+  orders: {urls: [\"URL\"], rate_limit: 50/s, circuit_breaker: off}
 routes:
   - {path: /open, service: orders, access: anyone, strip_prefix: /open, methods: [GET, POST], body: 100B}
   - {path: /open, service: users, match: {headers: {x-beta: \"1\"}}, hosts: [beta.example]}

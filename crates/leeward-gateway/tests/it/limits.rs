@@ -61,7 +61,7 @@ async fn a_route_may_have_one_on_top() {
 
 #[tokio::test]
 async fn more_than_can_be_served_is_shed() {
-    let (rig, _upstream) = rig("concurrency: {limit: 2, queue: 1, max_wait: 50ms}").await;
+    let (rig, _upstream) = rig("concurrency_limit: {limit: 2, queue: 1, max_wait: 50ms}").await;
     let answers = futures_util::future::join_all((0..8).map(|_| rig.get("/a?sleep=300"))).await;
     let shed: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 2, "{answers:?}");

@@ -6,6 +6,7 @@ mod addresses;
 mod admin;
 mod allocations;
 mod attack;
+mod balancing;
 mod config;
 mod cors;
 mod drain;

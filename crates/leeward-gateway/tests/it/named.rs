@@ -13,7 +13,7 @@ jwt: {service: users}
 policies:
   services:
     patient: {attempt_timeout: 8s, read_timeout: 2m, retry: {max_retries: 1, backoff_base: 50ms}}
-    once: {retry: off, breaker: {probes: 1}}
+    once: {retry: off, circuit_breaker: {probes: 1}}
     unused: {connect_timeout: 2s}
   routes:
     members: {access: user, deadline: 3s, body: 64KiB}

@@ -69,7 +69,7 @@ async fn a_service_that_is_down_is_said_to_be() {
 #[tokio::test]
 async fn the_breaker_opens_says_when_to_come_back_and_closes_again() {
     let upstream = Upstream::start().await;
-    let breaker = "    retry: {max_retries: 0}\n    breaker: {consecutive_failures: 3, break_initial: 1s, break_max: 1s, probes: 1}";
+    let breaker = "    retry: {max_retries: 0}\n    circuit_breaker: {consecutive_failures: 3, break_initial: 1s, break_max: 1s, probes: 1}";
     let rig = Rig::start(&yaml(&[upstream.url()], breaker, "")).await;
     upstream.fail(true);
     for _ in 0..3 {
@@ -90,7 +90,8 @@ async fn the_breaker_opens_says_when_to_come_back_and_closes_again() {
 #[tokio::test]
 async fn business_refusals_do_not_open_it() {
     let upstream = Upstream::start().await;
-    let rig = Rig::start(&yaml(&[upstream.url()], "    breaker: {consecutive_failures: 2}", "")).await;
+    let rig =
+        Rig::start(&yaml(&[upstream.url()], "    circuit_breaker: {consecutive_failures: 2}", "")).await;
     for status in [400, 401, 404, 409, 422, 429, 429, 429] {
         assert_eq!(rig.get(&format!("/a?status={status}")).await.status, status);
     }
@@ -100,7 +101,8 @@ async fn business_refusals_do_not_open_it() {
 #[tokio::test]
 async fn only_what_may_be_repeated_is() {
     let upstream = Upstream::start().await;
-    let policies = "    retry: {max_retries: 2, backoff_base: 1ms}\n    breaker: {consecutive_failures: 100}";
+    let policies =
+        "    retry: {max_retries: 2, backoff_base: 1ms}\n    circuit_breaker: {consecutive_failures: 100}";
     let rig = Rig::start(&yaml(&[upstream.url()], policies, "")).await;
     upstream.fail(true);
     rig.get("/a").await;
@@ -280,7 +282,7 @@ async fn a_trusted_caller_is_told_why() {
 async fn a_service_has_the_policies_that_its_configuration_says() {
     let cases = [
         ("rate_limit: 1/m", "limit", "the service's rate_limit"),
-        ("concurrency: {limit: 1, queue: 0}", "limit", "the service's concurrency"),
+        ("concurrency_limit: {limit: 1, queue: 0}", "limit", "the service's concurrency_limit"),
         (
             "adaptive: {limit_initial: 1, limit_min: 1, limit_max: 1}",
             "limit",
@@ -294,7 +296,7 @@ async fn a_service_has_the_policies_that_its_configuration_says() {
                 Some((name, options)) => format!("{name}{{mode: {mode}, {options}"),
                 None => format!("rate_limit: {{gcra: {{limit: 1, period: 1m, mode: {mode}}}}}"),
             };
-            let others = ["retry", "breaker", "concurrency"];
+            let others = ["retry", "circuit_breaker", "concurrency_limit"];
             let others = others.into_iter().filter(|other| !policy.starts_with(other));
             let others: String = others.map(|other| format!("    {other}: off\n")).collect();
             let service = format!("    {policy}\n{others}");

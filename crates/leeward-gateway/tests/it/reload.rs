@@ -93,7 +93,7 @@ async fn an_open_breaker_stays_open_and_takes_its_new_options() {
     let upstream = Upstream::start().await;
     let breaker = |break_for: &str| {
         format!(
-            "    retry: {{max_retries: 0}}\n    breaker: {{consecutive_failures: 3, break_initial: {break_for}, break_max: {break_for}}}\n"
+            "    retry: {{max_retries: 0}}\n    circuit_breaker: {{consecutive_failures: 3, break_initial: {break_for}, break_max: {break_for}}}\n"
         )
     };
     let rig = Rig::start(&yaml(&upstream, &breaker("30m"), &["path: /"])).await;

@@ -5,7 +5,7 @@ use crate::rig::{Rig, Upstream, token};
 async fn rig() -> (Rig, Upstream) {
     let upstream = Upstream::start().await;
     let yaml = format!(
-        "services:\n  catalog:\n    urls: [\"{}\"]\n    retry: {{max_retries: 0}}\n    breaker: {{consecutive_failures: 2}}\n\
+        "services:\n  catalog:\n    urls: [\"{}\"]\n    retry: {{max_retries: 0}}\n    circuit_breaker: {{consecutive_failures: 2}}\n\
          jwt: {{service: catalog}}\nroutes:\n  - {{path: /products, service: catalog, stale_if_error: 10m}}\n  \
          - {{path: /mine, service: catalog, access: user}}\n",
         upstream.url()

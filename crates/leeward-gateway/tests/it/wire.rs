@@ -230,7 +230,7 @@ async fn silent_upstream() -> (String, tokio::task::JoinSet<()>) {
 async fn a_service_that_falls_silent_in_an_answer_is_cut_and_found_failing() {
     let (url, _serving) = silent_upstream().await;
     let yaml = format!(
-        "services:\n  one: {{urls: [\"{url}\"], read_timeout: 100ms}}\nroutes:\n  - {{path: /, service: one}}\n"
+        "services:\n  one: {{urls: [\"{url}\"], read_timeout: 100ms, circuit_breaker: {{consecutive_failures: 5}}}}\nroutes:\n  - {{path: /, service: one}}\n"
     );
     let rig = Rig::start(&yaml).await;
     for _ in 0..5 {

@@ -33,6 +33,8 @@ pub enum Algorithm {
     Aimd(Aimd),
     /// Learns from the change of the latency.
     Gradient2(Gradient2),
+    /// Finds the most calls at a time that do not queue.
+    Knee(Knee),
 }
 
 /// Options of additive increase, multiplicative decrease.
@@ -64,6 +66,27 @@ pub struct Gradient2 {
     pub headroom: u32,
     /// Overload multiplies the limit by it, 0.5 ..= 0.99. Default 0.9, as of the other algorithm.
     pub backoff: f64,
+}
+
+/// Options of the search for the knee.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Knee {
+    /// The time whose mean latency is one step, 10 ms ..= 60 s; a step also is no shorter than a call. Default 200 ms: five steps
+    /// a second.
+    pub window: Duration,
+    /// Fewer calls do not make a step: the window goes on, 1 ..= 10,000. Default 10: the mean of fewer is chance.
+    pub samples_min: u32,
+    /// Slower than without a queue by so much is where it settles, 1.1 ..= 5. Default 1.5: a short queue keeps the upstream
+    /// busy, and latencies vary.
+    pub tolerance: f64,
+    /// A step in which most calls fail multiplies the limit by it, 0.5 ..= 0.99. Default 0.9, as of the other algorithms.
+    pub backoff: f64,
+}
+
+impl Default for Knee {
+    fn default() -> Self {
+        Self { window: Duration::from_millis(200), samples_min: 10, tolerance: 1.5, backoff: 0.9 }
+    }
 }
 
 const fn whole(number: u32) -> NonZeroU32 {
@@ -155,23 +178,29 @@ impl Options for Adaptive {
 }
 
 impl OneOf for Algorithm {
-    const NAMES: &'static [&'static str] = &["aimd", "gradient2"];
+    const NAMES: &'static [&'static str] = &["aimd", "gradient2", "knee"];
 
     fn form(&self) -> usize {
         match self {
             Self::Aimd(_) => 0,
             Self::Gradient2(_) => 1,
+            Self::Knee(_) => 2,
         }
     }
 
     fn base(form: usize) -> Self {
-        if form == 1 { Self::Gradient2(Gradient2::default()) } else { Self::default() }
+        match form {
+            1 => Self::Gradient2(Gradient2::default()),
+            2 => Self::Knee(Knee::default()),
+            _ => Self::default(),
+        }
     }
 
     fn visit(&mut self, fields: &mut Fields<'_>) {
         match self {
             Self::Aimd(aimd) => aimd.visit(fields),
             Self::Gradient2(gradient) => gradient.visit(fields),
+            Self::Knee(knee) => knee.visit(fields),
         }
     }
 }
@@ -186,6 +215,23 @@ impl Aimd {
         let at =
             fields.at("latency_max", "A slower success counts as overload.", "No bound is right for all.");
         at.duration(&mut self.latency_max, above(Duration::ZERO, HOUR));
+    }
+}
+
+impl Knee {
+    fn visit(&mut self, fields: &mut Fields<'_>) {
+        let what = "The time whose mean latency is one step; a step also is no shorter than a call.";
+        let at = fields.at("window", what, "Five steps a second.");
+        at.duration(&mut self.window, 10 * MILLI..=MINUTE);
+        let what = "Fewer calls do not make a step: the window goes on.";
+        fields
+            .at("samples_min", what, "The mean of fewer is chance.")
+            .count(&mut self.samples_min, 1..=10_000);
+        let what = "Slower than without a queue by so much is where it settles.";
+        let why = "A short queue keeps the upstream busy, and latencies vary.";
+        fields.at("tolerance", what, why).number(&mut self.tolerance, 1.1..=5.0);
+        let what = "A step in which most calls fail multiplies the limit by it.";
+        fields.at("backoff", what, "As of the other algorithms.").number(&mut self.backoff, 0.5..=0.99);
     }
 }
 

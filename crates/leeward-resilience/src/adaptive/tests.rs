@@ -25,6 +25,7 @@ fn core(algorithm: Algorithm) -> Core {
     match algorithm {
         Algorithm::Aimd(aimd) => Core::Aimd(aimd::Core::new(aimd, limit)),
         Algorithm::Gradient2(gradient) => Core::Gradient2(gradient::Core::new(gradient, limit, START)),
+        Algorithm::Knee(knee) => Core::Knee(knee::Core::new(knee, limit, START)),
     }
 }
 
@@ -87,6 +88,7 @@ fn value(core: &Core) -> f64 {
     match core {
         Core::Aimd(core) => core.limit.value,
         Core::Gradient2(core) => core.limit.value,
+        Core::Knee(core) => core.limit.value,
     }
 }
 

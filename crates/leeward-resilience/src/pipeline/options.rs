@@ -64,6 +64,21 @@ impl Default for PipelineOptions {
     }
 }
 
+/// What policies are called in a document, where it is not always the same.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyNames {
+    /// The breaker. Default `breaker`.
+    pub breaker: &'static str,
+    /// The fixed limit. Default `concurrency`.
+    pub concurrency: &'static str,
+}
+
+impl Default for PolicyNames {
+    fn default() -> Self {
+        Self { breaker: "breaker", concurrency: "concurrency" }
+    }
+}
+
 impl PipelineOptions {
     /// Checks every option of every policy.
     ///
@@ -76,6 +91,11 @@ impl PipelineOptions {
     /// The options of the policies that need nothing from the caller: all but fallback, cache and deadline. For options that hold
     /// these beside others, as those of a client.
     pub fn visit_policies(&mut self, fields: &mut Fields<'_>) {
+        self.visit_policies_as(fields, &PolicyNames::default());
+    }
+
+    /// The same under other names, where others beside them could be meant.
+    pub fn visit_policies_as(&mut self, fields: &mut Fields<'_>, names: &PolicyNames) {
         let why = "Only the caller knows whether a call may be repeated.";
         fields.at("retry", "Failed attempts are repeated.", why).optional(&mut self.retry);
         let what = "Another attempt beside one that takes long.";
@@ -85,13 +105,13 @@ impl PipelineOptions {
         let what = "Attempts are held back while the upstream refuses many.";
         fields.at("throttle", what, "A breaker is enough for most.").optional(&mut self.throttle);
         let what = "No attempts for a while after too many failures.";
-        fields.at("breaker", what, "What is a failure has to be said first.").optional(&mut self.breaker);
+        fields.at(names.breaker, what, "What is a failure has to be said first.").optional(&mut self.breaker);
         let what = "So many attempts a period, at most.";
         fields.at("rate_limit", what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
         let what = "So many attempts at a time, found by measuring.";
         fields.at("adaptive", what, "A fixed limit is easier to foresee.").optional(&mut self.adaptive);
         let at = fields.at(
-            "concurrency",
+            names.concurrency,
             "So many attempts at a time.",
             "Only its owner knows what an upstream bears.",
         );

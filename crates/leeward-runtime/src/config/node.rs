@@ -88,6 +88,12 @@ impl<'d> Node<'d> {
         self
     }
 
+    /// Whether this map has the key. Asking does not make it a known one.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.keys().is_some_and(|keys| keys.contains(&key))
+    }
+
     /// Lets an environment variable take precedence over the document, if it is set.
     #[must_use]
     pub fn env(mut self, name: &'d str) -> Self {

@@ -123,7 +123,7 @@ policies.yaml:10:57: policies.breaker.failure_rate: `a list` is not a share
 policies.yaml:11:15: policies.rate_limit.gcra.limit: is required
   allowed: a whole number, 1 to 1000000
 policies.yaml:12:25: policies.adaptive.algorithm: is not one form
-  allowed: one of aimd, gradient2
+  allowed: one of aimd, gradient2, knee
 policies.yaml:13:20: policies.attempt_timeout: `11s` is out of range
   allowed: at most the deadline
 policies.yaml:14:3: policies.braker: unknown key

@@ -87,7 +87,7 @@ impl Target {
         let avoid = if attempt.number == 0 { Vec::new() } else { shared.avoid.lock().clone() };
         let picked = self
             .upstream
-            .pick(now, &PickHint { avoid: &avoid })
+            .pick(now, &PickHint { avoid: &avoid, ..PickHint::default() })
             .map_err(|nobody| Failed::NoEndpoint(Rejected::from(&nobody)))?;
         let request = self.build(shared, attempt, picked.endpoint().url().authority())?;
         // Fault injection, innermost: every policy above sees what a real fault would show it.

@@ -352,7 +352,7 @@ async fn answers_cases() {
     serving.spawn(service(listener, cases.clone()));
     let rig = Rig::start(&format!(
         "cores: 1\nrate_limits: {{address: off, principal: off}}\nservices:\n  s:\n    urls: [\"{url}\"]\n    \
-         breaker: {{mode: shadow}}\n    attempt_timeout: 2s\nroutes:\n  - {{path: /, service: s}}\n"
+         circuit_breaker: {{mode: shadow}}\n    attempt_timeout: 2s\nroutes:\n  - {{path: /, service: s}}\n"
     ))
     .await;
     let mut failed = Vec::new();

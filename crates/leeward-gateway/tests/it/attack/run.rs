@@ -46,8 +46,9 @@ impl Stage {
 }
 
 fn yaml(setup: Setup, upstream: std::net::SocketAddr) -> String {
-    let service =
-        format!("services:\n  s:\n    urls: [\"http://{upstream}\"]\n    breaker: {{mode: shadow}}\n");
+    let service = format!(
+        "services:\n  s:\n    urls: [\"http://{upstream}\"]\n    circuit_breaker: {{mode: shadow}}\n"
+    );
     let plain = "cores: 1\nrate_limits: {address: off, principal: off}\n";
     let root = "routes:\n  - {path: /, service: s}\n";
     let more = match setup {

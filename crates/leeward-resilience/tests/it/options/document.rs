@@ -261,7 +261,7 @@ fn all_mistakes_of_a_document_are_reported_at_once() {
         "breaker.consecutive_failures is true, allowed: a whole number, 1 to 1000000, or off",
         "breaker.probes is 0, allowed: 1 to 1000",
         "rate_limit.gcra.limit is nothing, allowed: a whole number, 1 to 1000000",
-        "adaptive.algorithm is a map, allowed: one of aimd, gradient2",
+        "adaptive.algorithm is a map, allowed: one of aimd, gradient2, knee",
         "concurrency.limit is 1.5, allowed: a whole number, 1 to 1000000",
         "concurrency.order is 3, allowed: one of fifo, lifo_under_overload",
         &format!("braker is an unknown option, allowed: {root}, did you mean: breaker"),

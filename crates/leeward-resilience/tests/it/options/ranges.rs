@@ -230,6 +230,10 @@ fn of_limits() {
             ("algorithm.gradient2.smoothing", &["0%", "100.1%"], &["0.1%", "100%"], SOME_SHARE),
             ("algorithm.gradient2.headroom", &["0", "101"], &["1", "100"], "1 to 100"),
             ("algorithm.gradient2.backoff", backoff.1, backoff.2, backoff.0),
+            ("algorithm.knee.window", &["9ms", "1m1ns"], &["10ms", "1m"], "10ms to 1m"),
+            ("algorithm.knee.samples_min", &["0", "10001"], &["1", "10000"], "1 to 10000"),
+            ("algorithm.knee.tolerance", &["1.09", "5.1"], &["1.1", "5"], "1.1 to 5"),
+            ("algorithm.knee.backoff", backoff.1, backoff.2, backoff.0),
             ("abandoned_after", &["0s", "1h1ns"], &["1ns", "1h"], SOME_HOUR),
         ],
     );

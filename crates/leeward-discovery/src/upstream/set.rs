@@ -1,0 +1,42 @@
+//! The endpoints of a service at one time, with the options in force: what a pick goes by.
+
+use std::sync::{Arc, OnceLock};
+
+use super::member::Member;
+use crate::balance::Balance;
+use crate::ring::Ring;
+
+/// Replaced as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    pub(super) members: Box<[Arc<Member>]>,
+    /// The weight of each, at least 1.
+    pub(super) weights: Box<[u32]>,
+    pub(super) weight_max: u32,
+    pub(super) balance: Arc<Balance>,
+    ring: OnceLock<Ring>,
+}
+
+impl Set {
+    pub(super) fn new(members: Vec<(Arc<Member>, u32)>, balance: Arc<Balance>) -> Self {
+        let (members, weights): (Vec<_>, Vec<u32>) = members.into_iter().unzip();
+        let weight_max = weights.iter().copied().max().unwrap_or(1);
+        Self { members: members.into(), weights: weights.into(), weight_max, balance, ring: OnceLock::new() }
+    }
+
+    /// Where keys go. Made for the first call that has one.
+    pub(super) fn ring(&self) -> &Ring {
+        self.ring.get_or_init(|| {
+            let ids = self.members.iter().map(|member| &**member.endpoint.id());
+            Ring::new(ids.zip(self.weights.iter().copied()))
+        })
+    }
+
+    /// Whether it has the same members with the same weights.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Arc<Member>, &Arc<Member>)| Arc::ptr_eq(one, other);
+        self.members.len() == other.members.len()
+            && self.weights == other.weights
+            && self.members.iter().zip(&other.members).all(same)
+    }
+}
