@@ -7,6 +7,7 @@
 //! | `GET /v1/certificates` | what each listener presents, when it ends, and why files on disk are not in force |
 //! | `GET /v1/services` | endpoints with health, breaker states, policies |
 //! | `PUT /v1/services/{name}/breaker` | `{"state": "open" \| "closed" \| "auto"}`: holds a breaker, or lets it go |
+//! | `POST /v1/reload` | reads the configuration's file again; answers what changed, or why nothing did |
 //! | `GET /v1/health` | the gateway's report with all values |
 //! | `ANY /v1/services/{name}/_leeward/{path}` | that service's `/_leeward/{path}`, as an operator |
 //! | `GET /v1/all/_leeward/{path}` | the same of every service, in one answer by name |
@@ -23,6 +24,7 @@
 mod fanout;
 mod guard;
 mod keys;
+mod reload;
 mod views;
 
 use std::net::TcpListener;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{any, get, put};
+use axum::routing::{any, get, post, put};
 use axum::serve::ListenerExt;
 use http::StatusCode;
 use leeward_events::Bus;
@@ -38,7 +40,7 @@ use leeward_runtime::{Stage, Tasks};
 use leeward_service::identity::{Identity, KEYS_PATH, Minter, Verifier};
 
 use crate::control::Control;
-use crate::published::Published;
+use crate::reload::Reloader;
 use crate::shared::Shared;
 
 /// How long open answers, streams of the bus among them, may go on after a stop.
@@ -47,7 +49,7 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 /// What the routes work on.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
-    pub(crate) published: Published,
+    pub(crate) reloader: Arc<Reloader>,
     pub(crate) control: Control,
     pub(crate) minter: Option<Minter>,
     /// Tells services by their assertions.
@@ -58,7 +60,7 @@ pub(crate) struct Admin {
 impl Admin {
     /// What is in force now.
     pub(crate) fn shared(&self) -> Arc<Shared> {
-        self.published.current()
+        self.reloader.published().current()
     }
 }
 
@@ -67,7 +69,7 @@ impl Admin {
 /// # Errors
 /// When the listener cannot be used.
 pub(crate) fn start(
-    published: &Published,
+    reloader: &Arc<Reloader>,
     identity: Option<Identity>,
     bus: Option<Bus>,
     beside: Router,
@@ -75,9 +77,10 @@ pub(crate) fn start(
     tasks: &Tasks,
 ) -> std::io::Result<()> {
     let control = Control::new();
-    let shared = published.current();
+    let shared = reloader.published().current();
     let verifier = keys::verifier(&shared, &control);
-    let admin = Admin { published: published.clone(), control, minter: shared.minter.clone(), verifier, bus };
+    let admin =
+        Admin { reloader: Arc::clone(reloader), control, minter: shared.minter.clone(), verifier, bus };
     let router = router(admin, identity).merge(beside);
     // Streams are many small writes, which would wait for acknowledgements otherwise.
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
@@ -110,6 +113,7 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/services/{name}/_leeward/{*path}", any(fanout::one))
         .route("/v1/all/_leeward/{*path}", get(fanout::all))
         .route("/v1/bus/groups", get(views::bus_groups))
+        .route("/v1/reload", post(reload::reload))
         .route("/v1/health", get(views::health))
         .route("/metrics", get(views::metrics))
         .layer(axum::middleware::from_fn_with_state(admin.clone(), guard::check));

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plane::{self, Door, Entry, Load};
 use crate::published::Published;
-use crate::reload::{Changes, Reloader};
+use crate::reload::{self, Cause, Changes, Failure, Refused, Reloader, Source};
 use crate::revocation::Revocations;
 use crate::revocation::feed::{self, Counted, Feed};
 use crate::shared::{Lasting, Shared, Traffic};
@@ -101,6 +101,7 @@ pub struct Builder {
     identity: Option<Identity>,
     registry: Registry,
     admin_routes: axum::Router,
+    source: Option<Source>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     checks_health: bool,
@@ -148,6 +149,14 @@ impl Builder {
         self
     }
 
+    /// Where the configuration comes from: it is read again when its file changes, when an operator asks for it, and by
+    /// [`Gateway::read_again`]. Default: nowhere, and only [`Gateway::reload`] changes anything.
+    #[must_use]
+    pub fn source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
     /// Time.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -181,8 +190,18 @@ impl Builder {
     /// # Cancel safety
     /// Not safe: parts that were started stay until `tasks` are shut down.
     pub async fn start(self, tasks: &Tasks) -> Result<Gateway, Error> {
-        let Self { config, directory, bus, identity, registry, admin_routes, clock, rng, checks_health } =
-            self;
+        let Self {
+            config,
+            directory,
+            bus,
+            identity,
+            registry,
+            admin_routes,
+            source,
+            clock,
+            rng,
+            checks_health,
+        } = self;
         let is_own_directory = directory.is_none();
         let directory = directory.unwrap_or_default();
         Places::read(&config, is_own_directory)?.settle(&directory);
@@ -200,8 +219,19 @@ impl Builder {
         let metrics = Metrics::new(registry);
         let doors = Arc::clone(&entries);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
-        let lasting =
-            Lasting { directory, minter, metrics, revocations, traffic, access, entries, clock, rng };
+        let refused = Arc::new(Refused::default());
+        let lasting = Lasting {
+            directory,
+            minter,
+            metrics,
+            revocations,
+            traffic,
+            access,
+            entries,
+            refused,
+            clock,
+            rng,
+        };
         let published = Published::new(Shared::new(config, &lasting)?);
         follow_revocations(&published.current(), bus.clone(), tasks).await?;
         fetch_keys(&published, tasks);
@@ -214,15 +244,17 @@ impl Builder {
             Ok(Door { listener, entry: Arc::clone(entry) })
         });
         let doors: Vec<Door> = doors.collect::<Result<_, Error>>()?;
+        let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory, source));
         let loads = plane::start(&published, doors, tasks).map_err(Error::Thread)?;
-        admin::start(&published, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
+        admin::start(&reloader, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
             key: "admin.listen",
             address: admin_addr,
             cause,
         })?;
         watch_certificates(&published.current(), tasks);
+        let following = Arc::clone(&reloader);
+        tasks.spawn(Stage::Work, "gateway.config", |stop| reload::follow_file(following, stop));
         tracing::info!(?addrs, %admin_addr, cores = loads.len(), "gateway listens");
-        let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory));
         Ok(Gateway { addrs, admin_addr, published, reloader, loads })
     }
 }
@@ -248,6 +280,7 @@ impl Gateway {
             identity: None,
             registry: Registry::new(),
             admin_routes: axum::Router::new(),
+            source: None,
             clock: Arc::new(TokioClock),
             rng: Arc::new(FastRng::from_entropy()),
             checks_health: true,
@@ -287,6 +320,18 @@ impl Gateway {
     /// in force, all of it.
     pub fn reload(&self, config: &Config) -> Result<Changes, Error> {
         self.reloader.reload(config)
+    }
+
+    /// Reads the configuration's file again and [puts it into force](Self::reload). What comes of it is also logged, counted and
+    /// shown in the health.
+    ///
+    /// # Errors
+    /// Why the configuration before stays in force.
+    ///
+    /// # Cancel safety
+    /// What was begun is done to its end.
+    pub async fn read_again(&self, cause: Cause) -> Result<Changes, Failure> {
+        reload::again(&self.reloader, cause).await
     }
 
     /// Whether it takes new requests: not while it drains, and not before it has the keys to tell users apart.

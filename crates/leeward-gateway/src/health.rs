@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config::Jwt;
 use crate::jwt::Authentication;
 use crate::revocation::DELAY_MAX_MS;
+pub use crate::shared::Version;
 use crate::shared::{Service, Shared};
 
 /// A certificate that ends within a week, although it should have been renewed weeks ago, wants somebody's attention.
@@ -55,6 +56,8 @@ pub struct Check {
 pub struct Report {
     /// The worst of the gateway's own checks; services that are down make it degraded, since the others still answer.
     pub status: State,
+    /// Which configuration is in force.
+    pub config: Version,
     /// By name.
     pub services: BTreeMap<String, ServiceHealth>,
     /// By name.
@@ -65,6 +68,8 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 pub(crate) struct States<'a> {
     status: State,
+    /// A part of the hash of the configuration in force.
+    config: &'a str,
     services: BTreeMap<&'a str, State>,
     checks: BTreeMap<&'static str, State>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +82,7 @@ impl Report {
         let revocations = self.checks.get("revocations");
         States {
             status: self.status,
+            config: self.config.short_hash(),
             services: self.services.iter().map(|(name, health)| (name.as_str(), health.status)).collect(),
             checks: self.checks.iter().map(|(name, check)| (*name, check.status)).collect(),
             revocation_delay_ms: revocations.and_then(|check| check.value.strip_suffix("ms")?.parse().ok()),
@@ -96,7 +102,8 @@ pub(crate) fn report(shared: &Shared) -> Report {
     let checks = checks(shared);
     let own = checks.values().map(|check| check.status).max().unwrap_or(State::Up);
     let theirs = services.values().map(|health| health.status).max().unwrap_or(State::Up);
-    Report { status: own.max(theirs.min(State::Degraded)), services, checks }
+    let config = shared.version.clone();
+    Report { status: own.max(theirs.min(State::Degraded)), config, services, checks }
 }
 
 fn service(shared: &Shared, service: &Service) -> ServiceHealth {
@@ -129,6 +136,7 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     };
     let value = if draining { "draining".to_owned() } else { connections.to_string() };
     checks.insert("connections", Check { status, value, threshold: format!("below {most}") });
+    checks.insert("configuration", configuration(shared));
     if let Some(auth) = &shared.authentication {
         checks.insert("token_keys", token_keys(auth, &shared.config.jwt));
     }
@@ -170,6 +178,14 @@ fn certificates(shared: &Shared) -> Option<Check> {
     let status = if hours < CERTIFICATE_HOURS_MIN || problem.is_some() { State::Degraded } else { State::Up };
     let value = problem.unwrap_or_else(|| format!("{hours}h left"));
     Some(Check { status, value, threshold: format!("{CERTIFICATE_HOURS_MIN}h") })
+}
+
+fn configuration(shared: &Shared) -> Check {
+    let (status, value) = match shared.refused.why() {
+        None => (State::Up, shared.version.short_hash().to_owned()),
+        Some(why) => (State::Degraded, format!("the file on disk is not the one in force: {why}")),
+    };
+    Check { status, value, threshold: "what the file says".to_owned() }
 }
 
 fn revocations(shared: &Shared) -> Check {

@@ -35,6 +35,18 @@ pub const REVOCATIONS_UNREADABLE: &str = "leeward_gateway_revocations_unreadable
 /// Seconds from a logout to the moment from which the gateway refuses the token.
 pub const REVOCATION_DELAY: &str = "leeward_gateway_revocation_delay_seconds";
 
+/// Configurations read again. Labels: `cause` (file, hangup, operator), `result` (taken, refused).
+pub const RELOADS: &str = "leeward_gateway_reloads_total";
+/// 1 while the file on disk is not in force, since it was refused.
+pub const CONFIG_REFUSED: &str = "leeward_gateway_config_refused";
+/// The first 12 hexadecimal digits of the hash of the configuration in force, as a number: equal where configurations are. A label
+/// in its place would leave a series behind with each change.
+pub const CONFIG_HASH: &str = "leeward_gateway_config_hash";
+/// How many configurations have been in force since the start.
+pub const CONFIG_EPOCH: &str = "leeward_gateway_config_epoch";
+/// When the configuration came into force, in seconds of Unix time.
+pub const CONFIG_SINCE: &str = "leeward_gateway_config_since_seconds";
+
 /// Handles to all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -55,6 +67,11 @@ pub(crate) struct Metrics {
     pub(crate) revocations: Counter,
     pub(crate) revocations_unreadable: Counter,
     pub(crate) revocation_delay: Histogram,
+    pub(crate) reloads: Counters<2>,
+    pub(crate) config_refused: Gauge,
+    pub(crate) config_hash: Gauge,
+    pub(crate) config_epoch: Gauge,
+    pub(crate) config_since: Gauge,
     pub(crate) policies: PolicyMetrics,
 }
 
@@ -96,6 +113,12 @@ impl Metrics {
                 "Time from a logout to the gateway refusing the token",
                 LATENCY_BUCKETS,
             ),
+            reloads: registry.counters(RELOADS, "Configurations read again", ["cause", "result"]),
+            config_refused: registry.gauge(CONFIG_REFUSED, "1 while the file on disk is not in force"),
+            config_hash: registry.gauge(CONFIG_HASH, "First 48 bits of the hash of the configuration"),
+            config_epoch: registry.gauge(CONFIG_EPOCH, "Configurations that have been in force"),
+            config_since: registry
+                .gauge(CONFIG_SINCE, "Unix time at which the configuration came into force"),
             policies: PolicyMetrics::new(&registry),
             registry,
         }

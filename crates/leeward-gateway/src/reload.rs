@@ -5,11 +5,19 @@
 //! begins after that goes by it, on connections old and new; one that began before ends under the tables that it began with.
 //! Policies are the same ones under other options: what is spent stays spent, and what is open stays open.
 
+mod again;
+mod source;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+
+pub use self::again::{Cause, Failure};
+pub use self::source::{BoxError, Source};
+
+pub(crate) use self::again::{Refused, again, follow_file};
 
 use crate::config::{Config, Route, ServicePolicy};
 use crate::gateway::Error;
@@ -133,12 +141,26 @@ pub(crate) struct Reloader {
     published: Published,
     lasting: Lasting,
     is_own_directory: bool,
+    /// Where the configuration comes from.
+    source: Option<Source>,
+    reading: Mutex<()>,
     one_at_a_time: Mutex<()>,
 }
 
 impl Reloader {
-    pub(crate) fn new(published: Published, lasting: Lasting, is_own_directory: bool) -> Self {
-        Self { published, lasting, is_own_directory, one_at_a_time: Mutex::new(()) }
+    pub(crate) fn new(
+        published: Published,
+        lasting: Lasting,
+        is_own_directory: bool,
+        source: Option<Source>,
+    ) -> Self {
+        published.current().measure();
+        let (reading, one_at_a_time) = (Mutex::new(()), Mutex::new(()));
+        Self { published, lasting, is_own_directory, source, reading, one_at_a_time }
+    }
+
+    pub(crate) fn published(&self) -> &Published {
+        &self.published
     }
 
     pub(crate) fn reload(&self, config: &Config) -> Result<Changes, Error> {
@@ -151,14 +173,15 @@ impl Reloader {
         let places = Places::read(config, self.is_own_directory)?;
         let mut pending = Pending::default();
         let next = self.next(&old, config, &mut pending)?;
-        let changes = Changes::between(&old.config, config, next.epoch);
+        let epoch = next.version.epoch;
 
         // From here on nothing fails. Who is new is there before anybody is sent to them, who is gone until nobody is.
         places.settle(&self.lasting.directory);
         pending.apply();
+        next.measure();
         self.published.publish(Arc::new(next));
         places::leave(&old.config, config, &self.lasting.directory);
-        Ok(changes)
+        Ok(Changes::between(&old.config, config, epoch))
     }
 
     /// The tables. Asking for a service makes the directory know its name: one that comes to nothing is forgotten again.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use leeward_discovery::{Directory, Upstream};
 use leeward_resilience::{Clock, ConcurrencyLimit, ConfigErrors, Pipeline, PipelineOptions, Rng};
 use leeward_service::identity::Minter;
+use serde::Serialize;
 
 pub(crate) use self::pending::Pending;
 
@@ -24,6 +25,7 @@ use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
 use crate::metrics::Metrics;
 use crate::plane::Entry;
+use crate::reload::Refused;
 use crate::revocation::Revocations;
 use crate::router::Router;
 use crate::stale::StaleStore;
@@ -96,15 +98,34 @@ pub(crate) struct Lasting {
     /// How connections to each listener begin.
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
+    pub(crate) refused: Arc<Refused>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
+}
+
+/// Which configuration a snapshot was made of.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Version {
+    /// How many configurations have been in force since the start, this one included.
+    pub epoch: u64,
+    /// [`Config::hash`].
+    pub hash: String,
+    /// When it came into force, in milliseconds of Unix time.
+    pub since_ms: i64,
+}
+
+impl Version {
+    /// Enough of the hash to tell configurations apart by eye: 12 hexadecimal digits.
+    #[must_use]
+    pub fn short_hash(&self) -> &str {
+        self.hash.get(..12).unwrap_or(&self.hash)
+    }
 }
 
 /// One snapshot: everything that the cores share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// How many configurations have been in force, this one included.
-    pub(crate) epoch: u64,
+    pub(crate) version: Version,
     pub(crate) config: Arc<Config>,
     pub(crate) router: Router,
     pub(crate) routes: Vec<RouteState>,
@@ -123,6 +144,7 @@ pub(crate) struct Shared {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
+    pub(crate) refused: Arc<Refused>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
 }
@@ -148,6 +170,15 @@ impl Shared {
         pending: &mut Pending,
     ) -> Result<Self, ConfigErrors> {
         Making { config, lasting, old: Some(self), pending }.snapshot()
+    }
+
+    /// Shows in the metrics which configuration is in force.
+    pub(crate) fn measure(&self) {
+        let Version { epoch, since_ms, .. } = self.version;
+        let hash = u64::from_str_radix(self.version.short_hash(), 16).unwrap_or_default();
+        self.metrics.config_hash.set(hash.cast_signed());
+        self.metrics.config_epoch.set(epoch.cast_signed());
+        self.metrics.config_since.set(since_ms / 1_000);
     }
 
     pub(crate) fn service(&self, name: &str) -> Option<&Service> {

@@ -1,4 +1,4 @@
-//! The signals that ask the process to stop.
+//! The signals that ask the process to stop, and the one that asks it to read its configuration again.
 
 use std::future::Future;
 use std::io;
@@ -57,6 +57,34 @@ impl Signals {
             Some(()) = self.interrupt.recv() => Signal::Interrupt,
             Some(()) = self.terminate.recv() => Signal::Terminate,
             else => std::future::pending().await,
+        }
+    }
+}
+
+/// A listener for SIGHUP, by which supervisors and operators ask for the configuration to be read again. From its creation on it no
+/// longer kills the process.
+#[derive(Debug)]
+pub struct Hangups(unix::Signal);
+
+impl Hangups {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the operating system refuses the handler.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn listen() -> io::Result<Self> {
+        unix::signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// The next one. Several that come while nobody waits are one.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
     }
 }

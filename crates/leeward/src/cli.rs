@@ -39,7 +39,7 @@ pub(crate) enum Command {
 }
 
 /// Where data lies and what may be reached.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Demo {
     /// Folder of the databases
     #[arg(long, default_value = "leeward-data", env = "LEEWARD_DATA")]
@@ -104,7 +104,7 @@ pub(crate) struct Shop {
 }
 
 /// The gateway.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Gateway {
     /// Configuration file
     #[arg(default_value = "leeward.yaml")]
@@ -177,7 +177,7 @@ pub(crate) enum Level {
 }
 
 /// What is logged, and how.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Logs {
     /// What to log: error, warn, info, debug, trace, or directives such as info,leeward_saga=debug
     #[arg(long, default_value = "warn", env = "LEEWARD_LOG")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::Uri;
 use leeward_discovery::Endpoint;
 use leeward_events::{Bus, bus};
+use leeward_gateway::reload::{BoxError, Source};
 use leeward_gateway::{Config, Gateway};
 use leeward_runtime::{DataDir, Env, Tasks};
 use leeward_service::Identity;
@@ -62,13 +63,20 @@ pub(crate) fn explain(wanted: &cli::Explain) -> Result<(), Error> {
 pub(crate) fn run(gateway: &cli::Gateway) -> Result<(), Error> {
     let _logs = process::log(&gateway.logs)?;
     let env = Env::process();
-    let config = config(gateway, &env)?;
+    let source = source(gateway, &env);
+    let config: Config = source.read().map_err(|error| -> Error { error })?;
     let data = DataDir::open(gateway.data.as_deref().unwrap_or(Path::new(DATA)))?;
-    process::runtime()?.block_on(serve(gateway, config, &data, &env))
+    process::runtime()?.block_on(serve(gateway, source, config, &data, &env))
+}
+
+/// The file, now and whenever it is read again.
+fn source(gateway: &cli::Gateway, env: &Env) -> Source {
+    let (path, gateway, env) = (gateway.config.clone(), gateway.clone(), env.clone());
+    Source::new(path, move || config(&gateway, &env))
 }
 
 /// The file, with what the command line says in its place.
-fn config(gateway: &cli::Gateway, env: &Env) -> Result<Config, Error> {
+fn config(gateway: &cli::Gateway, env: &Env) -> Result<Config, BoxError> {
     let mut config = Config::load(&gateway.config, env)?;
     if let (Some(data), Some(revocation)) = (&gateway.data, &mut config.revocation) {
         revocation.database = format!("sqlite:{}", data.join("gateway.db").display());
@@ -92,14 +100,19 @@ fn config(gateway: &cli::Gateway, env: &Env) -> Result<Config, Error> {
     Ok(config)
 }
 
-async fn serve(gateway: &cli::Gateway, config: Config, data: &DataDir, env: &Env) -> Result<(), Error> {
+async fn serve(
+    gateway: &cli::Gateway,
+    source: Source,
+    config: Config,
+    data: &DataDir,
+    env: &Env,
+) -> Result<(), Error> {
     // The gateway has tasks of its own, so that what it was doing can be told after it has stopped.
     let (tasks, edge) = (Tasks::new(), Tasks::new());
     process::export_spans(env, &tasks)?;
-    let drain = config.limits.drain;
     let identity = Identity::open(&data.file("keys"), "gateway")?;
     let follows = config.revocation.is_some();
-    let mut builder = Gateway::builder(config).identity(identity);
+    let mut builder = Gateway::builder(config).source(source).identity(identity);
     if follows {
         let url = gateway.bus.as_deref().ok_or(
             "`revocation` in the configuration needs the bus that it comes over: say where by --bus leeward://HOST:PORT",
@@ -112,12 +125,13 @@ async fn serve(gateway: &cli::Gateway, config: Config, data: &DataDir, env: &Env
         }
         other => Error::from(other),
     })?;
+    process::reload_on_hangup(&running, &tasks)?;
     println!(
         "  gateway        http://{}\n  admin          http://{}\nready",
         running.addr(),
         running.admin_addr()
     );
-    process::until_stopped(tasks, Some(Edge { tasks: edge, drain })).await
+    process::until_stopped(tasks, Some(Edge { tasks: edge, gateway: running })).await
 }
 
 /// The secret that the owner of the bus asks for: from the environment, or from the data folder where the two share one.

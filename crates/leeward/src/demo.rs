@@ -6,6 +6,7 @@ use std::path::Path;
 use futures_util::future::try_join_all;
 use indicatif::{ProgressBar, ProgressStyle};
 use leeward_gateway::config::Limits;
+use leeward_gateway::reload::{BoxError, Source};
 use leeward_gateway::{Config, Gateway};
 use leeward_resilience::{Clock, TokioClock};
 use leeward_runtime::units::show_duration;
@@ -37,10 +38,11 @@ async fn serve(demo: &Demo, parts: Parts) -> Result<(), Error> {
     // The gateway has tasks of its own, so that it can stop before what it calls.
     let (tasks, edge) = (Tasks::new(), Tasks::new());
     process::export_spans(&env, &tasks)?;
-    let mut config = config(demo, &env)?;
-    if let Some(shortened) = shorten_drain(&mut config.limits) {
-        eprintln!("leeward: {shortened}");
-    }
+    let source = source(demo, &env);
+    let config: Config = match &source {
+        Some(source) => source.read().map_err(|error| -> Error { error })?,
+        None => config(demo, &env).map_err(|error| -> Error { error })?,
+    };
 
     let mut options = HostOptions::new(&demo.data, tasks.clone());
     options.at = demo.at.iter().map(|at| shop_app::parse_at(at)).collect::<Result<_, _>>()?;
@@ -50,14 +52,20 @@ async fn serve(demo: &Demo, parts: Parts) -> Result<(), Error> {
     start_services(&host).await?;
     let registry = Registry::new();
     host.bus().measure(&registry);
-    let gateway = Gateway::builder(config)
+    let mut builder = Gateway::builder(config)
         .registry(registry)
         .directory(host.directory().clone())
         .bus(host.bus().clone())
         .identity(host.kit(GATEWAY).await?.identity)
-        .admin_routes(host.bus_router())
-        .start(&edge)
-        .await?;
+        .admin_routes(host.bus_router());
+    let reloads = source.is_some();
+    if let Some(source) = source {
+        builder = builder.source(source);
+    }
+    let gateway = builder.start(&edge).await?;
+    if reloads {
+        process::reload_on_hangup(&gateway, &tasks)?;
+    }
     // A service that is elsewhere may start later; one that is here is ready now.
     let is_whole = demo.at.is_empty();
     while is_whole && !gateway.is_ready() {
@@ -66,11 +74,18 @@ async fn serve(demo: &Demo, parts: Parts) -> Result<(), Error> {
 
     let took = clock.now().saturating_duration_since(from);
     announce(&host, &gateway, &demo.data, took);
-    process::until_stopped(tasks, Some(Edge { tasks: edge, drain: gateway.config().limits.drain })).await
+    process::until_stopped(tasks, Some(Edge { tasks: edge, gateway })).await
+}
+
+/// The configuration file given, now and whenever it is read again. The shop's own is a part of the program.
+fn source(demo: &Demo, env: &Env) -> Option<Source> {
+    let path = demo.config.clone()?;
+    let (demo, env) = (demo.clone(), env.clone());
+    Some(Source::new(path, move || config(&demo, &env)))
 }
 
 /// The configuration file given, or the shop's own, with what the command line says in its place.
-fn config(demo: &Demo, env: &Env) -> Result<Config, Error> {
+fn config(demo: &Demo, env: &Env) -> Result<Config, BoxError> {
     let mut config = match &demo.config {
         Some(path) => Config::load(path, env)?,
         None => Config::parse("leeward.yaml", CONFIG, env)?,
@@ -83,6 +98,9 @@ fn config(demo: &Demo, env: &Env) -> Result<Config, Error> {
     }
     if let Some(revocation) = &mut config.revocation {
         revocation.database = format!("sqlite:{}", demo.data.join("gateway.db").display());
+    }
+    if let Some(shortened) = shorten_drain(&mut config.limits) {
+        eprintln!("leeward: {shortened}");
     }
     Ok(config)
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use leeward_gateway::Gateway;
+use leeward_gateway::reload::Cause;
 use leeward_resilience::{Clock, TokioClock};
+use leeward_runtime::signals::Hangups;
 use leeward_runtime::{Env, Stage, StopReport, Tasks, signals};
 use leeward_telemetry::logs::{self, Format, LogGuard, LogOptions};
 use leeward_telemetry::{Registry, otlp, span};
@@ -28,16 +31,25 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(3);
 pub(crate) struct Edge {
     /// Its tasks and no others.
     pub(crate) tasks: Tasks,
-    /// How long its requests may take to finish: `limits.drain`.
-    pub(crate) drain: Duration,
+    /// The gateway itself, which says how long its requests may take to finish: `limits.drain` of the configuration in force.
+    pub(crate) gateway: Gateway,
 }
 
-impl Edge {
-    /// What its tasks need, so that the drain is kept in full: [`Tasks::shutdown`] sets an eighth aside for the one stage
-    /// behind the data plane, that of the admin API, which needs half a second to close its streams.
-    fn budget(&self) -> Duration {
-        self.drain * 8 / 7 + Duration::from_millis(250)
-    }
+/// What the tasks of a gateway need, so that its drain is kept in full: [`Tasks::shutdown`] sets an eighth aside for the one stage
+/// behind the data plane, that of the admin API, which needs half a second to close its streams.
+fn budget(drain: Duration) -> Duration {
+    drain * 8 / 7 + Duration::from_millis(250)
+}
+
+/// Has the gateway read its configuration again at each SIGHUP. What comes of it is in the log.
+pub(crate) fn reload_on_hangup(gateway: &Gateway, tasks: &Tasks) -> Result<(), Error> {
+    let (gateway, mut hangups) = (gateway.clone(), Hangups::listen()?);
+    tasks.spawn(Stage::Work, "gateway.hangups", |stop| async move {
+        while stop.or(hangups.next()).await.is_some() {
+            let _logged = gateway.read_again(Cause::Hangup).await;
+        }
+    });
+    Ok(())
 }
 
 /// Sets up the logs; they are written until the guard is dropped.
@@ -76,7 +88,8 @@ pub(crate) async fn until_stopped(tasks: Tasks, edge: Option<Edge>) -> Result<()
     let from = TokioClock.now();
     // The gateway stops first: while it answers what is on its way, everything behind it is still there.
     if let Some(edge) = edge {
-        complain(&edge.tasks.shutdown(edge.budget()).await);
+        let drain = edge.gateway.config().limits.drain;
+        complain(&edge.tasks.shutdown(budget(drain)).await);
     }
     let took = TokioClock.now().saturating_duration_since(from);
     complain(&tasks.shutdown(STOP_WITHIN.saturating_sub(took).max(BEHIND_MIN)).await);
@@ -92,10 +105,6 @@ fn complain(report: &StopReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn budget(drain: Duration) -> Duration {
-        Edge { tasks: Tasks::new(), drain }.budget()
-    }
 
     #[test]
     fn a_drain_is_kept_in_full() {

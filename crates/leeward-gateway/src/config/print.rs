@@ -95,6 +95,18 @@ impl Config {
         }
     }
 
+    /// What tells this configuration from any other: SHA-256 of what [`Config::to_yaml`] prints, in hexadecimal digits. Where an
+    /// option stands, and what is behind a reference to a secret, makes no difference.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.to_yaml().as_bytes());
+        digest.as_ref().iter().fold(String::with_capacity(64), |mut hash, byte| {
+            // Writing into a string does not fail.
+            let _ok = write!(hash, "{byte:02x}");
+            hash
+        })
+    }
+
     fn print_admin(&self, out: &mut Yaml) {
         out.open(0, "admin");
         out.line(1, "listen", self.admin.listen);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use leeward_discovery::{Balance, Health, Upstream};
 use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, PipelineOptions};
 
-use super::{Lasting, Pending, RouteState, Service, Shared};
+use super::{Lasting, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Route};
 use crate::cors;
 use crate::jwt::Authentication;
@@ -31,7 +31,11 @@ impl Making<'_> {
         let services = self.services(&names)?;
         let routes = self.routes(&names)?;
         Ok(Shared {
-            epoch: old.map_or(1, |old| old.epoch + 1),
+            version: Version {
+                epoch: old.map_or(1, |old| old.version.epoch + 1),
+                hash: config.hash(),
+                since_ms: lasting.clock.unix_ms(),
+            },
             router: Router::new(config.routes.iter().map(Route::entry)),
             routes,
             services,
@@ -49,6 +53,7 @@ impl Making<'_> {
             traffic: Arc::clone(&lasting.traffic),
             entries: Arc::clone(&lasting.entries),
             access: lasting.access.clone(),
+            refused: Arc::clone(&lasting.refused),
             clock: Arc::clone(&lasting.clock),
             rng: Arc::clone(&lasting.rng),
         })

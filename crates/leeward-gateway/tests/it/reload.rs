@@ -1,5 +1,6 @@
 //! Another configuration for a running gateway: what it changes, what it must not, and what it refuses.
 
+mod file;
 mod load;
 
 use std::sync::Arc;
@@ -203,6 +204,43 @@ async fn issuers_come_and_go_and_those_that_stay_keep_their_keys() {
     rig.reload(&yaml(&upstream, &format!("jwt:\n{other}"), &route)).unwrap();
     assert_eq!(rig.get_as(&of("users"), "/").await.status, 401, "who went is nobody here");
     assert_eq!(rig.get_as(&of("other"), "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn keys_are_at_hand_when_only_their_times_change() {
+    let upstream = Upstream::start().await;
+    let with = |refresh: &str| {
+        yaml(
+            &upstream,
+            &format!("jwt: {{service: one, refresh: {refresh}}}\n"),
+            &["path: /mine, access: user"],
+        )
+    };
+    let rig = Rig::start(&with("5m")).await;
+    rig.reload(&with("6m")).unwrap();
+    // Nothing else has run on this thread since.
+    assert!(rig.gateway.is_ready());
+    let fetches = || upstream.controls.key_fetches.load(Ordering::SeqCst);
+    let before = fetches();
+    rig.until("they are fetched under the new times", async || fetches() > before).await;
+    assert_eq!(rig.get_as(&token("u1", "customer"), "/mine").await.status, 200);
+}
+
+#[tokio::test]
+async fn health_checks_begin_and_end_with_their_section() {
+    let upstream = Upstream::start().await;
+    let with = |health: &str| yaml(&upstream, health, &["path: /"]);
+    let rig = Rig::start(&with("")).await;
+    assert_eq!(upstream.hits(), 0);
+    rig.reload(&with("health: {interval: 100ms, timeout: 50ms}\n")).unwrap();
+    rig.until("it is asked again and again", async || upstream.hits() > 3).await;
+    rig.reload(&with("")).unwrap();
+    rig.until("nobody asks any more", async || {
+        let before = upstream.hits();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        upstream.hits() == before
+    })
+    .await;
 }
 
 #[tokio::test]

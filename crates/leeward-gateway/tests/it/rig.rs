@@ -177,8 +177,12 @@ impl Rig {
     }
 
     pub(crate) async fn with(yaml: &str, change: impl FnOnce(Builder) -> Builder) -> Self {
+        Self::started(parse(yaml), change).await
+    }
+
+    pub(crate) async fn started(config: Config, change: impl FnOnce(Builder) -> Builder) -> Self {
         let tasks = Tasks::new();
-        let gateway = change(Gateway::builder(parse(yaml))).start(&tasks).await.unwrap();
+        let gateway = change(Gateway::builder(config)).start(&tasks).await.unwrap();
         let rig = Self { gateway, tasks, client: Client::builder(TokioExecutor::new()).build_http() };
         rig.until("the gateway is ready", async || rig.gateway.is_ready()).await;
         rig

@@ -13,7 +13,7 @@ use leeward_runtime::Tasks;
 use leeward_telemetry::Correlation;
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Process, get, run};
+use crate::process::{Process, get, get_as, run};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../leeward.yaml");
 const SERVICES: [&str; 7] =
@@ -146,5 +146,55 @@ fn a_drain_lasts_as_long_as_the_configuration_says() {
     go.send(()).unwrap();
     let answer = client.join().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer:?}");
+    assert_eq!(gateway.code(), Some(0));
+}
+
+/// Waits for an answer that begins like that.
+fn until(edge: SocketAddr, path: &str, begins: &str) -> String {
+    let mut answer = String::new();
+    for _ in 0..500 {
+        answer = get(edge, path);
+        if answer.starts_with(begins) {
+            return answer;
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    panic!("{path} is never {begins}: {answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_is_read_again_when_it_changes_and_at_a_hangup() {
+    let upstream = serve(Router::new().fallback(async || "from the service")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str| {
+        let text = format!(
+            "listen: 127.0.0.1:0\nadmin: {{listen: \"127.0.0.1:0\", token: \"file:token\"}}\nservices:\n  one: {{}}\nroutes: [{{path: {path}, service: one}}]\n"
+        );
+        std::fs::write(folder.path().join("leeward.yaml"), text).unwrap();
+    };
+    std::fs::write(folder.path().join("token"), "first").unwrap();
+    write("/first");
+    let at = format!("one=http://{upstream}");
+    let gateway = Process::start(folder.path(), &[], &["gateway", "--at", &at]);
+    let (edge, admin) = (gateway.address("gateway"), gateway.address("admin"));
+    assert!(get(edge, "/first").starts_with("HTTP/1.1 200"));
+
+    write("/second");
+    until(edge, "/second", "HTTP/1.1 200");
+    assert!(get(edge, "/first").starts_with("HTTP/1.1 404"));
+
+    // The file is the same, what it refers to is not.
+    let config = |token: &str| get_as(admin, "/v1/config", token);
+    assert!(config("first").starts_with("HTTP/1.1 200"));
+    std::fs::write(folder.path().join("token"), "second").unwrap();
+    gateway.hang_up();
+    for _ in 0..500 {
+        if config("second").starts_with("HTTP/1.1 200") {
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(config("second").starts_with("HTTP/1.1 200") && config("first").starts_with("HTTP/1.1 401"));
+    gateway.terminate();
     assert_eq!(gateway.code(), Some(0));
 }

@@ -56,6 +56,11 @@ impl Process {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
+    }
+
     /// Its exit code, once it has ended.
     pub(crate) fn code(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
@@ -85,8 +90,14 @@ pub(crate) fn run(folder: &Path, env: &[(&str, &str)], args: &[&str]) -> (Option
 
 /// The whole answer to a GET.
 pub(crate) fn get(address: SocketAddr, path: &str) -> String {
+    get_as(address, path, "")
+}
+
+/// The same with a token.
+pub(crate) fn get_as(address: SocketAddr, path: &str, token: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let token = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{token}connection: close\r\n\r\n");
     std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
     let mut answer = String::new();
     let _may_be_cut = stream.read_to_string(&mut answer);
