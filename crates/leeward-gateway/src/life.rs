@@ -165,7 +165,7 @@ async fn pass(
     let permit = trip.shed(shared, deadline).await?;
 
     // What a service is told about the request, by the only one who may.
-    let forward = Forward::new(shared, trip, peer, route, service, head, &path, subject.as_deref())?;
+    let forward = Forward::new(shared, trip, route, service, head, &path, subject.as_deref())?.over(peer);
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
     let mut answer =
         outbound::call(core, (route, service), forward, sending, deadline, permit, &trip.notes).await?;

@@ -43,7 +43,6 @@ impl Forward {
     pub(super) fn new(
         shared: &Shared,
         trip: &Trip,
-        peer: &Peer,
         route: &RouteState,
         service: &Service,
         head: Parts,
@@ -68,11 +67,6 @@ impl Forward {
         let client = address::to_header(trip.client);
         headers.insert(FORWARDED_FOR, client.clone());
         headers.insert(CLIENT_IP, client);
-        let scheme = if peer.is_encrypted { "https" } else { "http" };
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        if let Some(certificate) = &peer.certificate {
-            headers.insert(FORWARDED_CERT, certificate.header.clone());
-        }
         if let Some(host) = host {
             headers.insert(FORWARDED_HOST, host);
         }
@@ -82,6 +76,17 @@ impl Forward {
         let copy_key = copy_key(route, service, &method, &target, &headers);
         let host = new_host.and_then(|host| host.to_str().ok().map(Box::from));
         Ok(Self { method, target, host, headers, copy_key })
+    }
+
+    /// Says how the client came, and who it is by its certificate: to a service that hears that, the answer may be its own.
+    pub(super) fn over(mut self, peer: &Peer) -> Self {
+        let scheme = if peer.is_encrypted { "https" } else { "http" };
+        self.headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        if let Some(certificate) = &peer.certificate {
+            self.headers.insert(FORWARDED_CERT, certificate.header.clone());
+            self.copy_key = None;
+        }
+        self
     }
 }
 
