@@ -62,7 +62,7 @@ pub(crate) struct Streaming {
     inner: incoming::Incoming,
     left: u64,
     timer: Pin<Box<Sleep>>,
-    /// Read by the request after the call failed, since the client library only says "user body error".
+    /// Read by the request after the call failed, which only says that the body ended early.
     cut: Rc<Cell<Option<Cut>>>,
     notes: Notes,
 }
@@ -291,7 +291,9 @@ impl Passing {
                 }
                 Some(Err(error)) => {
                     self.tee = None;
-                    self.settle(Class::PERMANENT);
+                    // A client that breaks its request off says nothing about the service.
+                    let is_ours = matches!(error, AnswerError::RequestCut);
+                    self.settle(if is_ours { Class::Ignored } else { Class::PERMANENT });
                     return Poll::Ready(Some(Err(error.into())));
                 }
                 Some(Ok(frame)) => {

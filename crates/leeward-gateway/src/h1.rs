@@ -1,4 +1,4 @@
-//! HTTP/1.1 towards clients: a strict codec of the gateway's own.
+//! HTTP/1.1 towards clients and services: a strict codec of the gateway's own.
 //!
 //! **Why our own.** A gateway has to see what a message says about its length before anybody resolves it: a library may drop a
 //! `Content-Length` that stands beside a `Transfer-Encoding`, and is right to as a server. In front of other servers such a

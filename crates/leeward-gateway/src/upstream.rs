@@ -73,8 +73,8 @@ impl Idle {
     }
 }
 
-/// Idle connections by the endpoint's id, which no client can choose.
-type Table = HashMap<Arc<str>, Vec<Idle>, foldhash::fast::RandomState>;
+/// Idle connections by where they lead to, which no client can choose. Ids of endpoints are unique within one service only.
+type Table = HashMap<Box<str>, Vec<Idle>, foldhash::fast::RandomState>;
 
 /// The idle connections of one core.
 pub(crate) struct Pool {
@@ -91,24 +91,24 @@ impl std::fmt::Debug for Pool {
 /// Where a connection goes when its answer was read to the end. Until then it belongs to the answer, and is closed with it.
 pub(crate) struct Lease {
     pool: Rc<Pool>,
-    endpoint: Arc<str>,
+    authority: Box<str>,
     keep: Keep,
 }
 
 impl Lease {
     /// Returns the connection, if it takes another request.
     pub(crate) fn give_back(self, answer: Answer) {
-        let Self { pool, endpoint, keep } = self;
+        let Self { pool, authority, keep } = self;
         if keep.idle_max == 0 {
             return;
         }
         let Some(link) = answer.into_link() else { return };
         let now = pool.clock.now();
         let mut idle = pool.idle.borrow_mut();
-        if idle.len() >= ENDPOINTS_MAX && !idle.contains_key(&endpoint) {
+        if idle.len() >= ENDPOINTS_MAX && !idle.contains_key(&authority) {
             sweep(&mut idle, now);
         }
-        let connections = idle.entry(endpoint).or_default();
+        let connections = idle.entry(authority).or_default();
         if connections.len() >= keep.idle_max {
             // The oldest goes: it is the next to be closed by the other side.
             connections.remove(0);
@@ -141,7 +141,7 @@ impl Pool {
         source: &impl Source,
     ) -> Result<(Response<Answer>, Lease), Error> {
         let mut asking = source.make().ok_or(Error::Body)?;
-        let mut reused = self.take(endpoint.id());
+        let mut reused = self.take(endpoint.authority());
         // Two rounds: a reused connection may turn out to be closed, a new one not for that reason.
         loop {
             let is_reused = reused.is_some();
@@ -151,7 +151,7 @@ impl Pool {
             };
             let failed = match link.ask(asking).await {
                 Ok((head, answer)) => {
-                    let lease = Lease { pool: Rc::clone(self), endpoint: Arc::clone(endpoint.id()), keep };
+                    let lease = Lease { pool: Rc::clone(self), authority: endpoint.authority().into(), keep };
                     return Ok((head.map(|()| answer), lease));
                 }
                 Err(failed) => *failed,
@@ -172,10 +172,10 @@ impl Pool {
     }
 
     /// The connection used last: it is the warmest, and the others may reach their end.
-    fn take(&self, endpoint: &str) -> Option<Link> {
+    fn take(&self, authority: &str) -> Option<Link> {
         let now = self.clock.now();
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(endpoint)?;
+        let connections = idle.get_mut(authority)?;
         while let Some(mut one) = connections.pop() {
             if one.is_good(now) {
                 return Some(one.link);

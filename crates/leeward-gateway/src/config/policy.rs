@@ -7,7 +7,7 @@ use http::Uri;
 use leeward_discovery::{Algorithm, Balance};
 use leeward_resilience::config::Fields;
 use leeward_resilience::pipeline::PolicyNames;
-use leeward_resilience::{self as resilience, Adaptive, Breaker, Budget, Concurrency, Knee, Options};
+use leeward_resilience::{Breaker, Budget, Concurrency, Options};
 use leeward_resilience::{PipelineOptions, Retry, Timeout};
 
 use super::HashOn;
@@ -25,10 +25,9 @@ pub struct ServicePolicy {
     /// The policies in front of it, each in the configuration at the same level as the rest, and each but the attempt timeout `off` if so said. Default: retries of requests
     /// that may be repeated, one for ten requests (a service that fails gets a tenth more, not twice as much); a breaker over all its
     /// endpoints for when next to nothing succeeds, 80 % of the requests or 20 in a row (one bad endpoint is for outlier ejection, and
-    /// a service that answers half of its requests is worth asking); an adaptive limit that finds out how many requests at a time do
-    /// not queue there, from 200 on; 1,024 requests at a time without a queue at most (the gateway queues at its own door); and 5 s
-    /// for an attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last good copy is the route's too
-    /// (`stale_if_error`), so that neither `fallback` nor `cache` is used here.
+    /// a service that answers half of its requests is worth asking); 1,024 requests at a time without a queue at most (the gateway
+    /// queues at its own door); and 5 s for an attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last
+    /// good copy is the route's too (`stale_if_error`), so that neither `fallback` nor `cache` is used here.
     pub policies: PipelineOptions,
     /// How long a connection may take to open. Default 1 s: endpoints are near.
     pub connect_timeout: Duration,
@@ -42,8 +41,6 @@ pub struct ServicePolicy {
 
 const LIMIT: NonZeroU32 = NonZeroU32::new(1_024).expect("not zero");
 const CONSECUTIVE: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
-/// Where the adaptive limit starts: more than most services take at a time, and little enough to come down from in a second.
-const INITIAL: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
 
 impl Default for ServicePolicy {
     fn default() -> Self {
@@ -56,12 +53,6 @@ impl Default for ServicePolicy {
         let retry = Retry { budget: Budget { ratio: 0.1, ..Budget::default() }, ..Retry::default() };
         let breaker =
             Breaker { failure_rate: 0.8, consecutive_failures: Some(CONSECUTIVE), ..Breaker::default() };
-        let adaptive = Adaptive {
-            limit_initial: INITIAL,
-            limit_max: LIMIT,
-            algorithm: resilience::Algorithm::Knee(Knee::default()),
-            ..Adaptive::default()
-        };
         Self {
             urls: Vec::new(),
             balance: Balance::default(),
@@ -69,7 +60,6 @@ impl Default for ServicePolicy {
             policies: PipelineOptions {
                 retry: Some(retry),
                 breaker: Some(breaker),
-                adaptive: Some(adaptive),
                 concurrency: Some(concurrency),
                 attempt_timeout: Some(Timeout::from(Duration::from_secs(5))),
                 ..PipelineOptions::default()

@@ -11,6 +11,7 @@ use super::hash_on::HASH_ON;
 use super::named::Policies;
 use super::parse::{renamed, set};
 use super::{Facts, HashOn, ServicePolicy};
+use crate::gateway::NAME;
 
 /// The services with their policies, and what is known of them.
 pub(super) fn services<'d>(
@@ -25,6 +26,9 @@ pub(super) fn services<'d>(
                 format_args!("`{name}` is not a service name"),
                 "letters, digits, `-`, `_`, `.` and, in the name of an address, `:`",
             );
+        }
+        if name == NAME {
+            node.reject(format_args!("`{NAME}` is the gateway itself"), "another name");
         }
         let name: Arc<str> = name.into();
         services.insert(Arc::clone(&name), service(&policies.under(&node)));

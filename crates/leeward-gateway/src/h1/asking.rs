@@ -201,7 +201,7 @@ where
         self.is_over && self.is_written()
     }
 
-    /// Whether something of it went out, or was taken off the body.
+    /// Whether something of it went out.
     pub(super) fn is_begun(&self) -> bool {
         self.is_begun
     }

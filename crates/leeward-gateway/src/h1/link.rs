@@ -143,6 +143,9 @@ pub(crate) enum AnswerError {
     /// It is no body.
     #[error("the answer's body: {}", .0.text())]
     Broken(Rule),
+    /// The client broke its request off while the answer came.
+    #[error("the request's body ended early")]
+    RequestCut,
 }
 
 /// The body of an answer, read from its connection when it is asked for.
@@ -183,10 +186,18 @@ where
         let this = &mut *self;
         if let Some(asking) = &mut this.asking {
             match asking.poll(&mut this.link.0.stream, cx) {
-                Poll::Ready(sent) => {
-                    // What the service did not take matters no more: it has answered.
-                    this.keep_alive &= sent.is_ok();
+                Poll::Ready(Ok(())) => this.asking = None,
+                // What the service did not take matters no more: it has answered.
+                Poll::Ready(Err(Stopped::Written(_))) => {
+                    this.keep_alive = false;
                     this.asking = None;
+                }
+                // A service that still waits for the rest would wait for ever.
+                Poll::Ready(Err(Stopped::Body)) => {
+                    this.asking = None;
+                    this.reading = Reading::Broken;
+                    this.keep_alive = false;
+                    return Poll::Ready(Some(Err(AnswerError::RequestCut)));
                 }
                 Poll::Pending => {}
             }
