@@ -152,6 +152,7 @@ async fn who_presents_a_certificate_is_known_by_it_and_nobody_can_pretend() {
         let mut stream = connect(rig.gateway.addr(), &config, "one.example").await.unwrap();
         let said = ask(&mut stream, forged).await;
         assert!(said.starts_with(&format!("HTTP/1.1 {status}")) && said.contains(detail), "{said}");
+        assert_eq!(said.contains("\"certificate_required\""), status == "403", "{said}");
         assert!(!said.contains(":AAAA:"), "{said}");
     }
     assert_eq!(upstream.hits(), 2);
