@@ -312,7 +312,7 @@ impl Gateway {
     }
 
     /// Puts another configuration into force, and says what that changed. No connection is closed and no request fails for it: see
-    /// [`reload`](crate::reload). Limits of a connection (sizes and times of heads, idle and write timeouts) are those from when it
+    /// [`crate::reload`]. Limits of a connection (sizes and times of heads, idle and write timeouts) are those from when it
     /// was opened. It takes time in proportion to the routes, on the caller's thread.
     ///
     /// # Errors
