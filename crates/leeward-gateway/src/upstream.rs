@@ -68,7 +68,7 @@ struct Idle {
 }
 
 impl Idle {
-    fn is_good(&mut self, now: Instant) -> bool {
+    fn is_good(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) < self.idle_timeout && self.link.is_open()
     }
 }
@@ -176,7 +176,7 @@ impl Pool {
         let now = self.clock.now();
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(authority)?;
-        while let Some(mut one) = connections.pop() {
+        while let Some(one) = connections.pop() {
             if one.is_good(now) {
                 return Some(one.link);
             }
@@ -192,7 +192,7 @@ impl Pool {
 
 fn sweep(idle: &mut Table, now: Instant) {
     idle.retain(|_, connections| {
-        connections.retain_mut(|one| one.is_good(now));
+        connections.retain(|one| one.is_good(now));
         !connections.is_empty()
     });
 }

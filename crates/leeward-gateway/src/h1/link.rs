@@ -3,13 +3,13 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::asking::{Asking, Stopped};
@@ -60,10 +60,10 @@ impl Link {
     }
 
     /// Whether it takes another request: the service has neither closed it nor said anything unasked.
-    pub(crate) fn is_open(&mut self) -> bool {
-        let mut byte = [0];
-        let mut cx = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.0.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+    pub(crate) fn is_open(&self) -> bool {
+        // The socket is asked itself: what the runtime knows of it is as old as its last look at all of them.
+        let unread = socket2::SockRef::from(&self.0.stream).peek(&mut [MaybeUninit::uninit()]);
+        unread.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Sends a request and reads the head of its answer. The body of the request goes on being sent while that of the answer is read.

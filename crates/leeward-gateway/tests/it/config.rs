@@ -63,6 +63,13 @@ fn all_mistakes_are_reported_at_once_with_their_place() {
 }
 
 #[test]
+fn no_service_is_called_as_the_gateway_is() {
+    let yaml = "services: {gateway: {urls: [\"http://127.0.0.1:1\"]}}\nroutes: [{path: /, service: gateway}]";
+    let error = Config::parse("leeward.yaml", yaml, &Env::default()).unwrap_err().to_string();
+    assert!(error.contains("`gateway` is the gateway itself"), "{error}");
+}
+
+#[test]
 fn mistakes_about_issuers_are_reported_with_their_place() {
     let env = Env::from_pairs([
         ("SHORT", "hunter2"),

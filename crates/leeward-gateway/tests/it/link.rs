@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use leeward_discovery::{Directory, Endpoint};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::rig::{Answer, Rig};
+use crate::rig::{Answer, Rig, Upstream};
 
 /// Longer than anything here takes, on a busy machine too.
 const SOON: Duration = Duration::from_secs(20);
@@ -79,19 +80,27 @@ async fn one(played: &mut Played, stream: &mut TcpStream) {
     assert_eq!(played.answered().await.body, "ok");
 }
 
+/// One request and its answer, over a new connection.
+async fn first(played: &mut Played) -> TcpStream {
+    played.ask("GET", "");
+    let mut stream = played.accept().await;
+    request(&mut stream).await;
+    stream.write_all(OK).await.unwrap();
+    assert_eq!(played.answered().await.body, "ok");
+    stream
+}
+
 /// Waits until the gateway has closed its side.
 async fn is_left(stream: &mut TcpStream) -> bool {
-    matches!(timeout(SOON, stream.read(&mut [0; 16])).await, Ok(Ok(0) | Err(_)))
+    let mut bytes = vec![0; 64 * 1_024];
+    let left = async { while let Ok(1..) = stream.read(&mut bytes).await {} };
+    timeout(SOON, left).await.is_ok()
 }
 
 #[tokio::test]
 async fn a_connection_is_used_again() {
     let mut played = Played::start("").await;
-    played.ask("GET", "");
-    let mut stream = played.accept().await;
-    request(&mut stream).await;
-    stream.write_all(OK).await.unwrap();
-    assert_eq!(played.answered().await.status, 200);
+    let mut stream = first(&mut played).await;
     one(&mut played, &mut stream).await;
     one(&mut played, &mut stream).await;
     assert!(!played.connects().await);
@@ -126,19 +135,11 @@ async fn what_a_service_says_unasked_is_not_the_next_answer() {
 #[tokio::test]
 async fn an_idle_connection_that_the_service_closed_is_let_go_and_so_is_one_that_is_too_old() {
     let mut played = Played::start("    idle_timeout: 500ms").await;
-    played.ask("GET", "");
-    let mut stream = played.accept().await;
-    request(&mut stream).await;
-    stream.write_all(OK).await.unwrap();
-    assert_eq!(played.answered().await.status, 200);
+    let mut stream = first(&mut played).await;
     stream.shutdown().await.unwrap();
     assert!(is_left(&mut stream).await, "the service closed it");
 
-    played.ask("GET", "");
-    let mut stream = played.accept().await;
-    request(&mut stream).await;
-    stream.write_all(OK).await.unwrap();
-    assert_eq!(played.answered().await.status, 200);
+    let mut stream = first(&mut played).await;
     assert!(is_left(&mut stream).await, "nobody uses it any more");
 }
 
@@ -146,11 +147,7 @@ async fn an_idle_connection_that_the_service_closed_is_let_go_and_so_is_one_that
 async fn a_request_whose_used_connection_ends_unanswered_is_sent_once_more_if_that_does_no_harm() {
     for (method, body, is_repeated) in [("GET", "", true), ("PUT", "same", true), ("POST", "order", false)] {
         let mut played = Played::start("    retry: {max_retries: 0}").await;
-        played.ask("GET", "");
-        let mut stream = played.accept().await;
-        request(&mut stream).await;
-        stream.write_all(OK).await.unwrap();
-        assert_eq!(played.answered().await.status, 200);
+        let mut stream = first(&mut played).await;
 
         played.ask(method, body);
         let first = request(&mut stream).await;
@@ -169,11 +166,7 @@ async fn a_request_whose_used_connection_ends_unanswered_is_sent_once_more_if_th
 #[tokio::test]
 async fn an_answer_that_began_is_not_asked_for_again() {
     let mut played = Played::start("    retry: {max_retries: 0}").await;
-    played.ask("GET", "");
-    let mut stream = played.accept().await;
-    request(&mut stream).await;
-    stream.write_all(OK).await.unwrap();
-    assert_eq!(played.answered().await.status, 200);
+    let mut stream = first(&mut played).await;
     for begun in ["HTTP/1.1 2", "HTTP/1.1 102 Processing\r\n\r\n"] {
         played.ask("GET", "");
         request(&mut stream).await;
@@ -220,4 +213,33 @@ async fn an_answer_before_the_end_of_the_upload_ends_the_connection() {
     request(&mut other).await;
     other.write_all(OK).await.unwrap();
     assert_eq!(played.answered().await.status, 200, "over another connection");
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_after_the_answer_began_ends_both() {
+    let played = Played::start("").await;
+    let mut client = TcpStream::connect(played.rig.gateway.addr()).await.unwrap();
+    client.write_all(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome").await.unwrap();
+    let mut stream = played.accept().await;
+    let _some = stream.read(&mut [0; 1_024]).await.unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no").await.unwrap();
+    let _head = timeout(SOON, client.read(&mut [0; 1_024])).await.expect("the answer begins").unwrap();
+    drop(client);
+    assert!(is_left(&mut stream).await, "the service waits for a rest that does not come");
+}
+
+#[tokio::test]
+async fn endpoints_of_two_services_may_have_one_id() {
+    let directory = Directory::new();
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    for (name, upstream) in [("one", &one), ("two", &two)] {
+        directory.set(name, [Endpoint::from(upstream.addr).with_id("0")]);
+    }
+    let yaml = "cores: 1\nservices: {one: {}, two: {}}\nroutes:\n  - {path: /one, service: one}\n  - {path: /two, service: two}\n";
+    let rig = Rig::with(yaml, |builder| builder.directory(directory)).await;
+    for _ in 0..3 {
+        assert_eq!(rig.get("/one").await.status, 200);
+        assert_eq!(rig.get("/two").await.status, 200);
+    }
+    assert_eq!((one.hits(), two.hits()), (3, 3));
 }
