@@ -115,6 +115,11 @@ impl Directory {
         all
     }
 
+    /// Forgets what health checks have said, for when nobody makes them any more: an endpoint that was unhealthy gets calls again.
+    pub fn uncheck(&self) {
+        self.services().iter().for_each(Upstream::unchecked);
+    }
+
     /// Resolves its `changed` whenever the endpoints of any service were changed.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {

@@ -260,6 +260,17 @@ impl Upstream {
         self.shared.tell();
     }
 
+    /// Nobody asks any more: what was unhealthy gets calls again, and what becomes of those says how it is.
+    pub(crate) fn unchecked(&self) {
+        let now = self.shared.clock.now();
+        let set = self.shared.set.load();
+        let changed = set.members.iter().filter(|member| member.unchecked(now)).count();
+        if changed > 0 {
+            tracing::info!(service = %self.shared.name, endpoints = changed, "endpoints get calls again, since nobody checks them");
+            self.shared.tell();
+        }
+    }
+
     /// Brings the gauges up to date.
     pub(crate) fn measure(&self) {
         self.shared.measure();

@@ -494,17 +494,16 @@ fn check_health(published: &Published, tasks: &Tasks) {
         let shared = published.current();
         let (directory, rng) = (shared.directory.clone(), Arc::clone(&shared.rng));
         drop(shared);
-        let run = async |health: Health, stop: Stop| match Checker::new(
-            directory.clone(),
-            health,
-            Arc::clone(&rng),
-        ) {
-            Ok(checker) => checker.run(stop).await,
-            Err(error) => {
-                tracing::error!(%error, "endpoints are not checked");
-                stop.requested().await;
+        let run = async |health: Option<Health>, stop: Stop| {
+            let checker = health.map(|health| Checker::new(directory.clone(), health, Arc::clone(&rng)));
+            match checker {
+                Some(Ok(checker)) => return checker.run(stop).await,
+                Some(Err(error)) => tracing::error!(%error, "endpoints are not checked"),
+                // What was unhealthy would stay out for ever.
+                None => directory.uncheck(),
             }
+            stop.requested().await;
         };
-        published.run_for(stop, |shared| shared.config.health.clone(), PartialEq::eq, run).await;
+        published.run_for(stop, |shared| Some(shared.config.health.clone()), PartialEq::eq, run).await;
     });
 }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use leeward_resilience::breaker;
 use serde::Serialize;
 
-use crate::config::Jwt;
 use crate::jwt::Authentication;
 use crate::revocation::DELAY_MAX_MS;
 pub use crate::shared::Version;
@@ -90,10 +89,14 @@ impl Report {
     }
 }
 
-/// Whether new requests should come here: not while it drains, and not before it can tell users apart.
+/// Whether new requests should come here: not while it drains, and not before it could tell users apart once. An issuer that a
+/// reload adds takes nothing from those that were there.
 pub(crate) fn is_ready(shared: &Shared) -> bool {
-    let keys = shared.authentication.as_ref().is_none_or(Authentication::has_keys);
-    keys && !shared.traffic.is_draining()
+    let traffic = &shared.traffic;
+    if !traffic.has_been_ready() && shared.authentication.as_ref().is_none_or(Authentication::has_keys) {
+        traffic.ready();
+    }
+    traffic.has_been_ready() && !traffic.is_draining()
 }
 
 pub(crate) fn report(shared: &Shared) -> Report {
@@ -138,7 +141,7 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     checks.insert("connections", Check { status, value, threshold: format!("below {most}") });
     checks.insert("configuration", configuration(shared));
     if let Some(auth) = &shared.authentication {
-        checks.insert("token_keys", token_keys(auth, &shared.config.jwt));
+        checks.insert("token_keys", token_keys(auth, shared));
     }
     if let Some(check) = certificates(shared) {
         checks.insert("certificates", check);
@@ -150,12 +153,14 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
 }
 
 /// The issuer whose keys are in the worst state.
-fn token_keys(auth: &Authentication, jwt: &[Jwt]) -> Check {
+fn token_keys(auth: &Authentication, shared: &Shared) -> Check {
     let mut worst: Option<Check> = None;
-    for (issuer, jwt) in auth.issuers.iter().zip(jwt) {
+    // Where some of the issuers had theirs, the others' users are served.
+    let without = if shared.traffic.has_been_ready() { State::Degraded } else { State::Down };
+    for (issuer, jwt) in auth.issuers.iter().zip(&shared.config.jwt) {
         let oldest = jwt.refresh * 2;
         let (status, value) = match issuer.keys.age() {
-            None => (State::Down, format!("no keys yet of {}", jwt.keys)),
+            None => (without, format!("no keys yet of {}", jwt.keys)),
             Some((count, age)) => {
                 let status = if age > oldest { State::Degraded } else { State::Up };
                 (status, format!("{count} keys of {}, {}s old", jwt.keys, age.as_secs()))

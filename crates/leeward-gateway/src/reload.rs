@@ -21,6 +21,7 @@ pub(crate) use self::again::{Refused, again, follow_file};
 
 use crate::config::{Config, Route, ServicePolicy};
 use crate::gateway::Error;
+use crate::health;
 use crate::places::{self, Places};
 use crate::published::Published;
 use crate::shared::{Lasting, Pending, Shared};
@@ -166,6 +167,8 @@ impl Reloader {
     pub(crate) fn reload(&self, config: &Config) -> Result<Changes, Error> {
         let _one_at_a_time = self.one_at_a_time.lock();
         let old = self.published.current();
+        // Noted before other keys are waited for.
+        health::is_ready(&old);
         let fixed = fixed(&old.config, config);
         if !fixed.is_empty() {
             return Err(Error::NeedsRestart { options: fixed });

@@ -62,6 +62,7 @@ pub(crate) struct RouteState {
 #[derive(Default, Debug)]
 pub(crate) struct Traffic {
     draining: AtomicBool,
+    ready: AtomicBool,
     connections: AtomicUsize,
 }
 
@@ -72,6 +73,15 @@ impl Traffic {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the gateway could tell users apart.
+    pub(crate) fn ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_been_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
     }
 
     pub(crate) fn opened(&self) {

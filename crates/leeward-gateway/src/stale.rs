@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use leeward_resilience::cache::{Entry, Memory, MemoryStore};
 use leeward_resilience::{ConfigErrors, Instant};
 
@@ -79,7 +79,9 @@ impl StaleStore {
         let mut kept = HeaderMap::with_capacity(KEPT.len());
         for name in &KEPT {
             if let Some(value) = headers.get(name) {
-                kept.insert(name, value.clone());
+                // Its own bytes: the value came as a part of all that was read at once.
+                let value = HeaderValue::from_bytes(value.as_bytes()).unwrap_or(HeaderValue::from_static(""));
+                kept.insert(name, value);
             }
         }
         let value = Arc::new(Copy { headers: kept, body, stored_at: now });
@@ -87,9 +89,10 @@ impl StaleStore {
         self.copies.keep(key.into(), entry, now);
     }
 
-    /// The copy, if there is one that is not too old.
-    pub(crate) fn get(&self, key: &str, now: Instant) -> Option<Arc<Copy>> {
-        self.copies.find(key, now).map(|found| found.value)
+    /// The copy, if there is one that is not too old, neither for who kept it nor for who asks.
+    pub(crate) fn get(&self, key: &str, age_max: Duration, now: Instant) -> Option<Arc<Copy>> {
+        let copy = self.copies.find(key, now)?.value;
+        (now.saturating_duration_since(copy.stored_at) < age_max).then_some(copy)
     }
 
     /// Entries and bytes held.
@@ -127,6 +130,7 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
+    const LONG: Duration = Duration::from_secs(9);
 
     fn body(bytes: usize) -> Bytes {
         Bytes::from(vec![b'x'; bytes])
@@ -139,13 +143,13 @@ mod tests {
         for key in ["a", "b", "c"] {
             put(key, 2_000);
         }
-        assert!(store.get("a", NOW).is_some());
+        assert!(store.get("a", LONG, NOW).is_some());
         put("d", 2_000);
         assert!(store.size().1 <= 10_000);
-        assert!(store.get("b", NOW).is_none(), "least recently used");
-        assert!(store.get("a", NOW).is_some());
+        assert!(store.get("b", LONG, NOW).is_none(), "least recently used");
+        assert!(store.get("a", LONG, NOW).is_some());
         put("big", 4_001);
-        assert!(store.get("big", NOW).is_none());
+        assert!(store.get("big", LONG, NOW).is_none());
     }
 
     /// What one copy takes: its key and its body, what this store and what the memory store adds for each.
@@ -155,7 +159,7 @@ mod tests {
 
     fn kept(store: &StaleStore, key: &str, body_bytes: usize) -> bool {
         store.put(key, &HeaderMap::new(), body(body_bytes), Duration::from_secs(9), NOW);
-        store.get(key, NOW).is_some_and(|copy| copy.body.len() == body_bytes)
+        store.get(key, LONG, NOW).is_some_and(|copy| copy.body.len() == body_bytes)
     }
 
     #[test]
@@ -186,7 +190,7 @@ mod tests {
         assert!(kept(&store, "a", 2_000) && kept(&store, "b", 1_000));
         assert_eq!(store.size(), (2, room));
         assert!(kept(&store, "b", 1_001));
-        assert!(store.get("a", NOW).is_none());
+        assert!(store.get("a", LONG, NOW).is_none());
         assert_eq!(store.size(), (1, room_for("b", 1_001)));
     }
 
@@ -216,8 +220,11 @@ mod tests {
         store.put("a", &HeaderMap::new(), body(1), Duration::from_secs(5), NOW);
         assert!(!store.wants("a", NOW + Duration::from_millis(999)));
         assert!(store.wants("a", NOW + Duration::from_secs(1)));
-        assert!(store.get("a", NOW + Duration::from_millis(4_999)).is_some());
-        assert!(store.get("a", NOW + Duration::from_secs(5)).is_none());
+        let younger =
+            |secs| store.get("a", Duration::from_secs(secs), NOW + Duration::from_secs(2)).is_some();
+        assert!(younger(3) && !younger(2), "who asks now may want it younger than who kept it");
+        assert!(store.get("a", LONG, NOW + Duration::from_millis(4_999)).is_some());
+        assert!(store.get("a", LONG, NOW + Duration::from_secs(5)).is_none());
     }
 
     #[test]

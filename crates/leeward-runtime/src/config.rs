@@ -14,7 +14,7 @@
 //! where it has none.
 //!
 //! Of YAML, anchors and aliases are supported and tags and merge keys (`<<`) are not. What lies deeper than [`DEPTH_MAX`], or
-//! comes to more than [`VALUES_MAX`] values with all aliases followed, is refused before anything is read.
+//! comes to more than [`VALUES_MAX`] values or [`TEXT_BYTES_MAX`] of text with all aliases followed, is refused before anything is read.
 //!
 //! ```
 //! use leeward_runtime::{Env, config::Document};
@@ -53,4 +53,4 @@ pub use self::problem::{Origin, PROBLEMS_MAX, Problem, Problems};
 pub use self::secret::{SECRET_BYTES_MAX, Secret};
 pub use self::shape::{Bounds, Form, Shape, Shapes, describe};
 pub use self::suggest::nearest;
-pub use self::tree::{DEPTH_MAX, VALUES_MAX};
+pub use self::tree::{DEPTH_MAX, TEXT_BYTES_MAX, VALUES_MAX};

@@ -145,6 +145,16 @@ impl Member {
         changed
     }
 
+    /// Forgets the health checks, and says whether that made it healthy.
+    pub(super) fn unchecked(&self, now: Instant) -> bool {
+        *self.pulse.lock() = Pulse::new();
+        let was_healthy = self.healthy.swap(true, Ordering::Relaxed);
+        if !was_healthy {
+            self.since.store(now.as_nanos(), Ordering::Relaxed);
+        }
+        !was_healthy
+    }
+
     pub(super) fn status(&self, weight: u32, now: Instant, decay: Duration) -> Status {
         let load = self.load.get();
         Status {

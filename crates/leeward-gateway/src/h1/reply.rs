@@ -66,16 +66,26 @@ impl Reply {
 
     /// Where its body ends.
     pub(super) fn reading(&self, is_head: bool) -> Reading {
-        let status = self.parts.status;
-        let is_bare = is_head
-            || status.is_informational()
-            || status == StatusCode::NO_CONTENT
-            || status == StatusCode::NOT_MODIFIED;
         match self.length {
-            _ if is_bare => Reading::Over,
+            _ if is_head || is_bare(self.parts.status) => Reading::Over,
             Some(length) => length.into(),
             None => Reading::Close,
         }
+    }
+}
+
+/// Statuses that have no body, whatever their headers say.
+fn is_bare(status: StatusCode) -> bool {
+    status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
+
+/// Whether a head announces a body that its status cannot have: what comes next on the connection may be that body. With 304 a
+/// length is that of the answer to another question.
+fn contradicts_itself(status: StatusCode, length: Option<&Length>) -> bool {
+    match length {
+        Some(Length::Chunked) => is_bare(status),
+        Some(Length::Known(1..)) => is_bare(status) && status != StatusCode::NOT_MODIFIED,
+        _ => false,
     }
 }
 
@@ -103,9 +113,10 @@ fn parse(head: Bytes) -> Result<Reply, NoAnswer> {
     if version == Version::HTTP_10 && length == Some(Length::Chunked) {
         return Err(Rule::CodingInHttp10.into());
     }
-    let keep_alive = keep_alive(&headers, version);
+    let status = StatusCode::from_u16(status).map_err(|_| NOT_ONE)?;
+    let keep_alive = keep_alive(&headers, version) && !contradicts_itself(status, length.as_ref());
     let mut parts = Response::new(()).into_parts().0;
-    parts.status = StatusCode::from_u16(status).map_err(|_| NOT_ONE)?;
+    parts.status = status;
     parts.version = version;
     parts.headers = headers;
     Ok(Reply { parts, length, keep_alive })

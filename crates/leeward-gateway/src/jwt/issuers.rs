@@ -67,9 +67,13 @@ impl Authentication {
         Some(Self { issuers, token_bytes_max, attributes })
     }
 
-    /// Whether a token that was verified there needs no look here: the same issuers, and the same claims asked for.
+    /// Whether a token that was verified there needs no look here, under the same options: the same keys, and the same claims
+    /// asked for.
     pub(crate) fn reads_the_same(&self, other: &Self) -> bool {
+        let mut issuers = self.issuers.iter().zip(&other.issuers);
         self.attributes == other.attributes
+            && self.issuers.len() == other.issuers.len()
+            && issuers.all(|(one, other)| one.keys.are_those_of(&other.keys))
     }
 
     /// Changes whenever a key of any issuer does; a verified token of another generation is verified again.
@@ -177,6 +181,15 @@ impl Keys {
         match self {
             Self::Published(store) => Some(store),
             Self::Given(_) => None,
+        }
+    }
+
+    /// Keys that the configuration gives are the same when it is.
+    fn are_those_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Published(one), Self::Published(other)) => one.is_same(other),
+            (Self::Given(_), Self::Given(_)) => true,
+            _ => false,
         }
     }
 

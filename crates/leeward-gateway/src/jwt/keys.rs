@@ -55,13 +55,19 @@ struct Progress {
     good: bool,
 }
 
-/// The published keys, shared by all cores.
-#[derive(Debug)]
-pub(crate) struct KeyStore {
+/// What stays when the same keys are fetched at other times: whoever waits for them waits on.
+#[derive(Default, Debug)]
+struct Place {
     held: ArcSwapOption<Held>,
     unknown: Mutex<HashMap<Box<str>, Instant>>,
     wanted: Notify,
     progress: watch::Sender<Progress>,
+}
+
+/// The published keys, shared by all cores.
+#[derive(Debug)]
+pub(crate) struct KeyStore {
+    place: Arc<Place>,
     stale_max: Duration,
     refresh: Duration,
     /// The algorithms whose keys are taken.
@@ -71,23 +77,19 @@ pub(crate) struct KeyStore {
 
 impl KeyStore {
     pub(crate) fn new(refresh: Duration, stale_max: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            held: ArcSwapOption::empty(),
-            unknown: Mutex::default(),
-            wanted: Notify::new(),
-            progress: watch::Sender::new(Progress::default()),
-            stale_max,
-            refresh,
-            algorithms: Algorithm::PUBLIC.to_vec(),
-            clock,
-        }
+        let (place, algorithms) = (Arc::default(), Algorithm::PUBLIC.to_vec());
+        Self { place, stale_max, refresh, algorithms, clock }
     }
 
     /// The same keys from the same place, fetched at other times.
     pub(crate) fn after(&self, refresh: Duration, stale_max: Duration) -> Self {
-        let new = Self::new(refresh, stale_max, Arc::clone(&self.clock)).only(self.algorithms.clone());
-        new.held.store(self.held.load_full());
-        new
+        let (place, algorithms) = (Arc::clone(&self.place), self.algorithms.clone());
+        Self { place, stale_max, refresh, algorithms, clock: Arc::clone(&self.clock) }
+    }
+
+    /// Whether the keys of one are those of the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.place, &other.place)
     }
 
     /// Takes keys of these algorithms only.
@@ -98,7 +100,7 @@ impl KeyStore {
 
     /// The generation of the keys in force; a verified token of another one is verified again.
     pub(crate) fn generation(&self) -> u64 {
-        self.held.load().as_ref().map_or(0, |held| held.keys.generation)
+        self.place.held.load().as_ref().map_or(0, |held| held.keys.generation)
     }
 
     /// The set that holds `kid`.
@@ -110,9 +112,9 @@ impl KeyStore {
         if let Some(found) = self.at_hand(kid, now) {
             return found;
         }
-        let mut progress = self.progress.subscribe();
+        let mut progress = self.place.progress.subscribe();
         let asked = progress.borrow_and_update().begun;
-        self.wanted.notify_one();
+        self.place.wanted.notify_one();
         let fetched = tokio::time::timeout(WAIT_MAX, progress.wait_for(|progress| progress.ended > asked));
         let good = fetched.await.is_ok_and(|progress| progress.is_ok_and(|progress| progress.good));
         let now = self.clock.now();
@@ -132,19 +134,19 @@ impl KeyStore {
         if keys.has(kid) {
             return Some(Lookup::Known(keys));
         }
-        let until = self.unknown.lock().get(kid).copied();
+        let until = self.place.unknown.lock().get(kid).copied();
         until.is_some_and(|until| now < until).then_some(Lookup::Unknown)
     }
 
     fn fresh(&self, now: Instant) -> Option<Arc<KeySet>> {
-        let held = self.held.load();
+        let held = self.place.held.load();
         let held = held.as_ref()?;
         let age = now.saturating_duration_since(held.fetched_at);
         (age <= self.refresh + self.stale_max).then(|| Arc::clone(&held.keys))
     }
 
     fn remember_unknown(&self, kid: &str, now: Instant) {
-        let mut unknown = self.unknown.lock();
+        let mut unknown = self.place.unknown.lock();
         if unknown.len() >= UNKNOWN_MAX {
             unknown.retain(|_, until| now < *until);
         }
@@ -161,13 +163,13 @@ impl KeyStore {
     {
         loop {
             self.take_in(fetch()).await;
-            let (spacing, refresh) = match self.held.load().as_ref() {
+            let (spacing, refresh) = match self.place.held.load().as_ref() {
                 Some(_) => (SPACING, self.refresh),
                 None => (FIRST_SPACING, FIRST_SPACING),
             };
             let next = async {
                 tokio::time::sleep(spacing).await;
-                let _either = tokio::time::timeout(refresh, self.wanted.notified()).await;
+                let _either = tokio::time::timeout(refresh, self.place.wanted.notified()).await;
             };
             if stop.or(next).await.is_none() {
                 return;
@@ -176,7 +178,7 @@ impl KeyStore {
     }
 
     async fn take_in(&self, fetch: impl Future<Output = Result<Vec<u8>, String>>) {
-        self.progress.send_modify(|progress| progress.begun += 1);
+        self.place.progress.send_modify(|progress| progress.begun += 1);
         let keys = fetch.await.and_then(|json| {
             let keys = KeySet::parse(&json, self.generation() + 1).map(|keys| keys.only(&self.algorithms));
             keys.filter(|keys| keys.len() > 0)
@@ -192,7 +194,7 @@ impl KeyStore {
                 false
             }
         };
-        self.progress.send_modify(|progress| {
+        self.place.progress.send_modify(|progress| {
             progress.ended = progress.begun;
             progress.good = good;
         });
@@ -200,7 +202,7 @@ impl KeyStore {
 
     fn publish(&self, mut keys: KeySet) {
         // The same keys again keep their generation, so that verified tokens stay verified.
-        if let Some(held) = self.held.load().as_ref()
+        if let Some(held) = self.place.held.load().as_ref()
             && held.keys.is_same(&keys)
         {
             keys.generation = held.keys.generation;
@@ -208,13 +210,13 @@ impl KeyStore {
             keys.report_left_out();
         }
         // A key that was unknown may be among these.
-        self.unknown.lock().retain(|kid, _| !keys.has(kid));
-        self.held.store(Some(Arc::new(Held { keys: Arc::new(keys), fetched_at: self.clock.now() })));
+        self.place.unknown.lock().retain(|kid, _| !keys.has(kid));
+        self.place.held.store(Some(Arc::new(Held { keys: Arc::new(keys), fetched_at: self.clock.now() })));
     }
 
     /// How many keys there are and how old they are, for the health report.
     pub(crate) fn age(&self) -> Option<(usize, Duration)> {
-        let held = self.held.load();
+        let held = self.place.held.load();
         let held = held.as_ref()?;
         Some((held.keys.len(), self.clock.now().saturating_duration_since(held.fetched_at)))
     }

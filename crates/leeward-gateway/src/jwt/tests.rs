@@ -285,6 +285,22 @@ async fn the_last_good_keys_stay_while_the_issuer_is_down() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_keys_gets_those_that_are_fetched_under_other_times() {
+    on_paused_time(async {
+        let store = store();
+        let waits = Arc::clone(&store);
+        let waiting = tokio::spawn(async move { matches!(waits.lookup("k1").await, Lookup::Known(_)) });
+        tokio::task::yield_now().await;
+        let next = Arc::new(store.after(Duration::from_secs(60), Duration::from_secs(60)));
+        let (task, _) = fetching(&next, |_| Ok(jwks("k1")));
+        assert!(waiting.await.unwrap());
+        assert!(store.is_same(&next) && !store.is_same(&self::store()));
+        task.abort();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_same_keys_again_keep_verified_tokens() {
     on_paused_time(async {
         let store = store();

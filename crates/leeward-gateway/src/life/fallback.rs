@@ -46,8 +46,8 @@ pub(super) fn last_good_copy(
     forward: &Forward,
 ) -> Option<Response<Download>> {
     let now = shared.clock.now();
-    route.config.stale_if_error?;
-    let copy = shared.stale.get(forward.copy_key.as_ref()?, now)?;
+    let age_max = route.config.stale_if_error?;
+    let copy = shared.stale.get(forward.copy_key.as_ref()?, age_max, now)?;
     let Copy { headers, body, stored_at } = &*copy;
     shared.metrics.stale.with([&*service.name]).inc();
     let mut response = Response::new(Download::Own(Some(body.clone())));

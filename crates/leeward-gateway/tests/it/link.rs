@@ -133,6 +133,31 @@ async fn what_a_service_says_unasked_is_not_the_next_answer() {
 }
 
 #[tokio::test]
+async fn a_status_without_a_body_that_announces_one_ends_the_connection() {
+    for (head, is_kept) in [
+        ("204 No Content\r\ncontent-length: 4", false),
+        ("204 No Content\r\ntransfer-encoding: chunked", false),
+        ("304 Not Modified\r\ntransfer-encoding: chunked", false),
+        ("304 Not Modified\r\ncontent-length: 4", true),
+        ("204 No Content\r\ncontent-length: 0", true),
+    ] {
+        let mut played = Played::start("").await;
+        played.ask("GET", "");
+        let mut stream = played.accept().await;
+        request(&mut stream).await;
+        stream.write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes()).await.unwrap();
+        assert_eq!(played.answered().await.body, "");
+        played.ask("GET", "");
+        if !is_kept {
+            stream = played.accept().await;
+        }
+        request(&mut stream).await;
+        stream.write_all(OK).await.unwrap();
+        assert_eq!(played.answered().await.body, "ok", "{head}");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_connection_that_the_service_closed_is_let_go_and_so_is_one_that_is_too_old() {
     let mut played = Played::start("    idle_timeout: 500ms").await;
     let mut stream = first(&mut played).await;

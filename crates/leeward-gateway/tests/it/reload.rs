@@ -10,6 +10,7 @@ use std::time::Duration;
 use leeward_discovery::{Directory, Endpoint};
 use leeward_gateway::Error;
 use leeward_gateway::config::{AccessLog, AccessLogTo};
+use leeward_gateway::health::State;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -201,6 +202,12 @@ async fn issuers_come_and_go_and_those_that_stay_keep_their_keys() {
     assert_eq!(rig.get_as(&of("users"), "/").await.status, 200);
     assert_eq!(rig.get_as(&of("other"), "/").await.seen("x-user-id"), "o:u1");
     assert!(fetches() > before);
+    let nowhere = "  - {url: \"http://127.0.0.1:9/keys\", issuer: nowhere, prefix: \"n:\"}\n";
+    rig.reload(&yaml(&upstream, &format!("jwt:\n{users}{nowhere}"), &route)).unwrap();
+    assert!(rig.gateway.is_ready(), "one whose keys cannot be had takes nothing from the others");
+    let check = rig.gateway.health().checks["token_keys"].clone();
+    assert!(check.status == State::Degraded && check.value.contains("127.0.0.1:9"), "{check:?}");
+    rig.reload(&yaml(&upstream, &format!("jwt:\n{users}{other}"), &route)).unwrap();
     rig.reload(&yaml(&upstream, &format!("jwt:\n{other}"), &route)).unwrap();
     assert_eq!(rig.get_as(&of("users"), "/").await.status, 401, "who went is nobody here");
     assert_eq!(rig.get_as(&of("other"), "/").await.status, 200);
@@ -234,7 +241,11 @@ async fn health_checks_begin_and_end_with_their_section() {
     assert_eq!(upstream.hits(), 0);
     rig.reload(&with("health: {interval: 100ms, timeout: 50ms}\n")).unwrap();
     rig.until("it is asked again and again", async || upstream.hits() > 3).await;
+    upstream.fail(true);
+    let sound = || rig.gateway.health().services["one"].sound;
+    rig.until("it is found to be unhealthy", async || sound() == 0).await;
     rig.reload(&with("")).unwrap();
+    rig.until("what nobody checks is believed to be well", async || sound() == 1).await;
     rig.until("nobody asks any more", async || {
         let before = upstream.hits();
         tokio::time::sleep(Duration::from_millis(400)).await;

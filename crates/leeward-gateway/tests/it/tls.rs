@@ -240,23 +240,23 @@ async fn who_does_not_shake_hands_is_let_go_and_takes_the_place_of_nobody_for_lo
     let one = certificates(&[pki.put("one", &pki.server(&["one.example"]))]);
     let (rig, _upstream) = rig(&format!("{one}      handshake_timeout: 1s\n      handshakes: 2\n"), "").await;
     let mut silent = Vec::new();
-    for _ in 0..2 {
-        silent.push(TcpStream::connect(rig.gateway.addr()).await.unwrap());
-    }
-    rig.until("both are there", async || {
-        rig.gateway.cores().iter().map(|(count, _)| count).sum::<usize>() == 2
-    })
-    .await;
     let config = Arc::new(pki.trusting(None, &[]));
-    rig.until("there is no place", async || {
-        connect(rig.gateway.addr(), &config, "one.example").await.is_err()
-    })
-    .await;
+    // On a busy machine those that came before may be let go already: there are new ones each time.
+    for round in 0.. {
+        assert!(round < 100, "there was always a place");
+        for _ in 0..2 {
+            silent.push(TcpStream::connect(rig.gateway.addr()).await.unwrap());
+        }
+        if connect(rig.gateway.addr(), &config, "one.example").await.is_err() {
+            break;
+        }
+    }
     for mut stream in silent {
-        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut [0; 1])).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(30), stream.read(&mut [0; 1])).await.unwrap();
         assert!(matches!(read, Ok(0) | Err(_)));
     }
-    assert!(connect(rig.gateway.addr(), &config, "one.example").await.is_ok());
+    rig.until("there is a place", async || connect(rig.gateway.addr(), &config, "one.example").await.is_ok())
+        .await;
     let metrics = rig.metrics().await;
     for reason in ["too_many", "timeout"] {
         let line = format!("leeward_gateway_tls_handshakes_failed_total{{reason=\"{reason}\"}}");

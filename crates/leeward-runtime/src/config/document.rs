@@ -55,7 +55,7 @@ impl Document {
     ///
     /// # Errors
     /// When it is not YAML (a key that stands twice in a map is not), lies deeper than [`DEPTH_MAX`](super::DEPTH_MAX), or
-    /// has more than [`VALUES_MAX`](super::VALUES_MAX) values.
+    /// has more than [`VALUES_MAX`](super::VALUES_MAX) values or [`TEXT_BYTES_MAX`](super::TEXT_BYTES_MAX) of text.
     pub fn parse(name: &str, text: &str, env: &Env) -> Result<Self, Problems> {
         let root = tree::read(text).map_err(|(place, message)| refused(name, place, message))?;
         Ok(Self {

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fmt::Display;
 
 use super::document::{Document, join};
@@ -179,10 +180,12 @@ impl<'d> Node<'d> {
             return Vec::new();
         }
         let mut named: Vec<(&'d str, Vec<&'d Tree>)> = Vec::new();
+        let mut places: HashMap<&'d str, usize> = HashMap::new();
         for (map, entries) in self.layers() {
             self.doc.notes().borrow_mut().asked(map).any = true;
             for (key, value) in entries {
-                match named.iter_mut().find(|(name, _)| *name == key.text) {
+                let at = *places.entry(&key.text).or_insert(named.len());
+                match named.get_mut(at) {
                     Some((_, found)) => found.push(value),
                     None => named.push((&key.text, vec![value])),
                 }

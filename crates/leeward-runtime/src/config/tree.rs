@@ -10,6 +10,9 @@ pub const DEPTH_MAX: usize = 32;
 /// Most values of a document, each counted as often as aliases repeat it: a few lines of aliases can stand for billions.
 pub const VALUES_MAX: usize = 250_000;
 
+/// Most bytes of text in the keys and values of a document, counted in the same way.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// A YAML value with its place. Scalars keep their text: a getter gives them their type.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
@@ -78,7 +81,7 @@ struct Builder {
     /// The lists and maps that are open, innermost last.
     open: Vec<Open>,
     anchors: BTreeMap<usize, Anchored>,
-    values: usize,
+    size: Size,
     document: Option<Tree>,
 }
 
@@ -86,8 +89,8 @@ struct Open {
     place: Place,
     anchor: usize,
     tagged: bool,
-    /// How many values there were before it.
-    values_before: usize,
+    /// What there was before it.
+    before: Size,
     /// How deep the deepest of what is in it lies.
     depth: usize,
     inside: Inside,
@@ -107,8 +110,27 @@ enum Inside {
 /// What an alias stands for.
 struct Anchored {
     tree: Tree,
-    values: usize,
+    size: Size,
     depth: usize,
+}
+
+/// How much there is of a document, or of a part of it.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    values: usize,
+    text_bytes: usize,
+}
+
+impl Size {
+    const ONE: Self = Self { values: 1, text_bytes: 0 };
+
+    const fn of_text(text: &str) -> Self {
+        Self { values: 1, text_bytes: text.len() }
+    }
+
+    const fn since(self, before: Self) -> Self {
+        Self { values: self.values - before.values, text_bytes: self.text_bytes - before.text_bytes }
+    }
 }
 
 impl Builder {
@@ -132,6 +154,7 @@ impl Builder {
             }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Scalar(text, style, anchor, tag) => {
+                let size = Size::of_text(&text);
                 let kind = if is_foreign(tag.as_deref()) {
                     Kind::Unusable(TAGGED)
                 } else if style == ScalarStyle::Plain && is_null(&text) {
@@ -139,9 +162,8 @@ impl Builder {
                 } else {
                     Kind::Scalar(text.into_owned())
                 };
-                let before = self.values;
-                let id = self.count(at, 1)?;
-                self.put(Tree { place: at, id, kind }, anchor, before, 0)?;
+                let before = self.count(at, size)?;
+                self.put(Tree { place: at, id: before.values, kind }, anchor, before, 0)?;
             }
             Event::Alias(anchor) => self.repeat(at, anchor)?,
         }
@@ -150,9 +172,8 @@ impl Builder {
 
     fn begin(&mut self, place: Place, anchor: usize, tagged: bool, inside: Inside) -> Result<(), Refused> {
         self.is_deep(place, 1)?;
-        let values_before = self.values;
-        self.count(place, 1)?;
-        self.open.push(Open { place, anchor, tagged, values_before, depth: 0, inside });
+        let before = self.count(place, Size::ONE)?;
+        self.open.push(Open { place, anchor, tagged, before, depth: 0, inside });
         Ok(())
     }
 
@@ -164,30 +185,29 @@ impl Builder {
             Inside::Map { odd: true, .. } => Kind::Unusable("has a key that is not a name"),
             Inside::Map { entries, .. } => Kind::Map(entries),
         };
-        let tree = Tree { place: open.place, id: open.values_before, kind };
-        self.put(tree, open.anchor, open.values_before, open.depth + 1)
+        let tree = Tree { place: open.place, id: open.before.values, kind };
+        self.put(tree, open.anchor, open.before, open.depth + 1)
     }
 
     fn repeat(&mut self, place: Place, anchor: usize) -> Result<(), Refused> {
-        let Some((values, depth)) = self.anchors.get(&anchor).map(|known| (known.values, known.depth)) else {
+        let Some((size, depth)) = self.anchors.get(&anchor).map(|known| (known.size, known.depth)) else {
             return Err((place, "is an alias inside of what it stands for".to_owned()));
         };
         self.is_deep(place, depth)?;
-        let before = self.values;
-        self.count(place, values)?;
+        let before = self.count(place, size)?;
         let Some(Anchored { tree, .. }) = self.anchors.get(&anchor) else { return Ok(()) };
         let mut tree = Tree { place, ..tree.clone() };
-        number(&mut tree, &mut { before });
+        number(&mut tree, &mut { before.values });
         self.put(tree, 0, before, depth)
     }
 
     /// A value is complete: it goes into what is open, or is the document.
-    fn put(&mut self, tree: Tree, anchor: usize, values_before: usize, depth: usize) -> Result<(), Refused> {
+    fn put(&mut self, tree: Tree, anchor: usize, before: Size, depth: usize) -> Result<(), Refused> {
         if anchor > 0 {
-            let values = self.values - values_before;
+            let size = self.size.since(before);
             // The copy counts as well: it takes as much room.
-            self.count(tree.place, values)?;
-            self.anchors.insert(anchor, Anchored { tree: tree.clone(), values, depth });
+            self.count(tree.place, size)?;
+            self.anchors.insert(anchor, Anchored { tree: tree.clone(), size, depth });
         }
         let Some(open) = self.open.last_mut() else {
             self.document = Some(tree);
@@ -227,14 +247,19 @@ impl Builder {
         Ok(())
     }
 
-    /// Counts so many values, and says what the count was.
-    fn count(&mut self, place: Place, more: usize) -> Result<usize, Refused> {
-        let before = self.values;
-        self.values += more;
-        if self.values > VALUES_MAX {
-            let message =
-                format!("is beyond {VALUES_MAX} values, those that aliases repeat counted each time");
-            return Err((place, message));
+    /// Counts so much more, and says what there was before.
+    fn count(&mut self, place: Place, more: Size) -> Result<Size, Refused> {
+        let before = self.size;
+        self.size.values += more.values;
+        self.size.text_bytes += more.text_bytes;
+        let beyond = |bound: String| {
+            Err((place, format!("is beyond {bound}, those that aliases repeat counted each time")))
+        };
+        if self.size.values > VALUES_MAX {
+            return beyond(format!("{VALUES_MAX} values"));
+        }
+        if self.size.text_bytes > TEXT_BYTES_MAX {
+            return beyond(format!("{TEXT_BYTES_MAX} bytes of text"));
         }
         Ok(before)
     }

@@ -190,6 +190,9 @@ fn aliases_cannot_multiply_without_end() {
     }
     let report = refused_on_a_small_stack(text);
     assert!(report.starts_with("leeward.yaml:6:") && report.contains("250000 values"), "{report}");
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a, ".repeat(40));
+    let report = refused_on_a_small_stack(long);
+    assert!(report.starts_with("leeward.yaml:2:") && report.contains("bytes of text"), "{report}");
     assert!(refused_on_a_small_stack("a: &a [*a]\n".to_owned()).contains("inside of what it stands for"));
 }
 
