@@ -35,7 +35,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leeward_discovery::Health;
+use leeward_discovery::{Health, dns};
 use leeward_resilience::Concurrency;
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::config::{Origins, Secret};
@@ -93,6 +93,8 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// The gateway's own limit of requests at a time. Default: 2,048, at most 256 waiting, for up to 100 ms.
     pub concurrency: Concurrency,
+    /// How endpoints are looked up, for services that are found by DNS.
+    pub dns: dns::Options,
     /// How endpoints are watched; `None`: only by what becomes of the requests sent to them.
     pub health: Option<Health>,
     /// The store of last good copies.
@@ -126,6 +128,7 @@ impl Default for Config {
             revocation: None,
             rate_limits: RateLimits::default(),
             concurrency: concurrency(),
+            dns: dns::Options::default(),
             health: None,
             stale: Stale::default(),
             services: BTreeMap::new(),

@@ -343,7 +343,11 @@ fn outbound(
     let pipeline = Pipeline::builder(service).options(policy.outbound(deadline)).build()?;
     told.step("policies", format!("services.{}", service), pipeline.explain().trim_end());
     let urls: Vec<String> = policy.urls.iter().map(ToString::to_string).collect();
-    let at = if urls.is_empty() { "where the directory, or --at, says".to_owned() } else { urls.join(", ") };
+    let at = match &policy.dns {
+        Some(name) => format!("wherever DNS says that {name} is"),
+        None if urls.is_empty() => "where the directory, or --at, says".to_owned(),
+        None => urls.join(", "),
+    };
     match life::target(route, config.encoded_slash, path, uri) {
         Ok(target) => told.step("forward", "", format!("{method} {target} to {}, {at}", service)),
         Err(refusal) => told.refuse(&refusal, &*route.origin, "what is left of the path is no path"),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use leeward_discovery::registry::Unavailable;
 use leeward_discovery::{Checker, Directory, Endpoint, Health};
 use leeward_events::Bus;
 use leeward_resilience::{Clock, ConfigErrors, FastRng, Rng, TokioClock};
@@ -17,6 +18,7 @@ use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
 use crate::health;
 use crate::jwt::KeyStore;
+use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plane::{self, Door, Entry, Load};
@@ -44,7 +46,7 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// Services of the configuration are nowhere.
-    #[error("no endpoints for {}: give each of them `urls` in the configuration", list(services))]
+    #[error("no endpoints for {}: give each of them `urls` or `dns` in the configuration", list(services))]
     Nowhere {
         /// Their names.
         services: Vec<Arc<str>>,
@@ -80,6 +82,9 @@ pub enum Error {
     /// An endpoint's URL.
     #[error(transparent)]
     Endpoint(#[from] leeward_discovery::endpoint::Error),
+    /// Services are to be looked up, and nobody can be asked.
+    #[error("{0}; give `servers` under `dns`")]
+    Dns(Unavailable),
     /// The system gave no thread.
     #[error("the system gave no thread for a core: {0}")]
     Thread(std::io::Error),
@@ -232,9 +237,11 @@ impl Builder {
             clock,
             rng,
         };
-        let published = Published::new(Shared::new(config, &lasting)?);
+        let lookups = Lookups::new(&config, &lasting.clock).map_err(Error::Dns)?;
+        let published = Published::new(Shared::new(config, lookups, &lasting)?);
         follow_revocations(&published.current(), bus.clone(), tasks).await?;
         fetch_keys(&published, tasks);
+        look_up(&published, tasks);
         if checks_health {
             check_health(&published, tasks);
         }
@@ -485,6 +492,19 @@ fn fetch_keys(published: &Published, tasks: &Tasks) {
             futures_util::future::join_all(each).await;
         };
         published.run_for(stop, part, is_same, run).await;
+    });
+}
+
+/// Follows DNS for the services that are found by it.
+fn look_up(published: &Published, tasks: &Tasks) {
+    let published = published.clone();
+    tasks.spawn(Stage::Work, "gateway.lookups", |stop| async move {
+        let shared = published.current();
+        let (directory, rng) = (shared.directory.clone(), Arc::clone(&shared.rng));
+        drop(shared);
+        let part = |shared: &Shared| shared.lookups.clone();
+        let run = async |lookups: Arc<Lookups>, stop: Stop| lookups.run(&directory, &*rng, &stop).await;
+        published.run_for(stop, part, Arc::ptr_eq, run).await;
     });
 }
 

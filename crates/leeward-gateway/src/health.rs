@@ -7,6 +7,7 @@ use leeward_resilience::breaker;
 use serde::Serialize;
 
 use crate::jwt::Authentication;
+use crate::lookups::Lookups;
 use crate::revocation::DELAY_MAX_MS;
 pub use crate::shared::Version;
 use crate::shared::{Service, Shared};
@@ -89,11 +90,13 @@ impl Report {
     }
 }
 
-/// Whether new requests should come here: not while it drains, and not before it could tell users apart once. An issuer that a
-/// reload adds takes nothing from those that were there.
+/// Whether new requests should come here: not while it drains, and not before it could tell users apart once and has
+/// looked for every service. What a reload adds takes nothing from what was there.
 pub(crate) fn is_ready(shared: &Shared) -> bool {
     let traffic = &shared.traffic;
-    if !traffic.has_been_ready() && shared.authentication.as_ref().is_none_or(Authentication::has_keys) {
+    let knows_users = || shared.authentication.as_ref().is_none_or(Authentication::has_keys);
+    let knows_services = || shared.lookups.as_ref().is_none_or(|lookups| lookups.were_tried());
+    if !traffic.has_been_ready() && knows_users() && knows_services() {
         traffic.ready();
     }
     traffic.has_been_ready() && !traffic.is_draining()
@@ -143,6 +146,9 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     if let Some(auth) = &shared.authentication {
         checks.insert("token_keys", token_keys(auth, shared));
     }
+    if let Some(lookups) = &shared.lookups {
+        checks.insert("lookups", lookups_check(lookups));
+    }
     if let Some(check) = certificates(shared) {
         checks.insert("certificates", check);
     }
@@ -172,6 +178,21 @@ fn token_keys(auth: &Authentication, shared: &Shared) -> Check {
         }
     }
     worst.unwrap_or(Check { status: State::Up, value: "none".to_owned(), threshold: String::new() })
+}
+
+/// Whether all endpoints that are looked up are as the registry says now.
+fn lookups_check(lookups: &Lookups) -> Check {
+    let failing: Vec<_> = lookups.statuses().filter(|one| one.error.is_some()).collect();
+    let threshold = "what the registry says".to_owned();
+    let Some(first) = failing.first() else {
+        return Check { status: State::Up, value: "up to date".to_owned(), threshold };
+    };
+    let known = first.age.map_or("never known".to_owned(), |age| format!("known {}s ago", age.as_secs()));
+    let error = first.error.as_deref().unwrap_or_default();
+    let others =
+        if failing.len() > 1 { format!(", and {} others", failing.len() - 1) } else { String::new() };
+    let value = format!("{} {known}: {error}{others}", first.service);
+    Check { status: State::Degraded, value, threshold }
 }
 
 /// The certificate that ends first, and whether those on disk are in force.

@@ -54,6 +54,7 @@ mod jwt;
 mod life;
 mod limits;
 pub mod lint;
+mod lookups;
 pub mod metrics;
 pub mod path;
 mod places;

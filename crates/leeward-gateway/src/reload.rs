@@ -22,6 +22,7 @@ pub(crate) use self::again::{Refused, again, follow_file};
 use crate::config::{Config, Route, ServicePolicy};
 use crate::gateway::Error;
 use crate::health;
+use crate::lookups::Lookups;
 use crate::places::{self, Places};
 use crate::published::Published;
 use crate::shared::{Lasting, Pending, Shared};
@@ -114,6 +115,7 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
         ("jwt", old.jwt != new.jwt),
         ("rate_limits", old.rate_limits != new.rate_limits),
         ("concurrency", old.concurrency != new.concurrency),
+        ("dns", old.dns != new.dns),
         ("health", old.health != new.health),
         ("stale", old.stale != new.stale),
     ])
@@ -189,10 +191,12 @@ impl Reloader {
 
     /// The tables. Asking for a service makes the directory know its name: one that comes to nothing is forgotten again.
     fn next(&self, old: &Shared, config: &Config, pending: &mut Pending) -> Result<Shared, Error> {
+        let lookups = Lookups::after(&old.config, old.lookups.as_ref(), config, &self.lasting.clock);
+        let lookups = lookups.map_err(Error::Dns)?;
         let directory = &self.lasting.directory;
         let mut unknown = config.service_names();
         unknown.retain(|name| directory.service(name).is_none());
-        old.after(config, &self.lasting, pending).map_err(|error| {
+        old.after(config, lookups, &self.lasting, pending).map_err(|error| {
             unknown.iter().for_each(|name| directory.remove(name));
             error.into()
         })

@@ -23,6 +23,7 @@ use crate::config::{Config, HashOn, Route};
 use crate::cors;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
+use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::plane::Entry;
 use crate::reload::Refused;
@@ -151,6 +152,7 @@ pub(crate) struct Shared {
     pub(crate) stale: Arc<StaleStore>,
     pub(crate) metrics: Metrics,
     pub(crate) directory: Directory,
+    pub(crate) lookups: Option<Arc<Lookups>>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
@@ -164,9 +166,13 @@ impl Shared {
     ///
     /// # Errors
     /// A policy whose options do not go together.
-    pub(crate) fn new(config: Config, lasting: &Lasting) -> Result<Self, ConfigErrors> {
+    pub(crate) fn new(
+        config: Config,
+        lookups: Option<Arc<Lookups>>,
+        lasting: &Lasting,
+    ) -> Result<Self, ConfigErrors> {
         let mut pending = Pending::default();
-        Making { config: &config, lasting, old: None, pending: &mut pending }.snapshot()
+        Making { config: &config, lookups, lasting, old: None, pending: &mut pending }.snapshot()
     }
 
     /// The snapshot after this one. Nothing is different for anybody until `pending` is applied and the snapshot published.
@@ -176,10 +182,11 @@ impl Shared {
     pub(crate) fn after(
         &self,
         config: &Config,
+        lookups: Option<Arc<Lookups>>,
         lasting: &Lasting,
         pending: &mut Pending,
     ) -> Result<Self, ConfigErrors> {
-        Making { config, lasting, old: Some(self), pending }.snapshot()
+        Making { config, lookups, lasting, old: Some(self), pending }.snapshot()
     }
 
     /// Shows in the metrics which configuration is in force.

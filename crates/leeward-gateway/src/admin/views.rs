@@ -99,13 +99,27 @@ struct ServiceView {
     retry_after_ms: Option<u128>,
     /// The order of the policies with their values, outermost first.
     policies: String,
+    /// Where the endpoints are looked up, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lookup: Option<LookupView>,
     endpoints: Vec<EndpointView>,
+}
+
+#[derive(Serialize)]
+struct LookupView {
+    source: String,
+    /// How old the last answer is.
+    age_ms: Option<u128>,
+    /// Why there was none since.
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
 struct EndpointView {
     id: String,
     url: String,
+    /// Its share of the requests, beside the weights of the others.
+    weight: u32,
     healthy: bool,
     ejected_for_ms: Option<u128>,
     outstanding: u32,
@@ -128,16 +142,24 @@ pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize>
                 .and_then(|breaker| breaker.retry_after(now))
                 .map(|after| after.as_millis()),
             policies: routed.map(|service| service.pipeline.explain()).unwrap_or_default(),
+            lookup: lookup(shared, upstream.name()),
             endpoints: upstream.endpoints().iter().map(endpoint).collect(),
         }
     });
     Json(views.collect::<Vec<_>>())
 }
 
+fn lookup(shared: &crate::shared::Shared, service: &str) -> Option<LookupView> {
+    let status = shared.lookups.as_ref()?.statuses().find(|status| *status.service == *service)?;
+    let age_ms = status.age.map(|age| age.as_millis());
+    Some(LookupView { source: status.source, age_ms, error: status.error })
+}
+
 fn endpoint(status: &Status) -> EndpointView {
     EndpointView {
         id: status.endpoint.id().to_string(),
         url: status.endpoint.url().to_string(),
+        weight: status.endpoint.weight(),
         healthy: status.healthy,
         ejected_for_ms: status.ejected_for.map(|left| left.as_millis()),
         outstanding: status.outstanding,

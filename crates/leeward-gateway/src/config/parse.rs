@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leeward_discovery::Health;
+use leeward_discovery::{Health, dns};
 use leeward_runtime::config::{Document, Node, Origin, Problems};
 use leeward_runtime::{Env, units};
 
@@ -21,6 +21,7 @@ use crate::path::EncodedSlash;
 
 /// The longest time that any option takes.
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+const SECOND: Duration = Duration::from_secs(1);
 /// The shortest time that any option takes.
 pub(super) const MOMENT: Duration = Duration::from_millis(1);
 
@@ -72,6 +73,7 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.rate_limits = rate_limits(&root.get("rate_limits"));
     renamed(root, "concurrency", "concurrency_limit");
     root.get("concurrency_limit").policy(&mut config.concurrency);
+    config.dns = lookups(&root.get("dns"));
     config.health = health(&root.get("health"));
     config.stale = stale(&root.get("stale"));
     let policies = root.get("policies");
@@ -236,6 +238,26 @@ fn rate_limits(node: &Node<'_>) -> RateLimits {
     set(&mut limits.keys, node.get("keys").int(16..=10_000_000));
     limits
 }
+
+fn lookups(node: &Node<'_>) -> dns::Options {
+    let mut options = dns::Options::default();
+    let server = |item: &Node<'_>| item.parse(NAME_SERVER.0, NAME_SERVER.1);
+    options.servers = node.get("servers").items().iter().filter_map(server).collect();
+    set(&mut options.family, node.get("family").one_of(&FAMILIES));
+    set(&mut options.timeout, node.get("timeout").duration(Duration::from_millis(10)..=60 * SECOND));
+    set(&mut options.ttl_min, node.get("ttl_min").duration(Duration::from_millis(100)..=HOUR));
+    set(&mut options.ttl_max, node.get("ttl_max").duration(Duration::from_millis(100)..=24 * HOUR));
+    if options.ttl_max < options.ttl_min {
+        node.get("ttl_max").reject("is shorter than `ttl_min`", "at least `ttl_min`");
+    }
+    options
+}
+
+/// The words of `dns.family`.
+pub(super) const FAMILIES: [(&str, dns::Family); 3] =
+    [("any", dns::Family::Any), ("v4", dns::Family::V4), ("v6", dns::Family::V6)];
+const NAME_SERVER: (&str, &str) =
+    ("a name server's address", "an address and a port, as 10.0.0.2:53 or [fd00::2]:53");
 
 fn health(node: &Node<'_>) -> Option<Health> {
     if !node.is_given() {

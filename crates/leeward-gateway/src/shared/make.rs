@@ -12,12 +12,14 @@ use crate::config::{Config, Route};
 use crate::cors;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
+use crate::lookups::Lookups;
 use crate::router::Router;
 use crate::stale::StaleStore;
 use crate::upstream::Keep;
 
 pub(super) struct Making<'a> {
     pub(super) config: &'a Config,
+    pub(super) lookups: Option<Arc<Lookups>>,
     pub(super) lasting: &'a Lasting,
     pub(super) old: Option<&'a Shared>,
     pub(super) pending: &'a mut Pending,
@@ -50,6 +52,7 @@ impl Making<'_> {
             minter: lasting.minter.clone(),
             metrics: lasting.metrics.clone(),
             directory: lasting.directory.clone(),
+            lookups: self.lookups.take(),
             traffic: Arc::clone(&lasting.traffic),
             entries: Arc::clone(&lasting.entries),
             access: lasting.access.clone(),
