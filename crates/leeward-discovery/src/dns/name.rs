@@ -78,7 +78,7 @@ mod tests {
         {
             assert_eq!(good.parse::<Name>().map(|name| name.to_string()).as_deref(), Ok(good));
         }
-        let long = format!("{}:80", "a.".repeat(127));
+        let long = format!("{}:80", "a.".repeat(128));
         for bad in [
             "",
             "orders",
