@@ -26,6 +26,7 @@ mod policy;
 mod print;
 mod routes;
 mod services;
+mod split;
 mod takes;
 mod target;
 

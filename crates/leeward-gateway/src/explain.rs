@@ -3,6 +3,8 @@
 //! It asks the same code as a request does: the codec, the canonical path, the routes, the policies. What depends on a moment
 //! (whose token it is, how much of a limit is used) is said as what decides.
 
+mod choice;
+
 use std::fmt;
 
 use bytes::BytesMut;
@@ -149,11 +151,12 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     if !identity(told, config, route, &parts.headers) {
         return Ok(());
     }
-    let Some(service) = route.target.services().next() else {
+    let services = choice::services(told, route);
+    if services.is_empty() {
         let says = format!("the gateway itself: {}", route.target);
         told.step("answer", &*route.origin, says);
         return Ok(());
-    };
+    }
     let shed = &config.concurrency;
     told.step(
         "shed",
@@ -165,7 +168,10 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
             show_duration(shed.max_wait)
         ),
     );
-    outbound(told, config, (route, service), &parts.method, &path, &uri)
+    for service in services {
+        outbound(told, config, (route, service), &parts.method, &path, &uri)?;
+    }
+    Ok(())
 }
 
 /// Most routes of which it is said why they are not the one.

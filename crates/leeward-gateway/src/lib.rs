@@ -66,6 +66,7 @@ mod revocation;
 pub mod router;
 mod shared;
 mod socket;
+pub mod split;
 mod stale;
 pub mod target;
 mod tls;

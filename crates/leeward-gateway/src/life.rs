@@ -1,5 +1,6 @@
 //! The life of a request, in one function: outermost first, one reason a line.
 
+mod choose;
 mod edge;
 mod fallback;
 mod forward;
@@ -155,7 +156,7 @@ async fn pass(
     // Each user has a share, wherever they call from.
     trip.limit_by_principal(shared, route, subject.as_deref())?;
     // Redirects and fixed answers need nobody else.
-    let Some(service) = route.service.map(|at| &shared.services[at]) else {
+    let Some(service) = choose::service(shared, trip, route) else {
         return own::answer(config, route, &head, &path);
     };
     // A short body is read whole: it can then be sent again, and a slow client holds up nobody.

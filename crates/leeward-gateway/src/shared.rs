@@ -7,12 +7,13 @@ mod make;
 mod pending;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leeward_discovery::{Directory, Upstream};
 use leeward_resilience::{Clock, ConcurrencyLimit, ConfigErrors, Pipeline, PipelineOptions, Rng};
 use leeward_service::identity::Minter;
+use leeward_telemetry::metrics::Counter;
 use serde::Serialize;
 
 pub(crate) use self::pending::Pending;
@@ -29,6 +30,7 @@ use crate::plane::Entry;
 use crate::reload::Refused;
 use crate::revocation::Revocations;
 use crate::router::Router;
+use crate::split::Shares;
 use crate::stale::StaleStore;
 use crate::upstream::Keep;
 
@@ -48,12 +50,34 @@ pub(crate) struct Service {
     pub(crate) read_timeout: Duration,
 }
 
+/// Who answers the requests of a route. Services are places in [`Shared::services`].
+#[derive(Debug)]
+pub(crate) enum Answers {
+    /// The gateway itself.
+    Gateway,
+    /// A service.
+    Service(usize),
+    /// One of several services.
+    OneOf(Box<Dealt>),
+}
+
+/// A split at work.
+#[derive(Debug)]
+pub(crate) struct Dealt {
+    /// In the order of the split.
+    pub(crate) services: Box<[usize]>,
+    /// What each of them got.
+    pub(crate) requests: Box<[Counter]>,
+    pub(crate) shares: Shares,
+    /// How many turns were dealt out, under this configuration and those before it.
+    pub(crate) turns: Arc<AtomicU64>,
+}
+
 /// A route as the request path needs it.
 #[derive(Debug)]
 pub(crate) struct RouteState {
     pub(crate) config: Route,
-    /// The place of its service in [`Shared::services`]; `None` where the gateway answers itself.
-    pub(crate) service: Option<usize>,
+    pub(crate) answers: Answers,
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
     pub(crate) limiter: Option<ByName>,

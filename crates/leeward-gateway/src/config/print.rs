@@ -1,5 +1,6 @@
 //! All values in force, as a file that parses back to the same.
 
+mod split;
 mod target;
 
 use std::fmt::Write;

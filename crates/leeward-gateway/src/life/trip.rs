@@ -20,7 +20,7 @@ use crate::jwt::Subject;
 use crate::limits::Seen;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
 use crate::router::{Ask, Match, Methods};
-use crate::shared::{RouteState, Shared};
+use crate::shared::{Answers, RouteState, Service, Shared};
 use crate::{address, cors, headers};
 
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
@@ -41,6 +41,7 @@ pub(crate) struct Trip {
     method: &'static str,
     origin: Option<HeaderValue>,
     route: Option<usize>,
+    service: Option<usize>,
     seen: Seen,
     ticket: Option<Ticket>,
     pub(super) notes: Notes,
@@ -85,6 +86,7 @@ impl Trip {
             method,
             origin: one_origin(headers).cloned(),
             route: None,
+            service: None,
             seen: Seen::default(),
             ticket: None,
             notes: Notes::default(),
@@ -148,14 +150,24 @@ impl Trip {
             Match::Route(index) => {
                 self.route = Some(index);
                 let route = &shared.routes[index];
-                let service = route.service.map_or("", |at| &*shared.services[at].name);
-                self.notes.route(&route.config.id, service);
+                self.notes.route(&route.config.id);
+                if let Answers::Service(at) = route.answers {
+                    self.is_answered_by(shared, at);
+                }
                 Ok(route)
             }
             Match::Method(allow) => Err(method_not_allowed(allow)),
             Match::Unmet => Err(unmet()),
             Match::None => Err(no_route()),
         }
+    }
+
+    /// Which service gets the request.
+    pub(super) fn is_answered_by<'s>(&mut self, shared: &'s Shared, at: usize) -> &'s Service {
+        let service = &shared.services[at];
+        self.service = Some(at);
+        self.notes.service(&service.name);
+        service
     }
 
     pub(super) fn preflight(&self, shared: &Shared, head: &Parts) -> Option<Response<Download>> {
@@ -240,8 +252,7 @@ impl Trip {
             self.span.attr("http.route", label.to_owned()).attr("http.request.method", self.method);
             self.span.attr("http.response.status_code", i64::from(status.as_u16()));
         }
-        let service = route.and_then(|route| route.service);
-        let service = service.map(|at| shared.services[at].name_header.clone());
+        let service = self.service.map(|at| shared.services[at].name_header.clone());
         let headers = answer.headers_mut();
         headers.insert(REQUEST_ID, self.request_id);
         headers.insert(CORRELATION_ID, self.correlation_id);

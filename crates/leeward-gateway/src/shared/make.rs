@@ -7,7 +7,7 @@ use std::time::Duration;
 use leeward_discovery::{Balance, Health, Upstream};
 use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, PipelineOptions};
 
-use super::{Lasting, Pending, RouteState, Service, Shared, Version};
+use super::{Answers, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Route};
 use crate::cors;
 use crate::jwt::Authentication;
@@ -15,6 +15,7 @@ use crate::limits::{ByAddress, ByName, Limiter};
 use crate::lookups::Lookups;
 use crate::router::Router;
 use crate::stale::StaleStore;
+use crate::target::Target;
 use crate::upstream::Keep;
 
 pub(super) struct Making<'a> {
@@ -138,9 +139,10 @@ impl Making<'_> {
             .routes
             .iter()
             .map(|route| {
-                let limiter = old.get(&*route.id).and_then(|old| old.limiter.as_ref());
+                let old = old.get(&*route.id).copied();
+                let limiter = old.and_then(|old| old.limiter.as_ref());
                 Ok(RouteState {
-                    service: route.target.services().find_map(|name| names.binary_search(name).ok()),
+                    answers: self.answers(route, names, old),
                     deadline: route.deadline.unwrap_or(config.limits.deadline),
                     body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
                     limiter: self.route_limiter(route, limiter)?,
@@ -148,6 +150,29 @@ impl Making<'_> {
                 })
             })
             .collect()
+    }
+
+    /// Who answers. Turns go on where they were, so that a reload favours nobody.
+    fn answers(&self, route: &Route, names: &[Arc<str>], old: Option<&RouteState>) -> Answers {
+        let mut places = route.target.services().filter_map(|name| names.binary_search(name).ok());
+        match &route.target {
+            Target::Redirect(_) | Target::Respond(_) => Answers::Gateway,
+            Target::Service(_) => places.next().map_or(Answers::Gateway, Answers::Service),
+            Target::Split(split) => {
+                let turns = match old.map(|old| &old.answers) {
+                    Some(Answers::OneOf(dealt)) => Arc::clone(&dealt.turns),
+                    _ => Arc::default(),
+                };
+                let counters = &self.lasting.metrics.split_requests;
+                let requests = split.arms.iter().map(|arm| counters.with([&route.id, &arm.service]));
+                Answers::OneOf(Box::new(Dealt {
+                    services: places.collect(),
+                    requests: requests.collect(),
+                    shares: split.shares(),
+                    turns,
+                }))
+            }
+        }
     }
 
     fn route_limiter(&mut self, route: &Route, old: Option<&ByName>) -> Result<Option<ByName>, ConfigErrors> {

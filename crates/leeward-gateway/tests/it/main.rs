@@ -29,6 +29,7 @@ mod revocation;
 mod rewriting;
 mod rig;
 mod routing;
+mod split;
 mod stale;
 mod tls;
 mod wire;
