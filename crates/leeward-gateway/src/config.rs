@@ -16,6 +16,7 @@
 mod access;
 mod access_log;
 mod addresses;
+mod decisions;
 mod facts;
 mod hash_on;
 mod jwt;
@@ -48,6 +49,7 @@ use crate::target::{Changes, Rewrite, Target};
 
 pub use self::access::Rule;
 pub use self::access_log::{AccessLog, AccessLogTo};
+pub use self::decisions::Decisions;
 pub use self::facts::{Calls, Facts, Known};
 pub use self::hash_on::HashOn;
 pub use self::jwt::{Jwt, KeySource};
@@ -81,6 +83,8 @@ pub struct Config {
     pub admin: Admin,
     /// A line for each request; `None` writes none.
     pub access_log: Option<AccessLog>,
+    /// What is kept of decisions, for operators who ask why.
+    pub decisions: Decisions,
     /// Sizes and times of one connection and one request.
     pub limits: Limits,
     /// Cross-origin requests; `None` leaves them to the services.
@@ -120,6 +124,7 @@ impl Default for Config {
             encoded_slash: EncodedSlash::Refuse,
             admin: Admin::default(),
             access_log: None,
+            decisions: Decisions::default(),
             limits: Limits::default(),
             cors: None,
             jwt: Vec::new(),

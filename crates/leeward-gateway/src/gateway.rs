@@ -15,6 +15,7 @@ use crate::access::AccessLog;
 use crate::admin;
 use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
+use crate::decisions;
 use crate::health;
 use crate::jwt::KeyStore;
 use crate::metrics::Metrics;
@@ -245,8 +246,10 @@ impl Builder {
         });
         let doors: Vec<Door> = doors.collect::<Result<_, Error>>()?;
         let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory, source));
-        let loads = plane::start(&published, doors, tasks).map_err(Error::Thread)?;
-        admin::start(&reloader, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
+        let (decisions, asked) = decisions::channels(plane::cores(&published.current().config));
+        let loads = plane::start(&published, doors, asked, tasks).map_err(Error::Thread)?;
+        let parts = admin::Parts { identity, bus, beside: admin_routes, decisions };
+        admin::start(&reloader, parts, admin, tasks).map_err(|cause| Error::Bind {
             key: "admin.listen",
             address: admin_addr,
             cause,

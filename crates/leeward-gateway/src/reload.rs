@@ -109,6 +109,7 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
         ("deny", old.addresses.deny != new.addresses.deny),
         ("encoded_slash", old.encoded_slash != new.encoded_slash),
         ("admin", old.admin != new.admin),
+        ("decisions", old.decisions != new.decisions),
         ("limits", old.limits != new.limits),
         ("cors", old.cors != new.cors),
         ("jwt", old.jwt != new.jwt),

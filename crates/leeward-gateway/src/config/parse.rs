@@ -12,8 +12,8 @@ use super::addresses::{self, addresses};
 use super::named::Policies;
 use super::routes::routes;
 use super::{
-    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, jwt, listen,
-    services,
+    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, decisions, jwt,
+    listen, services,
 };
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
@@ -68,6 +68,7 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     set(&mut config.encoded_slash, root.get("encoded_slash").one_of(&slashes));
     config.admin = admin(&root.get("admin"));
     config.access_log = access_log::read(&root.get("access_log"));
+    config.decisions = decisions::read(&root.get("decisions"));
     config.cors = cors(&root.get("cors"));
     config.rate_limits = rate_limits(&root.get("rate_limits"));
     renamed(root, "concurrency", "concurrency_limit");

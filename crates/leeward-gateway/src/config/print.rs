@@ -10,6 +10,7 @@ use leeward_runtime::units::{Rate, show_duration, show_size};
 
 use super::{
     ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy, access_log,
+    decisions,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -37,6 +38,7 @@ impl Config {
         if let Some(log) = &self.access_log {
             access_log::print(&mut out, log);
         }
+        decisions::print(&mut out, &self.decisions);
         self.print_limits(&mut out);
         if let Some(cors) = &self.cors {
             print_cors(&mut out, cors);

@@ -9,6 +9,7 @@ mod attack;
 mod balancing;
 mod config;
 mod cors;
+mod decisions;
 mod drain;
 mod explain;
 mod framing;
