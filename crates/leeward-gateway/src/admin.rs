@@ -6,7 +6,10 @@
 //! | `GET /v1/routes`, `GET /v1/limits` | the route table; the limits with how full they are |
 //! | `GET /v1/certificates` | what each listener presents, when it ends, and why files on disk are not in force |
 //! | `GET /v1/services` | endpoints with health, breaker states, policies |
-//! | `PUT /v1/services/{name}/breaker` | `{"state": "open" \| "closed" \| "auto"}`: holds a breaker, or lets it go |
+//! | `PUT /v1/services/{name}/breaker` | `{"state": "open" \| "closed" \| "auto", "lasts": "10m", "reason": "..."}`: holds a breaker, or lets it go |
+//! | `PUT`, `DELETE /v1/services/{name}/faults` | an experiment with calls to a service, where `admin.faults` allows it |
+//! | `POST`, `DELETE /v1/drain` | says that no new requests should come, for a time; takes that back |
+//! | `GET /v1/holds` | what operators hold, which experiments run, and what was done lately |
 //! | `GET /v1/decisions` | what became of requests lately, and why: by `request_id`, `code`, `route`, `service`, `limit` |
 //! | `POST /v1/reload` | reads the configuration's file again; answers what changed, or why nothing did |
 //! | `GET /v1/health` | the gateway's report with all values |
@@ -25,6 +28,7 @@
 mod decisions;
 mod fanout;
 mod guard;
+mod holds;
 mod keys;
 mod reload;
 mod views;
@@ -121,7 +125,10 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/limits", get(views::limits))
         .route("/v1/certificates", get(views::certificates))
         .route(guard::WHO_IS_WHERE, get(views::services))
-        .route("/v1/services/{name}/breaker", put(views::hold_breaker))
+        .route("/v1/services/{name}/breaker", put(holds::breaker))
+        .route("/v1/services/{name}/faults", put(holds::begin_faults).delete(holds::end_faults))
+        .route("/v1/drain", post(holds::drain).delete(holds::undrain))
+        .route("/v1/holds", get(holds::list))
         .route("/v1/services/{name}/_leeward/{*path}", any(fanout::one))
         .route("/v1/all/_leeward/{*path}", get(fanout::all))
         .route("/v1/decisions", get(decisions::find))

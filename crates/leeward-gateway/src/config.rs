@@ -153,11 +153,13 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Origins of pages that may call it, beside its own.
     pub origins: Vec<String>,
+    /// Whether operators may break calls to services on purpose. Default: no.
+    pub faults: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: ADMIN_LISTEN, token: None, hosts: Vec::new(), origins: Vec::new() }
+        Self { listen: ADMIN_LISTEN, token: None, hosts: Vec::new(), origins: Vec::new(), faults: false }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
 use crate::decisions;
 use crate::health;
+use crate::holds::Holds;
 use crate::jwt::KeyStore;
 use crate::metrics::Metrics;
 use crate::places::Places;
@@ -221,12 +222,14 @@ impl Builder {
         let doors = Arc::clone(&entries);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
         let refused = Arc::new(Refused::default());
+        let holds = holds(&traffic, &clock, tasks);
         let lasting = Lasting {
             directory,
             minter,
             metrics,
             revocations,
             traffic,
+            holds,
             access,
             entries,
             refused,
@@ -352,7 +355,9 @@ impl Gateway {
     /// The order and the values of the outbound policies of each service.
     #[must_use]
     pub fn explain(&self) -> String {
-        self.published.current().services.iter().map(|service| service.pipeline.explain() + "\n").collect()
+        let shared = self.published.current();
+        let held = shared.holds.list().into_iter().map(|held| format!("an operator has {}\n", held.text()));
+        shared.services.iter().map(|service| service.pipeline.explain() + "\n").chain(held).collect()
     }
 
     /// Open connections and requests so far, for each core.
@@ -360,6 +365,14 @@ impl Gateway {
     pub fn cores(&self) -> Vec<(usize, u64)> {
         self.loads.iter().map(|load| (load.connections(), load.requests())).collect()
     }
+}
+
+/// What operators hold, each as long as they said.
+fn holds(traffic: &Arc<Traffic>, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Arc<Holds> {
+    let holds = Arc::new(Holds::new(Arc::clone(traffic), Arc::clone(clock)));
+    let held = Arc::clone(&holds);
+    tasks.spawn(Stage::Work, "gateway.holds", |stop| async move { held.run(stop).await });
+    holds
 }
 
 /// How connections to each listener begin.

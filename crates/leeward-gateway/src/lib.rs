@@ -49,6 +49,7 @@ pub mod gateway;
 pub mod h1;
 mod headers;
 pub mod health;
+mod holds;
 mod http2;
 mod incoming;
 mod jwt;

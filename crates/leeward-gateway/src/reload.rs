@@ -121,12 +121,13 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 /// What is not as it is in the running gateway and cannot be changed in it: sockets and threads are made at the start, revocations
-/// are read before the first request, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
+/// are read before the first request, policies are made with a place for faults or without one, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     only_true([
         ("listen", old.listen != new.listen),
         ("cores", old.cores != new.cores),
         ("admin.listen", old.admin.listen != new.admin.listen),
+        ("admin.faults", old.admin.faults != new.admin.faults),
         ("access_log", old.access_log != new.access_log),
         ("revocation", old.revocation != new.revocation),
         ("rate_limits.keys", old.rate_limits.keys != new.rate_limits.keys),

@@ -155,6 +155,7 @@ fn admin(node: &Node<'_>) -> Admin {
     set(&mut admin.listen, node.get("listen").env("LEEWARD_ADMIN_LISTEN").parse(SOCKET.0, SOCKET.1));
     admin.hosts = node.get("hosts").texts();
     admin.origins = node.get("origins").texts();
+    set(&mut admin.faults, node.get("faults").bool());
     let token = node.get("token");
     admin.token = secret(&token);
     if !admin.listen.ip().is_loopback() && !token.is_given() {

@@ -117,6 +117,7 @@ impl Config {
         }
         out.list(1, "hosts", self.admin.hosts.iter().cloned());
         out.list(1, "origins", self.admin.origins.iter().cloned());
+        out.line(1, "faults", self.admin.faults);
     }
 
     fn print_limits(&self, out: &mut Yaml) {

@@ -43,6 +43,7 @@ async fn run(
 ) {
     let current = Rc::new(Current::new(&published, Arc::clone(&load)));
     let mut snapshots = published.follow();
+    let mut held_back = published.current().traffic.follow_hold();
     let (drain, draining) = watch::channel(false);
     // Each open connection holds a clone: when all are gone, the channel says so.
     let (open, mut closed) = mpsc::channel::<std::convert::Infallible>(1);
@@ -56,6 +57,11 @@ async fn run(
             // A core without requests lets go of what is no longer in force.
             Ok(()) = snapshots.changed() => {
                 let _newest = current.core();
+                continue;
+            }
+            Ok(()) = held_back.changed() => {
+                let is_wanted = *held_back.borrow_and_update();
+                drain.send_replace(is_wanted);
                 continue;
             }
             Some(question) = asked.recv() => {

@@ -14,6 +14,7 @@ mod drain;
 mod explain;
 mod framing;
 mod health;
+mod holds;
 mod http2;
 mod identity;
 mod limits;
