@@ -16,6 +16,7 @@
 mod access;
 mod access_log;
 mod addresses;
+mod decisions;
 mod facts;
 mod hash_on;
 mod jwt;
@@ -49,6 +50,7 @@ use crate::target::{Changes, Rewrite, Target};
 
 pub use self::access::Rule;
 pub use self::access_log::{AccessLog, AccessLogTo};
+pub use self::decisions::Decisions;
 pub use self::facts::{Calls, Facts, Known};
 pub use self::hash_on::HashOn;
 pub use self::jwt::{Jwt, KeySource};
@@ -82,6 +84,8 @@ pub struct Config {
     pub admin: Admin,
     /// A line for each request; `None` writes none.
     pub access_log: Option<AccessLog>,
+    /// What is kept of decisions, for operators who ask why.
+    pub decisions: Decisions,
     /// Sizes and times of one connection and one request.
     pub limits: Limits,
     /// Cross-origin requests; `None` leaves them to the services.
@@ -123,6 +127,7 @@ impl Default for Config {
             encoded_slash: EncodedSlash::Refuse,
             admin: Admin::default(),
             access_log: None,
+            decisions: Decisions::default(),
             limits: Limits::default(),
             cors: None,
             jwt: Vec::new(),
@@ -152,11 +157,13 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Origins of pages that may call it, beside its own.
     pub origins: Vec<String>,
+    /// Whether operators may break calls to services on purpose. Default: no.
+    pub faults: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: ADMIN_LISTEN, token: None, hosts: Vec::new(), origins: Vec::new() }
+        Self { listen: ADMIN_LISTEN, token: None, hosts: Vec::new(), origins: Vec::new(), faults: false }
     }
 }
 

@@ -16,6 +16,7 @@ use leeward_runtime::units::show_size;
 
 use crate::address::{Addresses, Networks};
 use crate::config::{ClientCertificate, Config, Route, Rule};
+use crate::decisions::unless;
 use crate::h1::{Bounds, Head, Length, Reader};
 use crate::life;
 use crate::refusal::Refusal;
@@ -114,14 +115,14 @@ pub fn explain(
 fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), ConfigErrors> {
     let Head { mut parts, length, .. } = head;
     if let Err(refusal) = life::host(&parts) {
-        told.refuse(&refusal, "", "it needs exactly one Host");
+        told.refuse(&refusal, "", unless(refusal.code));
         return Ok(());
     }
     let uri = parts.uri.clone();
     let path = match life::path(&uri, config.encoded_slash) {
         Ok(path) => path,
         Err(refusal) => {
-            told.refuse(&refusal, "encoded_slash", "one path is routed, authorised, limited and forwarded");
+            told.refuse(&refusal, "encoded_slash", unless(refusal.code));
             return Ok(());
         }
     };
@@ -196,15 +197,13 @@ fn route<'c>(told: &mut Explanation, config: &'c Config, parts: &Parts, path: &s
             None
         }
         Match::Unmet => {
-            told.refuse(
-                &life::unmet(),
-                "routes",
-                "one without conditions, or whose conditions hold, would take it",
-            );
+            let refusal = life::unmet();
+            told.refuse(&refusal, "routes", unless(refusal.code));
             None
         }
         Match::None => {
-            told.refuse(&life::no_route(), "routes", "a route that has this host and path would take it");
+            let refusal = life::no_route();
+            told.refuse(&refusal, "routes", unless(refusal.code));
             None
         }
     };

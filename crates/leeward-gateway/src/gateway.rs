@@ -16,7 +16,9 @@ use crate::access::AccessLog;
 use crate::admin;
 use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
+use crate::decisions;
 use crate::health;
+use crate::holds::Holds;
 use crate::jwt::KeyStore;
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
@@ -225,12 +227,14 @@ impl Builder {
         let doors = Arc::clone(&entries);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
         let refused = Arc::new(Refused::default());
+        let holds = holds(&traffic, &clock, tasks);
         let lasting = Lasting {
             directory,
             minter,
             metrics,
             revocations,
             traffic,
+            holds,
             access,
             entries,
             refused,
@@ -252,8 +256,10 @@ impl Builder {
         });
         let doors: Vec<Door> = doors.collect::<Result<_, Error>>()?;
         let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory, source));
-        let loads = plane::start(&published, doors, tasks).map_err(Error::Thread)?;
-        admin::start(&reloader, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
+        let (decisions, asked) = decisions::channels(plane::cores(&published.current().config));
+        let loads = plane::start(&published, doors, asked, tasks).map_err(Error::Thread)?;
+        let parts = admin::Parts { identity, bus, beside: admin_routes, decisions };
+        admin::start(&reloader, parts, admin, tasks).map_err(|cause| Error::Bind {
             key: "admin.listen",
             address: admin_addr,
             cause,
@@ -356,7 +362,9 @@ impl Gateway {
     /// The order and the values of the outbound policies of each service.
     #[must_use]
     pub fn explain(&self) -> String {
-        self.published.current().services.iter().map(|service| service.pipeline.explain() + "\n").collect()
+        let shared = self.published.current();
+        let held = shared.holds.list().into_iter().map(|held| format!("an operator has {}\n", held.text()));
+        shared.services.iter().map(|service| service.pipeline.explain() + "\n").chain(held).collect()
     }
 
     /// Open connections and requests so far, for each core.
@@ -364,6 +372,14 @@ impl Gateway {
     pub fn cores(&self) -> Vec<(usize, u64)> {
         self.loads.iter().map(|load| (load.connections(), load.requests())).collect()
     }
+}
+
+/// What operators hold, each as long as they said.
+fn holds(traffic: &Arc<Traffic>, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Arc<Holds> {
+    let holds = Arc::new(Holds::new(Arc::clone(traffic), Arc::clone(clock)));
+    let held = Arc::clone(&holds);
+    tasks.spawn(Stage::Work, "gateway.holds", |stop| async move { held.run(stop).await });
+    holds
 }
 
 /// How connections to each listener begin.

@@ -143,6 +143,9 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     let value = if draining { "draining".to_owned() } else { connections.to_string() };
     checks.insert("connections", Check { status, value, threshold: format!("below {most}") });
     checks.insert("configuration", configuration(shared));
+    if let Some(check) = held(shared) {
+        checks.insert("held", check);
+    }
     if let Some(auth) = &shared.authentication {
         checks.insert("token_keys", token_keys(auth, shared));
     }
@@ -204,6 +207,18 @@ fn certificates(shared: &Shared) -> Option<Check> {
     let status = if hours < CERTIFICATE_HOURS_MIN || problem.is_some() { State::Degraded } else { State::Up };
     let value = problem.unwrap_or_else(|| format!("{hours}h left"));
     Some(Check { status, value, threshold: format!("{CERTIFICATE_HOURS_MIN}h") })
+}
+
+/// What operators hold, and what they break: nobody should have to guess it.
+fn held(shared: &Shared) -> Option<Check> {
+    let held = shared.holds.list().into_iter().map(|held| held.text());
+    let is_broken =
+        |service: &&Service| service.faults.as_ref().is_some_and(|faults| faults.running().is_some());
+    let broken =
+        shared.services.iter().filter(is_broken).map(|service| format!("faults at {}", service.name));
+    let all: Vec<String> = held.chain(broken).collect();
+    let threshold = "nothing".to_owned();
+    (!all.is_empty()).then(|| Check { status: State::Degraded, value: all.join("; "), threshold })
 }
 
 fn configuration(shared: &Shared) -> Check {

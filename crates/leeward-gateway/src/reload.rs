@@ -110,6 +110,7 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
         ("deny", old.addresses.deny != new.addresses.deny),
         ("encoded_slash", old.encoded_slash != new.encoded_slash),
         ("admin", old.admin != new.admin),
+        ("decisions", old.decisions != new.decisions),
         ("limits", old.limits != new.limits),
         ("cors", old.cors != new.cors),
         ("jwt", old.jwt != new.jwt),
@@ -122,12 +123,13 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 /// What is not as it is in the running gateway and cannot be changed in it: sockets and threads are made at the start, revocations
-/// are read before the first request, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
+/// are read before the first request, policies are made with a place for faults or without one, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     only_true([
         ("listen", old.listen != new.listen),
         ("cores", old.cores != new.cores),
         ("admin.listen", old.admin.listen != new.admin.listen),
+        ("admin.faults", old.admin.faults != new.admin.faults),
         ("access_log", old.access_log != new.access_log),
         ("revocation", old.revocation != new.revocation),
         ("rate_limits.keys", old.rate_limits.keys != new.rate_limits.keys),

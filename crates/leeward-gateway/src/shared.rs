@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leeward_discovery::{Directory, Upstream};
-use leeward_resilience::{Clock, ConcurrencyLimit, ConfigErrors, Pipeline, PipelineOptions, Rng};
+use leeward_resilience::{
+    Clock, ConcurrencyLimit, ConfigErrors, FaultInjector, Pipeline, PipelineOptions, Rng,
+};
 use leeward_service::identity::Minter;
 use leeward_telemetry::metrics::Counter;
 use serde::Serialize;
+use tokio::sync::watch;
 
 pub(crate) use self::pending::Pending;
 
@@ -22,6 +25,7 @@ use self::make::Making;
 use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
+use crate::holds::Holds;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
 use crate::lookups::Lookups;
@@ -46,6 +50,8 @@ pub(crate) struct Service {
     /// What the pipeline was given.
     pub(crate) options: PipelineOptions,
     pub(crate) keep: Keep,
+    /// What operators may break its calls with; `None` where they may not.
+    pub(crate) faults: Option<FaultInjector>,
     pub(crate) attempt_timeout: Duration,
     pub(crate) read_timeout: Duration,
 }
@@ -87,6 +93,10 @@ pub(crate) struct RouteState {
 #[derive(Default, Debug)]
 pub(crate) struct Traffic {
     draining: AtomicBool,
+    /// Whether an operator wants no new requests, for now.
+    held_back: AtomicBool,
+    /// The same, for those who wait for it.
+    holding_back: watch::Sender<bool>,
     ready: AtomicBool,
     connections: AtomicUsize,
 }
@@ -97,7 +107,17 @@ impl Traffic {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed) || self.held_back.load(Ordering::Relaxed)
+    }
+
+    /// An operator says whether new requests should come.
+    pub(crate) fn hold_back(&self, is_wanted: bool) {
+        self.held_back.store(is_wanted, Ordering::Relaxed);
+        self.holding_back.send_replace(is_wanted);
+    }
+
+    pub(crate) fn follow_hold(&self) -> watch::Receiver<bool> {
+        self.holding_back.subscribe()
     }
 
     /// Notes that the gateway could tell users apart.
@@ -130,6 +150,7 @@ pub(crate) struct Lasting {
     pub(crate) metrics: Metrics,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) holds: Arc<Holds>,
     /// How connections to each listener begin.
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
@@ -178,6 +199,7 @@ pub(crate) struct Shared {
     pub(crate) directory: Directory,
     pub(crate) lookups: Option<Arc<Lookups>>,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) holds: Arc<Holds>,
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) refused: Arc<Refused>,

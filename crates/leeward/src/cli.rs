@@ -30,6 +30,8 @@ pub(crate) enum Command {
     /// Shows a gateway configuration with all values in force, defaults included; or what would become of a request
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
+    /// Says why a request was refused, or what was tried for it
+    Why(Why),
     /// Sagas: list, show, and the operator's verbs
     Sagas(Sagas),
     /// Events: lag and dead letters
@@ -141,6 +143,15 @@ pub(crate) struct Explain {
     /// A header of the request, `Name: value`; repeat for more
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
+}
+
+/// A request of which somebody wants to know why it went as it did.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// Its id: the answer's x-request-id
+    pub(crate) request_id: String,
+    #[command(flatten)]
+    pub(crate) admin: Admin,
 }
 
 /// A configuration file.

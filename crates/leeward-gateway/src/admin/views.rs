@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use leeward_discovery::Status;
 use leeward_service::Problem;
 use leeward_telemetry::metrics::CONTENT_TYPE;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Admin;
 use crate::config::Listener;
 use crate::health;
+use crate::holds::Held;
 use crate::plane::Entry;
 use crate::router::Methods;
-use crate::shared::Service;
 use crate::tls;
 
 pub(super) async fn config(State(admin): State<Admin>) -> Response {
@@ -97,6 +97,8 @@ struct ServiceView {
     name: String,
     breaker: &'static str,
     retry_after_ms: Option<u128>,
+    /// What an operator holds.
+    held: Option<Held>,
     /// The order of the policies with their values, outermost first.
     policies: String,
     /// Where the endpoints are looked up, if they are.
@@ -130,7 +132,7 @@ struct EndpointView {
 /// The services that the gateway routes to, and those that only the directory knows.
 pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize> {
     let shared = &*admin.shared();
-    let known = shared.directory.services();
+    let (known, held) = (shared.directory.services(), shared.holds.list());
     let views = known.iter().map(|upstream| {
         let routed = shared.service(upstream.name());
         let breaker = routed.and_then(|service| service.pipeline.breaker());
@@ -141,6 +143,7 @@ pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize>
             retry_after_ms: breaker
                 .and_then(|breaker| breaker.retry_after(now))
                 .map(|after| after.as_millis()),
+            held: held.iter().find(|held| held.service.as_ref() == Some(upstream.name())).cloned(),
             policies: routed.map(|service| service.pipeline.explain()).unwrap_or_default(),
             lookup: lookup(shared, upstream.name()),
             endpoints: upstream.endpoints().iter().map(endpoint).collect(),
@@ -185,36 +188,6 @@ pub(super) async fn certificates(State(admin): State<Admin>) -> Json<impl Serial
         Some(ListenerView { listen: listener.address.to_string(), problem, certificates })
     };
     Json(listeners.filter_map(view).collect::<Vec<_>>())
-}
-
-/// What an operator does with a breaker.
-#[derive(Debug, Deserialize)]
-pub(super) struct Hold {
-    state: Held,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Held {
-    Open,
-    Closed,
-    Auto,
-}
-
-pub(super) async fn hold_breaker(
-    State(admin): State<Admin>,
-    Path(name): Path<String>,
-    Json(hold): Json<Hold>,
-) -> Result<StatusCode, Problem> {
-    let breaker = admin.shared().service(&name).and_then(|service: &Service| service.pipeline.breaker());
-    let breaker = breaker.ok_or_else(|| Problem::not_found(format!("there is no breaker for `{name}`")))?;
-    tracing::warn!(service = %name, state = ?hold.state, "an operator sets the breaker");
-    match hold.state {
-        Held::Open => breaker.force_open(),
-        Held::Closed => breaker.force_closed(),
-        Held::Auto => breaker.reset(),
-    }
-    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn health(State(admin): State<Admin>) -> Response {

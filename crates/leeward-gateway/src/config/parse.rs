@@ -12,8 +12,8 @@ use super::addresses::{self, addresses};
 use super::named::Policies;
 use super::routes::routes;
 use super::{
-    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, jwt, listen,
-    services,
+    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, decisions, jwt,
+    listen, services,
 };
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
@@ -69,6 +69,7 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     set(&mut config.encoded_slash, root.get("encoded_slash").one_of(&slashes));
     config.admin = admin(&root.get("admin"));
     config.access_log = access_log::read(&root.get("access_log"));
+    config.decisions = decisions::read(&root.get("decisions"));
     config.cors = cors(&root.get("cors"));
     config.rate_limits = rate_limits(&root.get("rate_limits"));
     renamed(root, "concurrency", "concurrency_limit");
@@ -156,6 +157,7 @@ fn admin(node: &Node<'_>) -> Admin {
     set(&mut admin.listen, node.get("listen").env("LEEWARD_ADMIN_LISTEN").parse(SOCKET.0, SOCKET.1));
     admin.hosts = node.get("hosts").texts();
     admin.origins = node.get("origins").texts();
+    set(&mut admin.faults, node.get("faults").bool());
     let token = node.get("token");
     admin.token = secret(&token);
     if !admin.listen.ip().is_loopback() && !token.is_given() {

@@ -13,6 +13,7 @@ use leeward_runtime::units::{Rate, show_duration, show_size};
 use super::parse::FAMILIES;
 use super::{
     ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy, access_log,
+    decisions,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -40,6 +41,7 @@ impl Config {
         if let Some(log) = &self.access_log {
             access_log::print(&mut out, log);
         }
+        decisions::print(&mut out, &self.decisions);
         self.print_limits(&mut out);
         if let Some(cors) = &self.cors {
             print_cors(&mut out, cors);
@@ -119,6 +121,7 @@ impl Config {
         }
         out.list(1, "hosts", self.admin.hosts.iter().cloned());
         out.list(1, "origins", self.admin.origins.iter().cloned());
+        out.line(1, "faults", self.admin.faults);
     }
 
     fn print_limits(&self, out: &mut Yaml) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leeward_discovery::{Balance, Health, Upstream};
-use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, PipelineOptions};
+use leeward_resilience::{
+    ConcurrencyLimit, ConfigErrors, FaultInjector, Observer, Pipeline, PipelineOptions,
+};
 
 use super::{Answers, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Route};
@@ -55,6 +57,7 @@ impl Making<'_> {
             directory: lasting.directory.clone(),
             lookups: self.lookups.take(),
             traffic: Arc::clone(&lasting.traffic),
+            holds: Arc::clone(&lasting.holds),
             entries: Arc::clone(&lasting.entries),
             access: lasting.access.clone(),
             refused: Arc::clone(&lasting.refused),
@@ -81,13 +84,15 @@ impl Making<'_> {
         let options = policy.outbound(deadline);
         let upstream = self.lasting.directory.upstream(name);
         self.balance(&upstream, policy.balance(&options))?;
+        let faults = self.faults(name);
         Ok(Service {
             name: Arc::clone(name),
             name_header: http::HeaderValue::try_from(&**name).unwrap_or(http::HeaderValue::from_static("")),
             upstream,
             hash_on: policy.key().cloned(),
             attempt_timeout: options.attempt_longest(),
-            pipeline: self.pipeline(name, &options)?,
+            pipeline: self.pipeline(name, &options, faults.as_ref())?,
+            faults,
             options,
             read_timeout: policy.read_timeout,
             keep: Keep {
@@ -111,12 +116,35 @@ impl Making<'_> {
         Ok(())
     }
 
+    /// An experiment goes on. Whether there may be one is said at the start alone.
+    fn faults(&self, name: &Arc<str>) -> Option<FaultInjector> {
+        let Lasting { metrics, clock, rng, .. } = self.lasting;
+        if !self.config.admin.faults {
+            return None;
+        }
+        if let Some(old) = self.old.and_then(|old| old.service(name)) {
+            return old.faults.clone();
+        }
+        let observer: Arc<dyn Observer> = Arc::new(metrics.policies.clone());
+        Some(FaultInjector::with(Arc::clone(name), Arc::clone(clock), Arc::clone(rng), Some(observer)))
+    }
+
     /// Windows, states, permits and budgets go on.
-    fn pipeline(&mut self, name: &Arc<str>, options: &PipelineOptions) -> Result<Pipeline, ConfigErrors> {
+    fn pipeline(
+        &mut self,
+        name: &Arc<str>,
+        options: &PipelineOptions,
+        faults: Option<&FaultInjector>,
+    ) -> Result<Pipeline, ConfigErrors> {
         let Lasting { metrics, clock, rng, .. } = self.lasting;
         let Some(old) = self.old.and_then(|old| old.service(name)) else {
             let observer: Arc<dyn Observer> = Arc::new(metrics.policies.clone());
-            return Pipeline::builder(Arc::clone(name))
+            let builder = Pipeline::builder(Arc::clone(name));
+            let builder = match faults {
+                Some(faults) => builder.faults(faults.clone()),
+                None => builder,
+            };
+            return builder
                 .options(options.clone())
                 .clock(Arc::clone(clock))
                 .rng(Arc::clone(rng))

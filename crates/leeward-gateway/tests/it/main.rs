@@ -9,12 +9,14 @@ mod attack;
 mod balancing;
 mod config;
 mod cors;
+mod decisions;
 #[allow(clippy::disallowed_methods, reason = "a test's own name server")]
 mod dns;
 mod drain;
 mod explain;
 mod framing;
 mod health;
+mod holds;
 mod http2;
 mod identity;
 mod limits;
