@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use leeward_resilience::breaker;
 use serde::Serialize;
 
+use crate::credentials::FileProblem;
 use crate::jwt::Authentication;
 use crate::revocation::DELAY_MAX_MS;
 pub use crate::shared::Version;
@@ -143,6 +144,9 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     if let Some(auth) = &shared.authentication {
         checks.insert("token_keys", token_keys(auth, shared));
     }
+    if let Some(keys) = &shared.api_keys {
+        checks.insert("api_keys", callers(keys.now().len(), keys.problem()));
+    }
     if let Some(check) = certificates(shared) {
         checks.insert("certificates", check);
     }
@@ -172,6 +176,15 @@ fn token_keys(auth: &Authentication, shared: &Shared) -> Check {
         }
     }
     worst.unwrap_or(Check { status: State::Up, value: "none".to_owned(), threshold: String::new() })
+}
+
+/// How many callers a file has, and whether those on disk are in force.
+fn callers(count: usize, problem: Option<FileProblem>) -> Check {
+    let (status, value) = match problem {
+        None => (State::Up, format!("{count} in force")),
+        Some(why) => (State::Degraded, format!("{count} in force; the file on disk is not taken: {why}")),
+    };
+    Check { status, value, threshold: "what the file says".to_owned() }
 }
 
 /// The certificate that ends first, and whether those on disk are in force.

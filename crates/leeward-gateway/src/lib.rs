@@ -43,6 +43,7 @@ mod body;
 pub mod config;
 mod control;
 pub mod cors;
+pub mod credentials;
 pub mod explain;
 pub mod gateway;
 pub mod h1;

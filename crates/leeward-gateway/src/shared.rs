@@ -21,6 +21,7 @@ use self::make::Making;
 use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
+use crate::credentials::{Accepted, Keys, Store};
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
 use crate::metrics::Metrics;
@@ -146,6 +147,9 @@ pub(crate) struct Shared {
     pub(crate) by_principal: Option<ByName>,
     pub(crate) shed: ConcurrencyLimit,
     pub(crate) authentication: Option<Authentication>,
+    pub(crate) api_keys: Option<Arc<Store<Keys>>>,
+    /// What says who calls.
+    pub(crate) accepted: Accepted,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) minter: Option<Minter>,
     pub(crate) stale: Arc<StaleStore>,

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     /// Shows a gateway configuration with all values in force, defaults included; or what would become of a request
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
+    /// Keys of callers, for the file of `api_keys`
+    Keys(Keys),
     /// Sagas: list, show, and the operator's verbs
     Sagas(Sagas),
     /// Events: lag and dead letters
@@ -164,6 +166,28 @@ pub(crate) struct Lint {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Keys of callers.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
+    #[command(subcommand)]
+    pub(crate) verb: KeyVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Makes a key: its line for the file goes to standard output, the key itself to standard error, this once
+    #[command(after_help = KEYS_HELP)]
+    New {
+        /// What the caller is called: letters, digits, `-`, `_`, `.`, `@` and `+`
+        id: String,
+        /// What its holder is and may: user:ID role:NAME permission:NAME scope:NAME claim:NAME=VALUE expires:2027-06-30
+        words: Vec<String>,
+    },
+}
+
+const KEYS_HELP: &str = "Examples:
+  leeward keys new ci role:deploy expires:2027-06-30 >> callers.keys";
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, ValueEnum)]

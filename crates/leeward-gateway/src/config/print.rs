@@ -9,7 +9,8 @@ use leeward_resilience::rate::RateLimit;
 use leeward_runtime::units::{Rate, show_duration, show_size};
 
 use super::{
-    ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy, access_log,
+    ApiKeys, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
+    access_log,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -138,6 +139,11 @@ impl Config {
 
     fn print_identity(&self, out: &mut Yaml) {
         print_issuers(out, &self.jwt);
+        if let Some(ApiKeys { file, header, .. }) = &self.api_keys {
+            out.open(0, "api_keys");
+            out.quoted(1, "file", &file.to_string_lossy());
+            out.quoted(1, "header", header.as_str());
+        }
         if let Some(revocation) = &self.revocation {
             out.open(0, "revocation");
             out.quoted(1, "event", &revocation.event);

@@ -10,6 +10,7 @@ use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, Pip
 use super::{Lasting, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Route};
 use crate::cors;
+use crate::credentials::{Accepted, Store};
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::router::Router;
@@ -44,6 +45,8 @@ impl Making<'_> {
             by_principal: self.by_principal()?,
             shed: self.shed()?,
             authentication: self.authentication(),
+            api_keys: config.api_keys.as_ref().map(|keys| Arc::new(Store::new(keys.loaded.clone()))),
+            accepted: Accepted::by(config),
             stale: self.stale()?,
             config: Arc::new(config.clone()),
             revocations: Arc::clone(&lasting.revocations),

@@ -94,6 +94,14 @@ fn mistakes_of_a_listener_are_reported_at_their_place() {
 }
 
 #[test]
+fn mistakes_about_callers_are_reported_and_what_stands_there_is_not() {
+    let text = include_str!("config/callers.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/callers.wrong.report"), "\n{report}");
+    assert!(!report.contains("hunter2"));
+}
+
+#[test]
 fn an_open_admin_api_needs_a_token() {
     let text = "admin: {listen: \"0.0.0.0:9900\"}\nroutes: [{path: /, service: \"http://a:1\"}]";
     let error = Config::parse("a.yaml", text, &Env::default()).unwrap_err().to_string();
