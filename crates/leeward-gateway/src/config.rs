@@ -16,6 +16,7 @@
 mod access;
 mod access_log;
 mod addresses;
+mod callers;
 mod decisions;
 mod facts;
 mod hash_on;
@@ -50,6 +51,7 @@ use crate::target::{Changes, Rewrite, Target};
 
 pub use self::access::Rule;
 pub use self::access_log::{AccessLog, AccessLogTo};
+pub use self::callers::ApiKeys;
 pub use self::decisions::Decisions;
 pub use self::facts::{Calls, Facts, Known};
 pub use self::hash_on::HashOn;
@@ -92,6 +94,8 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// Whose tokens are known, and how they are checked; none: nobody is known, and tokens pass through to the services.
     pub jwt: Vec<Jwt>,
+    /// Callers that present a key; `None`: nobody does.
+    pub api_keys: Option<ApiKeys>,
     /// Tokens that were revoked before their end; `None`: none ever is.
     pub revocation: Option<Revocation>,
     /// Rate limits.
@@ -131,6 +135,7 @@ impl Default for Config {
             limits: Limits::default(),
             cors: None,
             jwt: Vec::new(),
+            api_keys: None,
             revocation: None,
             rate_limits: RateLimits::default(),
             concurrency: concurrency(),
@@ -381,6 +386,12 @@ impl Config {
         let is_its = |route: &&Route| route.target.services().any(|name| **name == *service);
         let routes = self.routes.iter().filter(is_its);
         routes.filter_map(|route| route.deadline).fold(self.limits.deadline, Duration::max)
+    }
+
+    /// Whether a request may say who it is for.
+    #[must_use]
+    pub fn knows_callers(&self) -> bool {
+        !self.jwt.is_empty() || self.api_keys.is_some()
     }
 
     /// The names of all services that a route or the token check needs.

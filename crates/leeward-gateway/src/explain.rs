@@ -16,12 +16,13 @@ use leeward_runtime::units::show_size;
 
 use crate::address::{Addresses, Networks};
 use crate::config::{ClientCertificate, Config, Route, Rule};
+use crate::credentials::{self, Accepted, Presented, Unreadable};
 use crate::decisions::unless;
 use crate::h1::{Bounds, Head, Length, Reader};
+use crate::headers;
 use crate::life;
 use crate::refusal::Refusal;
 use crate::router::{Ask, Entry, Match, Router, Verdict, scan};
-use crate::{headers, jwt};
 
 /// What would become of one request, step by step.
 #[derive(Debug, Default)]
@@ -274,7 +275,7 @@ fn limits(told: &mut Explanation, config: &Config, route: &Route) {
         }
     };
     limit("address", config.rate_limits.address.as_ref(), "rate_limits.address");
-    if !config.jwt.is_empty() {
+    if config.knows_callers() {
         limit("principal", config.rate_limits.principal.as_ref(), "rate_limits.principal");
     }
     let by = if route.access == Rule::Anyone { "address" } else { "principal" };
@@ -283,37 +284,46 @@ fn limits(told: &mut Explanation, config: &Config, route: &Route) {
 
 /// Whether the request can get past who it says it is.
 fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &http::HeaderMap) -> bool {
-    let Some(token_bytes_max) = config.jwt.iter().map(|jwt| jwt.token_bytes).max() else {
-        told.step("authenticate", "jwt", "off: nobody is known, and a token goes on to the service");
+    let accepted = Accepted::by(config);
+    if !accepted.is_any() {
+        told.step(
+            "authenticate",
+            "jwt, api_keys",
+            "off: nobody is known, and a token goes on to the service",
+        );
         return true;
-    };
-    let needs = match &route.access {
-        Rule::Anyone => {
+    }
+    let presented = credentials::presented(headers, &accepted);
+    let is_for_anyone = route.access == Rule::Anyone;
+    let needs = whom(&route.access);
+    let who = match presented {
+        Err(Unreadable::Both) if route.stale_if_error.is_none() => {
+            told.refuse(&life::unreadable(Unreadable::Both), &*route.origin, "it passes with one of the two");
+            return false;
+        }
+        _ if is_for_anyone => {
             told.step("authenticate", &*route.origin, "access: anyone");
             return true;
         }
-        rule => whom(rule),
-    };
-    match jwt::token(headers, token_bytes_max) {
-        Ok(Some(_)) => {
-            let says = format!(
-                "needs {needs}; whose token it is the keys of {} say: 401 if it is not good, 403 if it is somebody else's",
-                config.jwt.iter().map(|jwt| jwt.keys.to_string()).collect::<Vec<_>>().join(" or ")
-            );
-            told.step("authenticate", &*route.origin, says);
-            true
+        Ok(Presented::Token(_)) => {
+            let keys: Vec<String> = config.jwt.iter().map(|jwt| jwt.keys.to_string()).collect();
+            format!("whose token it is the keys of {} say", keys.join(" or "))
         }
-        Ok(None) => {
-            let unless = format!("it passes with `Authorization: Bearer TOKEN` of {needs}");
-            told.refuse(&life::no_token(), &*route.origin, &unless);
-            false
+        Ok(Presented::Key(_)) => "whose key it is the file of `api_keys` says".to_owned(),
+        Ok(Presented::Nothing) => {
+            let unless = format!("it passes with {} of {needs}", accepted.ways());
+            told.refuse(&life::nobody(&accepted), &*route.origin, &unless);
+            return false;
         }
         Err(error) => {
-            let unless = format!("it passes with exactly one `Authorization: Bearer TOKEN` of {needs}");
-            told.refuse(&life::not_a_token(error), &*route.origin, &unless);
-            false
+            let unless = format!("it passes with exactly one {} of {needs}", accepted.ways());
+            told.refuse(&life::unreadable(error), &*route.origin, &unless);
+            return false;
         }
-    }
+    };
+    let says = format!("needs {needs}; {who}: 401 if it is not good, 403 if it is somebody else's");
+    told.step("authenticate", &*route.origin, says);
+    true
 }
 
 /// Whom the rule lets in.

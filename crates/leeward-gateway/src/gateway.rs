@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use leeward_discovery::registry::Unavailable;
@@ -16,6 +17,7 @@ use crate::access::AccessLog;
 use crate::admin;
 use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
+use crate::credentials::{FileProblem, Keys, Store};
 use crate::decisions;
 use crate::health;
 use crate::holds::Holds;
@@ -265,6 +267,7 @@ impl Builder {
             cause,
         })?;
         watch_certificates(&published.current(), tasks);
+        follow_callers(&published, tasks);
         let following = Arc::clone(&reloader);
         tasks.spawn(Stage::Work, "gateway.config", |stop| reload::follow_file(following, stop));
         tracing::info!(?addrs, %admin_addr, cores = loads.len(), "gateway listens");
@@ -470,6 +473,29 @@ fn watch_certificates(shared: &Shared, tasks: &Tasks) {
                 }
             }
         });
+    }
+}
+
+/// Follows the files of callers on disk.
+fn follow_callers(published: &Published, tasks: &Tasks) {
+    let published = published.clone();
+    tasks.spawn(Stage::Work, "gateway.callers", |stop| async move {
+        let metrics = published.current().metrics.clone();
+        let run = async |store: Arc<Store<Keys>>, stop: Stop| {
+            store.follow(stop, |file, taken| note_callers(&metrics, "api_keys", file, taken)).await;
+        };
+        published.run_for(stop, |shared| shared.api_keys.clone(), Arc::ptr_eq, run).await;
+    });
+}
+
+fn note_callers(metrics: &Metrics, kind: &'static str, file: &Path, taken: Result<(), FileProblem>) {
+    let file = file.display();
+    metrics.caller_reloads.with([kind, if taken.is_ok() { "taken" } else { "refused" }]).inc();
+    match taken {
+        Ok(()) => tracing::info!(kind, %file, "the file of callers changed and is in force"),
+        Err(problem) => {
+            tracing::error!(kind, %file, "the file of callers changed; the one before stays in force: {problem}");
+        }
     }
 }
 

@@ -115,6 +115,13 @@ fn remove_where(headers: &mut HeaderMap, drop: impl Fn(&str) -> bool) -> usize {
     doomed.len()
 }
 
+/// Drops a header, also where it is spelt with other separators.
+pub(crate) fn remove_spelt_any_way(headers: &mut HeaderMap, name: &HeaderName) {
+    remove_where(headers, |other| {
+        other == name.as_str() || (!is_plain(other) && folded(other) == name.as_str())
+    });
+}
+
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(name.as_bytes()[0], b'c' | b'k' | b'p' | b't' | b'u' | b'h') && HOP_BY_HOP.contains(&name)
 }
@@ -126,18 +133,27 @@ fn is_guarded(name: &str) -> bool {
 
 /// Whether the name, read by a server that folds separators, is one that matters. Several of them, or one at an end, fold too.
 fn is_alias(name: &str) -> bool {
-    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !(name.contains("--") || name.starts_with('-') || name.ends_with('-'));
-    if is_plain {
+    if is_plain(name) {
         return false;
     }
-    let words: Vec<&str> =
-        name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let folded = words.join("-").to_ascii_lowercase();
+    let folded = folded(name);
     if folded.is_empty() {
         return false;
     }
     is_guarded(&folded) || is_hop_by_hop(&folded) || NO_ALIAS.contains(&folded.as_str())
+}
+
+/// Whether every server reads the name as it stands.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !(name.contains("--") || name.starts_with('-') || name.ends_with('-'))
+}
+
+/// The name as a server reads it that folds separators.
+fn folded(name: &str) -> String {
+    let words: Vec<&str> =
+        name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.join("-").to_ascii_lowercase()
 }
 
 /// Longest id taken from a client, in bytes: longer ones would only bloat logs.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use leeward_resilience::breaker;
 use serde::Serialize;
 
+use crate::credentials::FileProblem;
 use crate::jwt::Authentication;
 use crate::lookups::Lookups;
 use crate::revocation::DELAY_MAX_MS;
@@ -152,6 +153,9 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     if let Some(lookups) = &shared.lookups {
         checks.insert("lookups", lookups_check(lookups));
     }
+    if let Some(keys) = &shared.api_keys {
+        checks.insert("api_keys", callers(keys.now().len(), keys.problem()));
+    }
     if let Some(check) = certificates(shared) {
         checks.insert("certificates", check);
     }
@@ -196,6 +200,15 @@ fn lookups_check(lookups: &Lookups) -> Check {
         if failing.len() > 1 { format!(", and {} others", failing.len() - 1) } else { String::new() };
     let value = format!("{} {known}: {error}{others}", first.service);
     Check { status: State::Degraded, value, threshold }
+}
+
+/// How many callers a file has, and whether those on disk are in force.
+fn callers(count: usize, problem: Option<FileProblem>) -> Check {
+    let (status, value) = match problem {
+        None => (State::Up, format!("{count} in force")),
+        Some(why) => (State::Degraded, format!("{count} in force; the file on disk is not taken: {why}")),
+    };
+    Check { status, value, threshold: "what the file says".to_owned() }
 }
 
 /// The certificate that ends first, and whether those on disk are in force.

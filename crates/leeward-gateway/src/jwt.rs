@@ -20,8 +20,9 @@ use leeward_service::identity::{Principal, User};
 
 pub(crate) use self::bearer::{Error as BearerError, token};
 pub(crate) use self::cache::TokenCache;
+use self::claims::Attribute;
 pub use self::claims::Names;
-use self::claims::{Attribute, Verified};
+pub(crate) use self::claims::Verified;
 pub(crate) use self::issuers::{Authentication, NotVerified};
 pub use self::key::Algorithm;
 pub(crate) use self::key::SECRET_BYTES_MIN;

@@ -43,6 +43,7 @@ mod body;
 pub mod config;
 mod control;
 pub mod cors;
+pub mod credentials;
 mod decisions;
 pub mod explain;
 pub mod gateway;

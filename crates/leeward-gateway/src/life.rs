@@ -24,7 +24,7 @@ use leeward_resilience::Deadline;
 pub(crate) use self::edge::OWN_PATHS;
 use self::forward::Forward;
 pub(crate) use self::forward::target;
-pub(crate) use self::identity::{no_token, not_a_token};
+pub(crate) use self::identity::{nobody, unreadable};
 pub(crate) use self::parse::{host, host_name, path, rule_broken, too_large};
 use self::sending::Sending;
 use self::trip::Trip;

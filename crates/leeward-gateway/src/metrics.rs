@@ -22,6 +22,8 @@ pub const HANDSHAKES_FAILED: &str = "leeward_gateway_tls_handshakes_failed_total
 pub const CERTIFICATE_ENDS: &str = "leeward_gateway_certificate_not_after_seconds";
 /// Changes of certificates on disk, by what became of them. Label: `outcome`.
 pub const CERTIFICATE_RELOADS: &str = "leeward_gateway_certificate_reloads_total";
+/// Changes of files of callers, by what became of them. Labels: `kind`, `outcome`.
+pub const CALLER_RELOADS: &str = "leeward_gateway_caller_file_reloads_total";
 /// Connections over HTTP/2 that were ended since they cost more than they asked for. Label: `kind`.
 pub const HTTP2_FLOODS: &str = "leeward_gateway_http2_floods_total";
 /// Records of the access log. Label: `result` (written, dropped, failed).
@@ -63,6 +65,7 @@ pub(crate) struct Metrics {
     pub(crate) handshakes_failed: Counters<1>,
     pub(crate) certificate_ends: Gauges<1>,
     pub(crate) certificate_reloads: Counters<1>,
+    pub(crate) caller_reloads: Counters<2>,
     pub(crate) http2_floods: Counters<1>,
     pub(crate) access_records: Counters<1>,
     pub(crate) in_flight: Gauge,
@@ -108,6 +111,11 @@ impl Metrics {
                 CERTIFICATE_RELOADS,
                 "Changes of certificates on disk",
                 ["outcome"],
+            ),
+            caller_reloads: registry.counters(
+                CALLER_RELOADS,
+                "Changes of files of callers",
+                ["kind", "outcome"],
             ),
             http2_floods: registry.counters(HTTP2_FLOODS, "Connections that cost too much", ["kind"]),
             access_records: registry.counters(ACCESS_RECORDS, "Records of the access log", ["result"]),

@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use leeward_resilience::rate::whole_seconds;
 use serde::Serialize;
 
+use crate::credentials::Accepted;
 use crate::decisions::Ruling;
 use crate::router::Methods;
 
@@ -112,6 +113,12 @@ pub mod code {
     pub const TOKEN_EXPIRED: &str = "token_expired";
     /// The token was revoked.
     pub const TOKEN_REVOKED: &str = "token_revoked";
+    /// The API key is not one.
+    pub const KEY_INVALID: &str = "key_invalid";
+    /// The API key's time is over.
+    pub const KEY_EXPIRED: &str = "key_expired";
+    /// The request says in two ways who it is for.
+    pub const TWO_SPEAKERS: &str = "two_speakers";
     /// The keys that tokens are checked with cannot be had now.
     pub const KEYS_UNAVAILABLE: &str = "keys_unavailable";
     /// The route needs a client certificate, and the client has none, or another one.
@@ -153,6 +160,9 @@ pub mod code {
         (TOKEN_INVALID, 401),
         (TOKEN_EXPIRED, 401),
         (TOKEN_REVOKED, 401),
+        (KEY_INVALID, 401),
+        (KEY_EXPIRED, 401),
+        (TWO_SPEAKERS, 400),
         (KEYS_UNAVAILABLE, 503),
         (CERTIFICATE_REQUIRED, 403),
         (FORBIDDEN, 403),
@@ -279,6 +289,7 @@ struct Document<'a> {
 pub(crate) fn respond(
     refusal: &Refusal,
     request_id: &str,
+    accepted: &Accepted,
     explain: Option<Explanation<'_>>,
 ) -> Response<Bytes> {
     let document = Document {
@@ -307,20 +318,14 @@ pub(crate) fn respond(
         headers.insert(header::ALLOW, value);
     }
     if refusal.status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, challenge(refusal.code));
+        for challenge in accepted.challenges(refusal.code) {
+            headers.append(header::WWW_AUTHENTICATE, challenge);
+        }
     }
     if refusal.close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-/// RFC 6750: no error code when there was no token.
-fn challenge(code: &str) -> HeaderValue {
-    HeaderValue::from_static(match code {
-        code::UNAUTHENTICATED => "Bearer",
-        _ => "Bearer error=\"invalid_token\"",
-    })
 }
 
 #[cfg(test)]
@@ -334,7 +339,7 @@ mod tests {
             Refusal::unavailable(code::BREAKER_OPEN, Stage::Breaker, "the service failed too often")
                 .retry_after(Some(Duration::from_millis(1_200)))
                 .hint("look at the service's health");
-        let plain = respond(&refusal, "r1", None);
+        let plain = respond(&refusal, "r1", &Accepted::default(), None);
         let body: serde_json::Value = serde_json::from_slice(plain.body()).unwrap();
         assert_eq!(body["code"], "breaker_open");
         assert_eq!(body["stage"], "breaker");
@@ -342,17 +347,31 @@ mod tests {
         assert!(body.get("hint").is_none() && body.get("config").is_none());
         assert_eq!(plain.headers()["retry-after"], "2");
 
-        let told = respond(&refusal, "r1", Some(Explanation { origin: Some("leeward.yaml:7") }));
+        let told = respond(
+            &refusal,
+            "r1",
+            &Accepted::default(),
+            Some(Explanation { origin: Some("leeward.yaml:7") }),
+        );
         let body: serde_json::Value = serde_json::from_slice(told.body()).unwrap();
         assert_eq!((body["config"].as_str(), body["hint"].is_string()), (Some("leeward.yaml:7"), true));
     }
 
     #[test]
-    fn a_missing_token_is_challenged_without_an_error() {
-        let none = Refusal::unauthorised(code::UNAUTHENTICATED, Stage::Authenticate, "");
-        assert_eq!(respond(&none, "", None).headers()["www-authenticate"], "Bearer");
-        let bad = Refusal::unauthorised(code::TOKEN_EXPIRED, Stage::Authenticate, "");
-        assert_eq!(respond(&bad, "", None).headers()["www-authenticate"], "Bearer error=\"invalid_token\"");
+    fn each_way_to_say_who_it_is_has_its_challenge() {
+        let keys = Some(http::HeaderName::from_static("x-api-key"));
+        let check = |code, accepted: &Accepted| {
+            let refusal = Refusal::unauthorised(code, Stage::Authenticate, "");
+            let answer = respond(&refusal, "", accepted, None);
+            let values = answer.headers().get_all("www-authenticate").iter();
+            values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let tokens = Accepted { token_bytes_max: Some(1), ..Accepted::default() };
+        assert_eq!(check(code::UNAUTHENTICATED, &tokens), ["Bearer"]);
+        assert_eq!(check(code::TOKEN_EXPIRED, &tokens), ["Bearer error=\"invalid_token\""]);
+        let both = Accepted { key_header: keys, ..tokens };
+        assert_eq!(check(code::TOKEN_EXPIRED, &both), ["Bearer error=\"invalid_token\"", "ApiKey"]);
+        assert_eq!(check(code::KEY_INVALID, &both), ["Bearer", "ApiKey"]);
     }
 
     #[test]

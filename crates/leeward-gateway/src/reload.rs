@@ -18,6 +18,7 @@ pub use self::again::{Cause, Failure};
 pub use self::source::{BoxError, Source};
 
 pub(crate) use self::again::{Refused, again, follow_file};
+pub(crate) use self::source::{Stamp, Watch};
 
 use crate::config::{Config, Route, ServicePolicy};
 use crate::gateway::Error;
@@ -114,6 +115,7 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
         ("limits", old.limits != new.limits),
         ("cors", old.cors != new.cors),
         ("jwt", old.jwt != new.jwt),
+        ("api_keys", old.api_keys != new.api_keys),
         ("rate_limits", old.rate_limits != new.rate_limits),
         ("concurrency", old.concurrency != new.concurrency),
         ("dns", old.dns != new.dns),

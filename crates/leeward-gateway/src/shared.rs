@@ -25,6 +25,7 @@ use self::make::Making;
 use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
+use crate::credentials::{Accepted, Keys, Store};
 use crate::holds::Holds;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
@@ -192,6 +193,9 @@ pub(crate) struct Shared {
     pub(crate) by_principal: Option<ByName>,
     pub(crate) shed: ConcurrencyLimit,
     pub(crate) authentication: Option<Authentication>,
+    pub(crate) api_keys: Option<Arc<Store<Keys>>>,
+    /// What says who calls.
+    pub(crate) accepted: Accepted,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) minter: Option<Minter>,
     pub(crate) stale: Arc<StaleStore>,

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Says why a request was refused, or what was tried for it
     Why(Why),
+    /// Keys of callers, for the file of `api_keys`
+    Keys(Keys),
     /// Sagas: list, show, and the operator's verbs
     Sagas(Sagas),
     /// Events: lag and dead letters
@@ -175,6 +177,28 @@ pub(crate) struct Lint {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Keys of callers.
+#[derive(Debug, Args)]
+pub(crate) struct Keys {
+    #[command(subcommand)]
+    pub(crate) verb: KeyVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Makes a key: its line for the file goes to standard output, the key itself to standard error, this once
+    #[command(after_help = KEYS_HELP)]
+    New {
+        /// What the caller is called: letters, digits, `-`, `_`, `.`, `@` and `+`
+        id: String,
+        /// What its holder is and may: user:ID role:NAME permission:NAME scope:NAME claim:NAME=VALUE expires:2027-06-30
+        words: Vec<String>,
+    },
+}
+
+const KEYS_HELP: &str = "Examples:
+  leeward keys new ci role:deploy expires:2027-06-30 >> callers.keys";
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -15,6 +15,7 @@ mod events;
 mod fault;
 #[cfg(feature = "demo")]
 mod fresh;
+mod keys;
 mod process;
 mod sagas;
 #[cfg(feature = "demo")]
@@ -51,6 +52,7 @@ pub fn main(parts: Parts) -> ExitCode {
         Command::Lint(lint) => return ended(tools::lint(&lint)),
         Command::Why(wanted) => return ended(why::run(&wanted)),
         Command::Explain(file) => config::explain(&file),
+        Command::Keys(keys) => keys::run(&keys),
         Command::Sagas(sagas) => sagas::run(&sagas),
         Command::Events(events) => events::run(&events),
         Command::Fault(fault) => fault::run(&fault),

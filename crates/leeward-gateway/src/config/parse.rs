@@ -12,8 +12,8 @@ use super::addresses::{self, addresses};
 use super::named::Policies;
 use super::routes::routes;
 use super::{
-    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, decisions, jwt,
-    listen, services,
+    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, callers,
+    decisions, jwt, listen, services,
 };
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
@@ -84,8 +84,9 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.services = services::services(&root.get("services"), &for_services, &mut config.facts);
     config.facts.check(root);
     config.jwt = jwt::issuers(&root.get("jwt"));
-    let knows_users = root.get("jwt").is_given();
-    config.revocation = revocation(&root.get("revocation"), knows_users);
+    config.api_keys = callers::api_keys(&root.get("api_keys"));
+    config.revocation = revocation(&root.get("revocation"), root.get("jwt").is_given());
+    let knows_users = ["jwt", "api_keys"].iter().any(|key| root.get(key).is_given());
     config.routes = routes(&root.get("routes").required(), &for_routes, &mut config.services, knows_users);
     config.policies = for_services.list().chain(for_routes.list()).collect();
     jwt::services(&root.get("jwt"), &config.services);

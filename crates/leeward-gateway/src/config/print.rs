@@ -12,8 +12,8 @@ use leeward_runtime::units::{Rate, show_duration, show_size};
 
 use super::parse::FAMILIES;
 use super::{
-    ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy, access_log,
-    decisions,
+    ApiKeys, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
+    access_log, decisions,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -145,6 +145,11 @@ impl Config {
 
     fn print_identity(&self, out: &mut Yaml) {
         print_issuers(out, &self.jwt);
+        if let Some(ApiKeys { file, header, .. }) = &self.api_keys {
+            out.open(0, "api_keys");
+            out.quoted(1, "file", &file.to_string_lossy());
+            out.quoted(1, "header", header.as_str());
+        }
         if let Some(revocation) = &self.revocation {
             out.open(0, "revocation");
             out.quoted(1, "event", &revocation.event);

@@ -26,7 +26,7 @@ pub(super) fn routes<'d>(
     node: &Node<'d>,
     policies: &Policies<'d>,
     services: &mut Services,
-    has_jwt: bool,
+    knows_users: bool,
 ) -> Vec<Route> {
     let items = node.items();
     if node.is_given() && (items.is_empty() || items.len() > ROUTES_MAX) {
@@ -36,7 +36,7 @@ pub(super) fn routes<'d>(
     let (mut taken, mut ids) = (Taken::default(), HashMap::new());
     for item in &items {
         let item = &policies.under(item);
-        let Some(route) = route(item, services, has_jwt) else { continue };
+        let Some(route) = route(item, services, knows_users) else { continue };
         taken.add(item, &routes, &route);
         if let Some(other) = ids.insert(Arc::clone(&route.id), Arc::clone(&route.origin))
             && route.is_named()
@@ -46,16 +46,19 @@ pub(super) fn routes<'d>(
         routes.push(route);
     }
     for unused in policies.unused() {
-        let _checked = route(&unused, services, has_jwt);
+        let _checked = route(&unused, services, knows_users);
     }
     routes
 }
 
-fn route(node: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Route> {
+fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<Route> {
     let strip_prefix = node.get("strip_prefix");
     let rule = access(&node.get("access"));
-    if rule != Rule::Anyone && !has_jwt {
-        node.get("access").reject("needs `jwt`: without it nobody is known", "anyone, or a `jwt` section");
+    if rule != Rule::Anyone && !knows_users {
+        node.get("access").reject(
+            "needs `jwt` or `api_keys`: without them nobody is known",
+            "anyone, or a `jwt` or `api_keys` section",
+        );
     }
     let (stale, stale_node) = stale(node);
     let Takes { hosts, pattern, methods, conditions } = takes::read(node);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Subject;
 
@@ -15,7 +15,7 @@ const TOKENS_MAX: usize = 8_192;
 #[derive(Debug)]
 struct Entry {
     token: Box<str>,
-    subject: Rc<Subject>,
+    subject: Arc<Subject>,
     generation: u64,
     /// Set on use, cleared by the hand: an entry used since the last round stays.
     used: bool,
@@ -42,16 +42,16 @@ impl TokenCache {
     }
 
     /// The token's subject, if this very token was verified with the keys of this generation and has not ended.
-    pub(crate) fn get(&mut self, token: &str, generation: u64, now_ms: i64) -> Option<Rc<Subject>> {
+    pub(crate) fn get(&mut self, token: &str, generation: u64, now_ms: i64) -> Option<Arc<Subject>> {
         let entry = self.entries.get_mut(&self.hasher.hash_one(token))?;
         let good = *entry.token == *token
             && entry.generation == generation
             && now_ms < entry.subject.expires_at_s.saturating_mul(1_000);
         entry.used = good;
-        good.then(|| Rc::clone(&entry.subject))
+        good.then(|| Arc::clone(&entry.subject))
     }
 
-    pub(crate) fn put(&mut self, token: &str, generation: u64, subject: Rc<Subject>) {
+    pub(crate) fn put(&mut self, token: &str, generation: u64, subject: Arc<Subject>) {
         let hash = self.hasher.hash_one(token);
         let entry = Entry { token: token.into(), subject, generation, used: false };
         if self.entries.insert(hash, entry).is_some() {
@@ -89,8 +89,8 @@ impl TokenCache {
 mod tests {
     use super::*;
 
-    fn subject(expires_at_s: i64) -> Rc<Subject> {
-        Rc::new(Subject::for_test("u1", &[], expires_at_s))
+    fn subject(expires_at_s: i64) -> Arc<Subject> {
+        Arc::new(Subject::for_test("u1", &[], expires_at_s))
     }
 
     #[test]

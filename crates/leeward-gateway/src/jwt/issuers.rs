@@ -11,6 +11,7 @@ use super::set::KeySet;
 use super::token::Token;
 use super::verify::{Error, Rules, verify};
 use crate::config::{Jwt, KeySource, Route};
+use crate::credentials;
 
 /// The keys of an issuer.
 #[derive(Debug)]
@@ -47,8 +48,6 @@ impl From<Error> for NotVerified {
 #[derive(Debug)]
 pub(crate) struct Authentication {
     pub(crate) issuers: Vec<Issuer>,
-    /// The longest token of any issuer.
-    pub(crate) token_bytes_max: usize,
     /// The claims that routes ask for.
     attributes: Arc<[Arc<str>]>,
 }
@@ -61,10 +60,12 @@ impl Authentication {
         old: Option<(&[Jwt], &Self)>,
         clock: &Arc<dyn Clock>,
     ) -> Option<Self> {
+        if jwt.is_empty() {
+            return None;
+        }
         let attributes = claims_asked_for(routes);
         let issuers = jwt.iter().map(|one| Issuer::new(one, jwt, &attributes, old, clock)).collect();
-        let token_bytes_max = jwt.iter().map(|one| one.token_bytes).max()?;
-        Some(Self { issuers, token_bytes_max, attributes })
+        Some(Self { issuers, attributes })
     }
 
     /// Whether a token that was verified there needs no look here, under the same options: the same keys, and the same claims
@@ -130,9 +131,9 @@ impl Issuer {
                 Keys::Given(Arc::new(set))
             }
         };
-        let foreign = all.iter().map(|other| &other.prefix);
+        let others = all.iter().map(|other| &*other.prefix).chain(credentials::PREFIXES);
         let foreign_prefixes =
-            foreign.filter(|other| !other.is_empty() && **other != jwt.prefix).cloned().collect();
+            others.filter(|other| !other.is_empty() && **other != jwt.prefix).map(str::to_owned).collect();
         let rules = Rules {
             issuer: jwt.issuer.clone(),
             audiences: jwt.audience.clone(),

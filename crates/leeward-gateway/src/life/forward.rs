@@ -11,6 +11,7 @@ use super::trip::{NAME, SERVICE_NAME, Trip};
 use super::{Peer, parse};
 use crate::address;
 use crate::config::Route;
+use crate::credentials;
 use crate::jwt::Subject;
 use crate::path::EncodedSlash;
 use crate::refusal::{Refusal, Stage, code};
@@ -53,9 +54,7 @@ impl Forward {
         let target = target(&route.config, shared.config.encoded_slash, path, &uri)?;
         super::trip::reserve(&mut headers, 14);
         let host = headers.remove(header::HOST);
-        if shared.authentication.is_some() && !route.config.forward_token {
-            headers.remove(header::AUTHORIZATION);
-        }
+        credentials::strip(&mut headers, &shared.accepted, route.config.forward_token);
         let new_host = route.config.rewrite.host.as_ref().and_then(|new| new.of(host.as_ref()));
         // Before what the gateway says, so that none of it can be changed.
         route.config.request_headers.apply(&mut headers);

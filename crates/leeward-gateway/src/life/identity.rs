@@ -1,36 +1,51 @@
 //! Who it is and what they may.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::request::Parts;
 
 use super::{Core, Peer};
 use crate::config::Rule;
+use crate::credentials::{self, Accepted, Presented, Unreadable};
 use crate::jwt::{self, Authentication, NotVerified, Subject};
 use crate::refusal::{Refusal, Stage, code};
-use crate::shared::RouteState;
+use crate::shared::{RouteState, Shared};
 
-/// The subject of the request's token. A route for anyone takes a bad token for none; a route whose answers may be kept
+/// Whoever the request says it is for. A route for anyone takes who is not known for nobody; a route whose answers may be kept
 /// for others learns nobody's name at all.
 pub(super) async fn authenticate(
     core: &Rc<Core>,
     route: &RouteState,
     head: &Parts,
-) -> Result<Option<Rc<Subject>>, Refusal> {
-    let Some(authentication) = &core.shared.authentication else { return Ok(None) };
-    if route.config.stale_if_error.is_some() {
+) -> Result<Option<Arc<Subject>>, Refusal> {
+    let accepted = &core.shared.accepted;
+    if !accepted.is_any() || route.config.stale_if_error.is_some() {
         return Ok(None);
     }
-    let found = match jwt::token(&head.headers, authentication.token_bytes_max) {
-        Ok(Some(token)) => subject(core, authentication, token).await.map(Some),
-        Ok(None) => Ok(None),
-        Err(error) => Err(not_a_token(error)),
+    let found = match credentials::presented(&head.headers, accepted) {
+        Ok(Presented::Nothing) => Ok(None),
+        Ok(Presented::Token(token)) => subject(core, token).await.map(Some),
+        Ok(Presented::Key(key)) => holder(&core.shared, key).map(Some),
+        Err(Unreadable::Both) => return Err(unreadable(Unreadable::Both)),
+        Err(error) => Err(unreadable(error)),
     };
     match (&route.config.access, found) {
         (Rule::Anyone, found) => Ok(found.unwrap_or(None)),
-        (_, Ok(None)) => Err(no_token()),
+        (_, Ok(None)) => Err(nobody(accepted)),
         (_, found) => found,
     }
+}
+
+/// Whose key it is.
+fn holder(shared: &Shared, key: &str) -> Result<Arc<Subject>, Refusal> {
+    let found = shared.api_keys.as_ref().and_then(|keys| keys.now().holder(key).cloned());
+    let subject = found.ok_or_else(|| unreadable(Unreadable::Key))?;
+    if shared.clock.unix_ms() >= subject.expires_at_s.saturating_mul(1_000) {
+        let detail = "the API key's time is over: ask the operator for another one";
+        return Err(Refusal::unauthorised(code::KEY_EXPIRED, Stage::Authenticate, detail));
+    }
+    Ok(subject)
 }
 
 /// Whether the client presented the certificate that the route wants.
@@ -70,12 +85,9 @@ fn is_allowed(rule: &Rule, subject: Option<&Subject>) -> bool {
     }
 }
 
-async fn subject(
-    core: &Rc<Core>,
-    authentication: &Authentication,
-    token: &str,
-) -> Result<Rc<Subject>, Refusal> {
+async fn subject(core: &Rc<Core>, token: &str) -> Result<Arc<Subject>, Refusal> {
     let shared = &core.shared;
+    let authentication = shared.authentication.as_ref().ok_or_else(|| bad_token(jwt::Error::Refused))?;
     let now_ms = shared.clock.unix_ms();
     let generation = authentication.generation();
     let known = core.tokens.borrow_mut().get(token, generation, now_ms);
@@ -99,7 +111,7 @@ async fn verified(
     token: &str,
     generation: u64,
     now_ms: i64,
-) -> Result<Rc<Subject>, Refusal> {
+) -> Result<Arc<Subject>, Refusal> {
     let verified = authentication.verify(token, now_ms).await.map_err(|not| match not {
         NotVerified::Bad(error) => bad_token(error),
         NotVerified::KeysUnavailable => Refusal::unavailable(
@@ -108,9 +120,9 @@ async fn verified(
             "the keys that tokens are checked with cannot be had now",
         ),
     })?;
-    let subject = Rc::new(Subject::new(verified).ok_or_else(|| bad_token(jwt::Error::Refused))?);
+    let subject = Arc::new(Subject::new(verified).ok_or_else(|| bad_token(jwt::Error::Refused))?);
     // A token that waited for keys is remembered under those from before it asked: at worst it is verified once more.
-    core.tokens.borrow_mut().put(token, generation, Rc::clone(&subject));
+    core.tokens.borrow_mut().put(token, generation, Arc::clone(&subject));
     Ok(subject)
 }
 
@@ -119,16 +131,26 @@ fn bad_token(error: jwt::Error) -> Refusal {
     Refusal::unauthorised(code, Stage::Authenticate, error.to_string())
 }
 
-pub(crate) fn no_token() -> Refusal {
-    let detail = "this needs a user: send `Authorization: Bearer TOKEN`";
+/// What would let the request in.
+pub(crate) fn nobody(accepted: &Accepted) -> Refusal {
+    let detail = format!("this needs a user: send {}", accepted.ways());
     Refusal::unauthorised(code::UNAUTHENTICATED, Stage::Authenticate, detail)
 }
 
-pub(crate) fn not_a_token(error: jwt::BearerError) -> Refusal {
-    let detail = match error {
-        jwt::BearerError::Several => "several Authorization headers",
-        jwt::BearerError::Malformed => "the Authorization header is not `Bearer TOKEN`",
-        jwt::BearerError::TooLong => "the token is too long",
+pub(crate) fn unreadable(error: Unreadable) -> Refusal {
+    let (code, detail) = match error {
+        Unreadable::Both => {
+            let detail = "an API key and an Authorization header: one request has one speaker";
+            return Refusal::bad_request(code::TWO_SPEAKERS, Stage::Authenticate, detail);
+        }
+        Unreadable::Key => (code::KEY_INVALID, "the API key is not one that is known here"),
+        Unreadable::Token(jwt::BearerError::Several) => {
+            (code::TOKEN_INVALID, "several Authorization headers")
+        }
+        Unreadable::Token(jwt::BearerError::Malformed) => {
+            (code::TOKEN_INVALID, "the Authorization header is not `Bearer TOKEN`")
+        }
+        Unreadable::Token(jwt::BearerError::TooLong) => (code::TOKEN_INVALID, "the token is too long"),
     };
-    Refusal::unauthorised(code::TOKEN_INVALID, Stage::Authenticate, detail)
+    Refusal::unauthorised(code, Stage::Authenticate, detail)
 }

@@ -254,7 +254,7 @@ impl Trip {
         let origin = self.route_state(shared).map(|route| &*route.config.origin);
         let explanation = trusted.then_some(Explanation { origin });
         let request_id = self.request_id.to_str().unwrap_or_default();
-        let answer = refusal::respond(&refusal, request_id, explanation);
+        let answer = refusal::respond(&refusal, request_id, &shared.accepted, explanation);
         if refusal.status.is_server_error() {
             self.span.error(refusal.code);
         }

@@ -80,7 +80,7 @@ fn limits(config: &Config, found: &mut Findings<'_>) {
         Some(_) => {}
         None => found.add(&NO_LIMIT, "rate_limits.address", "one address may send as much as it likes"),
     }
-    if limits.principal.is_none() && !config.jwt.is_empty() {
+    if limits.principal.is_none() && config.knows_callers() {
         found.add(&NO_LIMIT, "rate_limits.principal", "one user may send as much as it likes");
     }
 }

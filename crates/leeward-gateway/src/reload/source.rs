@@ -46,7 +46,7 @@ impl Source {
         read: impl Fn() -> Result<Config, BoxError> + Send + Sync + 'static,
     ) -> Self {
         let path = path.into();
-        Self { seen: Stamp::of(std::fs::metadata(&path)), path, read: Arc::new(read) }
+        Self { seen: Stamp::at(&path), path, read: Arc::new(read) }
     }
 
     /// Reads the file, and all secrets that it refers to.
@@ -63,18 +63,23 @@ impl Source {
 
     /// Resolves whenever the file is another one.
     pub(super) fn watch(&self) -> Watch {
-        Watch { path: self.path.clone(), looks: Looks::new(self.seen) }
+        Watch::since(&self.path, self.seen)
     }
 }
 
 /// What tells one content of a file from another, without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stamp {
+pub(crate) enum Stamp {
     Absent,
     File { device: u64, inode: u64, bytes: u64, modified: (i64, i64), changed: (i64, i64) },
 }
 
 impl Stamp {
+    /// What is there now.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self::of(std::fs::metadata(path))
+    }
+
     fn of(metadata: std::io::Result<std::fs::Metadata>) -> Self {
         metadata.map_or(Self::Absent, |file| Self::File {
             device: file.dev(),
@@ -88,14 +93,19 @@ impl Stamp {
 
 /// The one who looks.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     path: PathBuf,
     looks: Looks,
 }
 
 impl Watch {
+    /// A watch over a file that was `seen` when it was read.
+    pub(crate) fn since(path: &Path, seen: Stamp) -> Self {
+        Self { path: path.to_owned(), looks: Looks::new(seen) }
+    }
+
     /// Resolves when the file is another one than at the last time.
-    pub(super) async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         loop {
             tokio::time::sleep(self.looks.pause()).await;
             if self.looks.look(Stamp::of(tokio::fs::metadata(&self.path).await)) {

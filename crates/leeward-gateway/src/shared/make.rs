@@ -12,6 +12,7 @@ use leeward_resilience::{
 use super::{Answers, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Route};
 use crate::cors;
+use crate::credentials::{Accepted, Store};
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::lookups::Lookups;
@@ -49,6 +50,8 @@ impl Making<'_> {
             by_principal: self.by_principal()?,
             shed: self.shed()?,
             authentication: self.authentication(),
+            api_keys: config.api_keys.as_ref().map(|keys| Arc::new(Store::new(keys.loaded.clone()))),
+            accepted: Accepted::by(config),
             stale: self.stale()?,
             config: Arc::new(config.clone()),
             revocations: Arc::clone(&lasting.revocations),

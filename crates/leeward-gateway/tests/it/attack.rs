@@ -16,6 +16,7 @@ mod exhaustion;
 mod framing;
 mod guardian;
 mod headers;
+mod key;
 mod path;
 mod run;
 mod token;
@@ -32,6 +33,7 @@ fn cases(area: Area) -> Vec<Case> {
         Area::Address => address::table(),
         Area::Token => token::table(),
         Area::Algorithm => algorithm::table(),
+        Area::Key => key::table(),
         Area::Cors => cors::table(),
         Area::Exhaustion => exhaustion::table(),
     };
@@ -66,6 +68,11 @@ async fn token_cases() {
 #[tokio::test]
 async fn algorithm_cases() {
     run::area(Area::Algorithm).await;
+}
+
+#[tokio::test]
+async fn key_cases() {
+    run::area(Area::Key).await;
 }
 
 #[tokio::test]

@@ -94,10 +94,25 @@ fn mistakes_of_a_listener_are_reported_at_their_place() {
 }
 
 #[test]
+fn mistakes_about_lookups_are_reported_at_their_place() {
+    let text = include_str!("config/dns.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/dns.wrong.report"), "\n{report}");
+}
+
+#[test]
 fn mistakes_of_a_split_are_reported_at_their_place() {
     let text = include_str!("config/split.wrong.yaml");
     let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
     assert_eq!(report, include_str!("config/split.wrong.report"), "\n{report}");
+}
+
+#[test]
+fn mistakes_about_callers_are_reported_and_what_stands_there_is_not() {
+    let text = include_str!("config/callers.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/callers.wrong.report"), "\n{report}");
+    assert!(!report.contains("hunter2"));
 }
 
 #[test]

@@ -17,6 +17,7 @@ routes:
   - {path: /open, service: users, match: {headers: {x-beta: \"1\"}}, hosts: [beta.example]}
   - {path: /mine, service: orders, access: user}
   - {path: /admin, service: orders, access: \"role:admin\", rate_limit: 5/s}
+api_keys: {file: tests/it/config/callers.keys}
 ";
 
 fn told(target: &str, method: &str, headers: &[&str]) -> (Option<(u16, &'static str)>, String) {
@@ -44,6 +45,11 @@ async fn what_is_told_is_what_happens() {
         ("GET", "/mine", &[&bearer]),
         ("GET", "/mine", &[&bearer, &bearer]),
         ("GET", "/mine", &["Authorization: Bearer a b"]),
+        ("GET", "/mine", &["X-Api-Key: lwk_the-key-of-ci-in-tests-00000000000000"]),
+        ("GET", "/mine", &["X-Api-Key: short"]),
+        ("GET", "/mine", &["X-Api-Key: short", &bearer]),
+        ("GET", "/open", &["X-Api-Key: short", &bearer]),
+        ("GET", "/open", &["X-Api-Key: short"]),
         ("POST", "/open", &["Content-Length: 101"]),
         ("POST", "/open", &["Content-Length: 3", "Transfer-Encoding: chunked"]),
         ("POST", "/open", &["Content-Length: +3"]),

@@ -7,6 +7,7 @@ mod admin;
 mod allocations;
 mod attack;
 mod balancing;
+mod callers;
 mod config;
 mod cors;
 mod decisions;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::callers::{CI, OLD};
 use crate::revocation::revoke;
 use crate::rig::{self, Rig, Upstream, claims, token, token_with};
 
@@ -126,6 +127,7 @@ fn yaml(upstream: &Upstream, folder: &Path, nobody: &str, garbage: &str) -> Stri
     format!(
         "limits: {{head_timeout: 200ms, body_timeout: 200ms}}
 jwt: {{service: users}}
+api_keys: {{file: tests/it/config/callers.keys}}
 revocation: {{database: \"sqlite:{folder}/gateway.db\"}}
 services:
   users: {{urls: [\"{url}\"]}}
@@ -177,6 +179,13 @@ async fn each_code_comes_from_a_gateway_that_runs() {
         seen.answer(&rig.get(path).await);
     }
     tokens(&rig, &bus, &mut seen).await;
+    for lines in
+        [&[("x-api-key", "a")][..], &[("x-api-key", OLD)], &[("x-api-key", CI), ("authorization", "a b")]]
+    {
+        let request = rig.request("GET", "/user");
+        let request = lines.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        seen.answer(&rig.send(request, "").await);
+    }
     let (one, two) = tokio::join!(rig.get("/narrow?sleep=300"), rig.get("/narrow?sleep=300"));
     seen.answer(if one.status == 503 { &one } else { &two });
     let open = rig.admin("PUT", "/v1/services/held/breaker").header("content-type", "application/json");

@@ -3,5 +3,6 @@
 
 mod arrows;
 mod gateway;
+mod keys;
 mod operators;
 mod process;

@@ -95,9 +95,14 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> String {
 
 /// The same with a token.
 pub(crate) fn get_as(address: SocketAddr, path: &str, token: &str) -> String {
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
     let token = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
-    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{token}connection: close\r\n\r\n");
+    send(address, path, &token)
+}
+
+/// The same with these header lines.
+pub(crate) fn send(address: SocketAddr, path: &str, lines: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{lines}connection: close\r\n\r\n");
     std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
     let mut answer = String::new();
     let _may_be_cut = stream.read_to_string(&mut answer);

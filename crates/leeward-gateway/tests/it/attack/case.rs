@@ -11,18 +11,20 @@ pub(crate) enum Area {
     Address,
     Token,
     Algorithm,
+    Key,
     Cors,
     Exhaustion,
 }
 
 impl Area {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Framing,
         Self::Headers,
         Self::Path,
         Self::Address,
         Self::Token,
         Self::Algorithm,
+        Self::Key,
         Self::Cors,
         Self::Exhaustion,
     ];
@@ -35,6 +37,7 @@ impl Area {
             Self::Address => "address",
             Self::Token => "token",
             Self::Algorithm => "algorithm",
+            Self::Key => "key",
             Self::Cors => "cors",
             Self::Exhaustion => "exhaustion",
         }
@@ -50,6 +53,8 @@ pub(crate) enum Setup {
     Guarded,
     /// The same, with tokens of three issuers.
     Issuers,
+    /// As guarded, with tokens and API keys.
+    Keyed,
     /// As guarded, with `encoded_slash: keep`.
     KeptSlash,
     /// Behind proxies: the client's own address and 10.0.0.0/8 are trusted.
@@ -67,10 +72,11 @@ pub(crate) enum Setup {
 }
 
 impl Setup {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Plain,
         Self::Guarded,
         Self::Issuers,
+        Self::Keyed,
         Self::KeptSlash,
         Self::Proxied,
         Self::Listed,
@@ -172,6 +178,7 @@ impl Table {
             Area::Framing | Area::Headers => Setup::Plain,
             Area::Path | Area::Token => Setup::Guarded,
             Area::Algorithm => Setup::Issuers,
+            Area::Key => Setup::Keyed,
             Area::Address => Setup::Proxied,
             Area::Cors => Setup::Pages,
             Area::Exhaustion => Setup::Small,
