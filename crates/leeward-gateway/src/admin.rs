@@ -78,7 +78,7 @@ pub(crate) fn start(
 ) -> std::io::Result<()> {
     let control = Control::new();
     let shared = reloader.published().current();
-    let verifier = keys::verifier(&shared, &control);
+    let verifier = keys::verifier(reloader.published(), &control);
     let admin =
         Admin { reloader: Arc::clone(reloader), control, minter: shared.minter.clone(), verifier, bus };
     let router = router(admin, identity).merge(beside);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leeward_discovery::{Directory, Upstream};
-use leeward_resilience::{Clock, ConcurrencyLimit, ConfigErrors, Pipeline, PipelineOptions, Rng};
+use leeward_resilience::{Clock, ConcurrencyLimit, Pipeline, PipelineOptions, Rng};
 use leeward_service::identity::Minter;
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use self::make::Making;
 use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
+use crate::gateway::Error;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
 use crate::lookups::Lookups;
@@ -30,7 +31,8 @@ use crate::reload::Refused;
 use crate::revocation::Revocations;
 use crate::router::Router;
 use crate::stale::StaleStore;
-use crate::upstream::Keep;
+use crate::tls::Outward;
+use crate::upstream::Way;
 
 /// A service as the request path needs it.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ pub(crate) struct Service {
     pub(crate) pipeline: Pipeline,
     /// What the pipeline was given.
     pub(crate) options: PipelineOptions,
-    pub(crate) keep: Keep,
+    pub(crate) way: Way,
     pub(crate) attempt_timeout: Duration,
     pub(crate) read_timeout: Duration,
 }
@@ -147,6 +149,8 @@ pub(crate) struct Shared {
     pub(crate) by_principal: Option<ByName>,
     pub(crate) shed: ConcurrencyLimit,
     pub(crate) authentication: Option<Authentication>,
+    /// How the keys of each issuer are fetched, where that is encrypted and their place is a URL.
+    pub(crate) keys_tls: Vec<Option<Arc<Outward>>>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) minter: Option<Minter>,
     pub(crate) stale: Arc<StaleStore>,
@@ -165,12 +169,12 @@ impl Shared {
     /// The first snapshot.
     ///
     /// # Errors
-    /// A policy whose options do not go together.
+    /// A policy whose options do not go together; files of certificates that cannot be used.
     pub(crate) fn new(
         config: Config,
         lookups: Option<Arc<Lookups>>,
         lasting: &Lasting,
-    ) -> Result<Self, ConfigErrors> {
+    ) -> Result<Self, Error> {
         let mut pending = Pending::default();
         Making { config: &config, lookups, lasting, old: None, pending: &mut pending }.snapshot()
     }
@@ -178,14 +182,14 @@ impl Shared {
     /// The snapshot after this one. Nothing is different for anybody until `pending` is applied and the snapshot published.
     ///
     /// # Errors
-    /// A policy whose options do not go together; then nothing has changed.
+    /// As [`Shared::new`]; then nothing has changed.
     pub(crate) fn after(
         &self,
         config: &Config,
         lookups: Option<Arc<Lookups>>,
         lasting: &Lasting,
         pending: &mut Pending,
-    ) -> Result<Self, ConfigErrors> {
+    ) -> Result<Self, Error> {
         Making { config, lookups, lasting, old: Some(self), pending }.snapshot()
     }
 
@@ -196,6 +200,12 @@ impl Shared {
         self.metrics.config_hash.set(hash.cast_signed());
         self.metrics.config_epoch.set(epoch.cast_signed());
         self.metrics.config_since.set(since_ms / 1_000);
+    }
+
+    /// The TLS towards services and issuers.
+    pub(crate) fn outward(&self) -> impl Iterator<Item = &Arc<Outward>> {
+        let services = self.services.iter().filter_map(|service| service.way.tls.as_ref());
+        services.chain(self.keys_tls.iter().flatten())
     }
 
     pub(crate) fn service(&self, name: &str) -> Option<&Service> {

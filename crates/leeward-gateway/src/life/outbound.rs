@@ -123,7 +123,7 @@ async fn one_attempt(
             deadline_ms: attempt.deadline.header_ms(now),
             effort: attempt.effort,
         };
-        let sent = core.pool.send(picked.endpoint(), service.keep, &outgoing).await;
+        let sent = core.pool.send(picked.endpoint(), &service.way, &outgoing).await;
         let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
         let class = classify(&sent);
         if !matches!(class, Class::Failure { .. }) {
@@ -132,7 +132,7 @@ async fn one_attempt(
         drop(trying);
         picked.report(class, clock.now());
         match sent {
-            Err(Failure::Upstream(error @ upstream::Error::Connect(_))) => {
+            Err(Failure::Upstream(error @ (upstream::Error::Connect(_) | upstream::Error::Handshake(_)))) => {
                 refused = Some(error);
                 if !sending.is_replayable() {
                     break;
@@ -180,7 +180,9 @@ fn classify(answer: &Result<Got, Failure>) -> Class {
             0..=199 | 600.. => Class::PERMANENT,
             _ => Class::Success,
         },
-        Err(Failure::Upstream(upstream::Error::Connect(_) | upstream::Error::Ended(_))) => Class::RETRYABLE,
+        Err(Failure::Upstream(
+            upstream::Error::Connect(_) | upstream::Error::Handshake(_) | upstream::Error::Ended(_),
+        )) => Class::RETRYABLE,
         Err(Failure::Upstream(upstream::Error::Answer(_))) => Class::PERMANENT,
         Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
     }
@@ -250,6 +252,11 @@ fn refusal(route: &RouteState, service: &Service, sending: &Sending, error: Erro
         Error::Inner(Failure::Upstream(upstream::Error::Connect(_))) => {
             Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name} cannot be reached"))
                 .hint("the service is down, or its URL is wrong")
+        }
+        // Why is the operators' to know: it says who vouches for whom behind the gateway.
+        Error::Inner(Failure::Upstream(upstream::Error::Handshake(failure))) => {
+            Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name} cannot be reached"))
+                .hint(failure.hint())
         }
         Error::Inner(Failure::Upstream(_)) => {
             let detail = format!("{name} broke off or answered something that is no HTTP");

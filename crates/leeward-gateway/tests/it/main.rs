@@ -31,4 +31,5 @@ mod rig;
 mod routing;
 mod stale;
 mod tls;
+mod towards;
 mod wire;
