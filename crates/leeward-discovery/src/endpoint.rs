@@ -16,7 +16,7 @@ pub enum Error {
         given: String,
     },
     /// A URL of another scheme, or with a path.
-    #[error("{given:?} must be http://host:port and nothing behind it")]
+    #[error("{given:?} must be http://host:port or https://host:port and nothing behind it")]
     NotABase {
         /// The text.
         given: String,
@@ -35,7 +35,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint at `http://host:port`, with `host:port` as its id.
+    /// The endpoint at `http://host:port` or, where it speaks TLS, `https://host:port`, with `host:port` as its id.
     ///
     /// # Errors
     /// Any other text.
@@ -44,7 +44,7 @@ impl Endpoint {
         let uri: Uri = url.parse().map_err(|_| Error::NotAUrl { given: given() })?;
         let Some(authority) = uri.authority() else { return Err(Error::NotAUrl { given: given() }) };
         let bare = uri.path_and_query().is_none_or(|rest| rest.as_str() == "/");
-        if uri.scheme_str() != Some("http") || !bare || authority.as_str().contains('@') {
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || !bare || authority.as_str().contains('@') {
             return Err(Error::NotABase { given: given() });
         }
         Ok(Self { id: authority.as_str().into(), url: uri, weight: 1 })
@@ -82,10 +82,29 @@ impl Endpoint {
         &self.id
     }
 
-    /// `http://host:port/`.
+    /// `http://host:port/`, or the same with `https`.
     #[must_use]
     pub fn url(&self) -> &Uri {
         &self.url
+    }
+
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.url.scheme_str() == Some("https")
+    }
+
+    /// The name or the address, an IPv6 one without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let host = self.url.host().unwrap_or_default();
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    }
+
+    /// The port: where none is given, that of the scheme.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.url.port_u16().unwrap_or(if self.is_encrypted() { 443 } else { 80 })
     }
 
     /// `host:port`.
@@ -144,9 +163,21 @@ mod tests {
         for wrong in ["", "localhost:4001", "/carts", "not a url"] {
             assert!(Endpoint::parse(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["https://a:1", "http://a:1/path", "http://user@a:1", "http://a:1/?q"] {
+        for wrong in ["ftp://a:1", "https://a:1/path", "http://a:1/path", "http://user@a:1", "http://a:1/?q"]
+        {
             assert!(matches!(Endpoint::parse(wrong), Err(Error::NotABase { .. })), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_scheme_says_whether_it_is_encrypted_and_which_port_is_meant() {
+        let parts = |url: &str| {
+            let endpoint = Endpoint::parse(url).unwrap();
+            (endpoint.host().to_owned(), endpoint.port(), endpoint.is_encrypted())
+        };
+        assert_eq!(parts("http://a"), ("a".to_owned(), 80, false));
+        assert_eq!(parts("https://a"), ("a".to_owned(), 443, true));
+        assert_eq!(parts("https://[::1]:8443"), ("::1".to_owned(), 8443, true));
     }
 
     #[test]

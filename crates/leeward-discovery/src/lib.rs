@@ -44,7 +44,7 @@ pub mod ring;
 pub mod upstream;
 
 pub use balance::{Algorithm, Balance, PeakEwma, RingHash};
-pub use check::Checker;
+pub use check::{Checker, Probe};
 pub use directory::Directory;
 pub use endpoint::Endpoint;
 pub use health::Health;

@@ -94,7 +94,7 @@ pub(crate) fn start(
     let Parts { identity, bus, beside, decisions } = parts;
     let control = Control::new();
     let shared = reloader.published().current();
-    let verifier = keys::verifier(&shared, &control);
+    let verifier = keys::verifier(reloader.published(), &control);
     let (reloader, minter) = (Arc::clone(reloader), shared.minter.clone());
     let admin = Admin { reloader, control, minter, verifier, bus, decisions };
     let router = router(admin, identity).merge(beside);

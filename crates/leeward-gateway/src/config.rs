@@ -27,6 +27,7 @@ mod parse;
 mod policy;
 mod print;
 mod routes;
+mod service_tls;
 mod services;
 mod split;
 mod takes;
@@ -60,6 +61,7 @@ pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls
 pub use self::named::Named;
 pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
+pub use self::service_tls::ServiceTls;
 pub use crate::jwt::{Algorithm, Names as ClaimNames};
 
 /// The default of `listen`.

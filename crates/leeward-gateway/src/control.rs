@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use leeward_discovery::{PickHint, Upstream};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use leeward_discovery::{Endpoint, PickHint, Upstream};
 use leeward_resilience::{Class, Clock};
+
+use crate::tls::Outward;
+use crate::upstream::connect;
 
 /// How long one such call may take in all.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -59,22 +65,26 @@ impl Control {
         Self { client }
     }
 
-    /// The text at a path of a service.
+    /// The text at a path of a service. `tls` is for endpoints that are `https://`.
     pub(crate) async fn fetch(
         &self,
         upstream: &Upstream,
         path: &str,
         clock: &dyn Clock,
+        tls: Option<&Outward>,
     ) -> Result<Vec<u8>, String> {
         let question = Question { method: Method::GET, path, headers: HeaderMap::new(), body: Bytes::new() };
-        text(self.ask(upstream, question, clock).await?, path)
+        text(self.ask(upstream, question, clock, tls).await?, path)
     }
 
     /// The text at a URL. It is asked for there alone: a redirect is an answer without it.
-    pub(crate) async fn fetch_url(&self, url: &Uri) -> Result<Vec<u8>, String> {
+    pub(crate) async fn fetch_url(&self, url: &Uri, tls: Option<&Outward>) -> Result<Vec<u8>, String> {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = url.clone();
-        let answer = tokio::time::timeout(TIMEOUT, self.exchange(request)).await;
+        let answer = match url.scheme_str() {
+            Some("https") => tokio::time::timeout(TIMEOUT, fetch_alone(url, tls)).await,
+            _ => tokio::time::timeout(TIMEOUT, self.exchange(request)).await,
+        };
         text(answer.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))?, url)
     }
 
@@ -84,15 +94,15 @@ impl Control {
         upstream: &Upstream,
         question: Question<'_>,
         clock: &dyn Clock,
+        tls: Option<&Outward>,
     ) -> Result<Answer, String> {
         let picked = upstream.pick(clock.now(), &PickHint::default()).map_err(|error| error.to_string())?;
-        let url = picked.endpoint().join(question.path).map_err(|error| error.to_string())?;
-        let mut request = Request::new(Full::new(question.body));
-        *request.method_mut() = question.method;
-        *request.uri_mut() = url;
-        *request.headers_mut() = question.headers;
-        request.headers_mut().remove(header::HOST);
-        let answer = tokio::time::timeout(TIMEOUT, self.exchange(request)).await;
+        let answer = if picked.endpoint().is_encrypted() {
+            tokio::time::timeout(TIMEOUT, ask_alone(picked.endpoint(), tls, question)).await
+        } else {
+            let request = question.to(picked.endpoint())?;
+            tokio::time::timeout(TIMEOUT, self.exchange(request)).await
+        };
         let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")));
         // An operator's question is no measure of how the service serves its callers.
         picked.report(Class::Ignored, clock.now());
@@ -101,10 +111,57 @@ impl Control {
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, String> {
         let response = self.client.request(request).await.map_err(|error| describe(&error))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+        whole(response).await
     }
+}
+
+impl Question<'_> {
+    fn to(self, endpoint: &Endpoint) -> Result<Request<Full<Bytes>>, String> {
+        let url = endpoint.join(self.path).map_err(|error| error.to_string())?;
+        let mut request = Request::new(Full::new(self.body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = url;
+        *request.headers_mut() = self.headers;
+        request.headers_mut().remove(header::HOST);
+        Ok(request)
+    }
+}
+
+/// Asks over a connection of its own, which is opened as those for requests are: what it finds they would find.
+pub(crate) async fn ask_alone(
+    endpoint: &Endpoint,
+    tls: Option<&Outward>,
+    question: Question<'_>,
+) -> Result<Answer, String> {
+    let mut request = question.to(endpoint)?;
+    let host = HeaderValue::try_from(endpoint.authority()).map_err(|error| error.to_string())?;
+    request.headers_mut().insert(header::HOST, host);
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    *request.uri_mut() = target.parse().map_err(|_| "the path is none".to_owned())?;
+    let opened = connect(endpoint, tls, CONNECT_TIMEOUT).await.map_err(|error| error.to_string())?;
+    let io = TokioIo::new(opened.stream);
+    let (mut sender, connection) = http1::handshake(io).await.map_err(|error| describe(&error))?;
+    let asked = async move {
+        let response = sender.send_request(request).await.map_err(|error| describe(&error))?;
+        whole(response).await
+    };
+    // The connection is over when nobody asks any more.
+    let (answer, _ended) = futures_util::future::join(asked, connection).await;
+    answer
+}
+
+async fn fetch_alone(url: &Uri, tls: Option<&Outward>) -> Result<Answer, String> {
+    let base = format!("https://{}", url.authority().map_or("", Authority::as_str));
+    let endpoint = Endpoint::parse(&base).map_err(|error| error.to_string())?;
+    let path = url.path_and_query().map_or("/", PathAndQuery::as_str);
+    let question = Question { method: Method::GET, path, headers: HeaderMap::new(), body: Bytes::new() };
+    ask_alone(&endpoint, tls, question).await
+}
+
+async fn whole(response: Response<hyper::body::Incoming>) -> Result<Answer, String> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
+    Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
 }
 
 /// The body of a good answer, if it is no larger than a key set may be.

@@ -15,7 +15,7 @@ use leeward_resilience::{ConfigErrors, Pipeline, RateLimit};
 use leeward_runtime::units::show_size;
 
 use crate::address::{Addresses, Networks};
-use crate::config::{ClientCertificate, Config, Route, Rule};
+use crate::config::{ClientCertificate, Config, Route, Rule, ServiceTls};
 use crate::credentials::{self, Accepted, Presented, Unreadable};
 use crate::decisions::unless;
 use crate::h1::{Bounds, Head, Length, Reader};
@@ -338,6 +338,18 @@ fn whom(rule: &Rule) -> String {
     }
 }
 
+/// Whom connections to a service believe, and what they present.
+fn encryption(tls: &ServiceTls) -> String {
+    let believes = match (&tls.ca, tls.unsafe_skip_verification) {
+        (_, true) => "anybody is believed to be the service".to_owned(),
+        (Some(ca), false) => format!("believes {}", ca.display()),
+        (None, false) => "believes whom the system trusts".to_owned(),
+    };
+    let name = tls.server_name.as_deref().unwrap_or("that of its URL");
+    let own = tls.certificate.as_ref().map_or("nothing".to_owned(), |own| own.cert.display().to_string());
+    format!("{believes}, under the name {name}; presents {own}; else 503 upstream_unavailable")
+}
+
 fn outbound(
     told: &mut Explanation,
     config: &Config,
@@ -358,6 +370,9 @@ fn outbound(
     let pipeline = Pipeline::builder(service).options(policy.outbound(deadline)).build()?;
     told.step("policies", format!("services.{}", service), pipeline.explain().trim_end());
     let urls: Vec<String> = policy.urls.iter().map(ToString::to_string).collect();
+    if let Some(tls) = &policy.tls {
+        told.step("tls", format!("services.{service}.tls"), encryption(tls));
+    }
     let at = match &policy.dns {
         Some(name) => format!("wherever DNS says that {name} is"),
         None if urls.is_empty() => "where the directory, or --at, says".to_owned(),

@@ -26,12 +26,13 @@ use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plane::{self, Door, Entry, Load};
+use crate::probe::Encrypted;
 use crate::published::Published;
 use crate::reload::{self, Cause, Changes, Failure, Refused, Reloader, Source};
 use crate::revocation::Revocations;
 use crate::revocation::feed::{self, Counted, Feed};
 use crate::shared::{Lasting, Shared, Traffic};
-use crate::tls;
+use crate::tls::{self, Outward};
 
 /// The name under which the gateway signs, and under which the directory knows its admin API.
 pub const NAME: &str = "gateway";
@@ -67,7 +68,7 @@ pub enum Error {
         /// Where these stand in the configuration.
         options: Vec<&'static str>,
     },
-    /// The certificates of a listener.
+    /// The certificates of a listener, or those towards a service.
     #[error(transparent)]
     Certificate(#[from] tls::Problem),
     /// Options that do not go together.
@@ -266,7 +267,7 @@ impl Builder {
             address: admin_addr,
             cause,
         })?;
-        watch_certificates(&published.current(), tasks);
+        watch_certificates(&published, tasks);
         follow_callers(&published, tasks);
         let following = Arc::clone(&reloader);
         tasks.spawn(Stage::Work, "gateway.config", |stop| reload::follow_file(following, stop));
@@ -446,34 +447,28 @@ async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Task
     Ok(())
 }
 
-/// Follows the certificates on disk, and what they say about their end.
-fn watch_certificates(shared: &Shared, tasks: &Tasks) {
+/// Follows the certificates on disk: those of listeners stay the same ones, those towards services come and go.
+fn watch_certificates(published: &Published, tasks: &Tasks) {
+    let shared = published.current();
     for server in shared.entries.iter().filter_map(|entry| entry.tls.clone()) {
         let metrics = shared.metrics.clone();
-        tasks.spawn(Stage::Work, "gateway.certificates", |stop| async move {
-            loop {
-                for one in server.certificates() {
-                    metrics.certificate_ends.with([&one.file]).set(one.not_after_unix_s);
-                }
-                if stop.or(tokio::time::sleep(server.options().reload)).await.is_none() {
-                    return;
-                }
-                let looking = Arc::clone(&server);
-                let Ok(looked) = tokio::task::spawn_blocking(move || looking.reload()).await else { return };
-                match looked {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        metrics.certificate_reloads.with(["taken"]).inc();
-                        tracing::info!("the certificates on disk changed and are in force");
-                    }
-                    Err(error) => {
-                        metrics.certificate_reloads.with(["refused"]).inc();
-                        tracing::error!(%error, "the certificates on disk changed; those before stay in force");
-                    }
-                }
-            }
-        });
+        tasks.spawn(Stage::Work, "gateway.certificates", |stop| tls::follow(server, metrics, stop));
     }
+    let (published, metrics) = (published.clone(), shared.metrics.clone());
+    tasks.spawn(Stage::Work, "gateway.service-certificates", |stop| async move {
+        let part = |shared: &Shared| {
+            let all: Vec<_> = shared.outward().cloned().collect();
+            Some(all).filter(|all| !all.is_empty())
+        };
+        let is_same = |was: &Vec<Arc<Outward>>, is: &Vec<Arc<Outward>>| {
+            was.len() == is.len() && was.iter().zip(is).all(|(was, is)| Arc::ptr_eq(was, is))
+        };
+        let run = async |all: Vec<Arc<Outward>>, stop: Stop| {
+            let each = all.into_iter().map(|one| tls::follow(one, metrics.clone(), stop.clone()));
+            futures_util::future::join_all(each).await;
+        };
+        published.run_for(stop, part, is_same, run).await;
+    });
 }
 
 /// Follows the files of callers on disk.
@@ -501,30 +496,36 @@ fn note_callers(metrics: &Metrics, kind: &'static str, file: &Path, taken: Resul
 
 fn fetch_keys(published: &Published, tasks: &Tasks) {
     let (published, control) = (published.clone(), Control::new());
-    type Wanted = Vec<(Arc<KeyStore>, KeySource)>;
+    type Wanted = Vec<(Arc<KeyStore>, KeySource, Option<Arc<Outward>>)>;
     let part = |shared: &Shared| {
         let issuers = &shared.authentication.as_ref()?.issuers;
-        let stores = issuers
-            .iter()
-            .zip(&shared.config.jwt)
-            .filter_map(|(issuer, jwt)| Some((Arc::clone(issuer.keys.store()?), jwt.keys.clone())));
+        let stores = issuers.iter().zip(&shared.config.jwt).zip(&shared.keys_tls).filter_map(
+            |((issuer, jwt), tls)| Some((Arc::clone(issuer.keys.store()?), jwt.keys.clone(), tls.clone())),
+        );
         Some(stores.collect::<Wanted>()).filter(|stores| !stores.is_empty())
     };
     // Whoever waits for keys waits for those of this store.
     let is_same = |was: &Wanted, is: &Wanted| {
-        was.len() == is.len() && was.iter().zip(is).all(|(was, is)| Arc::ptr_eq(&was.0, &is.0))
+        let is_same_tls = |was: &Option<Arc<Outward>>, is: &Option<Arc<Outward>>| {
+            was.as_ref().map(Arc::as_ptr) == is.as_ref().map(Arc::as_ptr)
+        };
+        was.len() == is.len()
+            && was.iter().zip(is).all(|(was, is)| Arc::ptr_eq(&was.0, &is.0) && is_same_tls(&was.2, &is.2))
     };
     tasks.spawn(Stage::Work, "gateway.token-keys", |stop| async move {
         let shared = published.current();
         let (directory, clock) = (shared.directory.clone(), Arc::clone(&shared.clock));
         drop(shared);
         let run = async |wanted: Wanted, stop: Stop| {
-            let each = wanted.iter().map(|(keys, source)| {
+            let each = wanted.iter().map(|(keys, source, tls)| {
                 let fetch = async || match source {
                     KeySource::Service { service, path } => {
-                        control.fetch(&directory.upstream(service), path, &*clock).await
+                        let current = published.current();
+                        let tls = current.service(service).and_then(|service| service.way.tls.clone());
+                        drop(current);
+                        control.fetch(&directory.upstream(service), path, &*clock, tls.as_deref()).await
                     }
-                    KeySource::Url(url) => control.fetch_url(url).await,
+                    KeySource::Url(url) => control.fetch_url(url, tls.as_deref()).await,
                     KeySource::Given(_) | KeySource::Secret(_) => {
                         Err("these keys are not published".to_owned())
                     }
@@ -559,7 +560,10 @@ fn check_health(published: &Published, tasks: &Tasks) {
         let run = async |health: Option<Health>, stop: Stop| {
             let checker = health.map(|health| Checker::new(directory.clone(), health, Arc::clone(&rng)));
             match checker {
-                Some(Ok(checker)) => return checker.run(stop).await,
+                Some(Ok(checker)) => {
+                    let probe = Arc::new(Encrypted(published.clone()));
+                    return checker.with_probe(probe).run(stop).await;
+                }
                 Some(Err(error)) => tracing::error!(%error, "endpoints are not checked"),
                 // What was unhealthy would stay out for ever.
                 None => directory.uncheck(),

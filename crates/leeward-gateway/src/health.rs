@@ -12,6 +12,7 @@ use crate::lookups::Lookups;
 use crate::revocation::DELAY_MAX_MS;
 pub use crate::shared::Version;
 use crate::shared::{Service, Shared};
+use crate::tls::Watched;
 
 /// A certificate that ends within a week, although it should have been renewed weeks ago, wants somebody's attention.
 const CERTIFICATE_HOURS_MIN: i64 = 7 * 24;
@@ -213,12 +214,15 @@ fn callers(count: usize, problem: Option<FileProblem>) -> Check {
 
 /// The certificate that ends first, and whether those on disk are in force.
 fn certificates(shared: &Shared) -> Option<Check> {
-    let servers = || shared.entries.iter().filter_map(|entry| entry.tls.as_ref());
-    let first = servers().flat_map(|server| server.certificates()).map(|one| one.not_after_unix_s).min()?;
-    let hours = (first - shared.clock.unix_ms() / 1_000).div_euclid(3_600);
-    let problem = servers().find_map(|server| server.problem());
-    let status = if hours < CERTIFICATE_HOURS_MIN || problem.is_some() { State::Degraded } else { State::Up };
-    let value = problem.unwrap_or_else(|| format!("{hours}h left"));
+    let servers = shared.entries.iter().filter_map(|entry| Some(&**entry.tls.as_ref()? as &dyn Watched));
+    let all: Vec<&dyn Watched> =
+        servers.chain(shared.outward().map(|outward| &**outward as &dyn Watched)).collect();
+    let first = all.iter().flat_map(|one| one.certificates()).map(|one| one.not_after_unix_s).min();
+    let hours = first.map(|first| (first - shared.clock.unix_ms() / 1_000).div_euclid(3_600));
+    let problem = all.iter().find_map(|one| one.problem());
+    let is_due = hours.is_some_and(|hours| hours < CERTIFICATE_HOURS_MIN);
+    let status = if is_due || problem.is_some() { State::Degraded } else { State::Up };
+    let value = problem.or(hours.map(|hours| format!("{hours}h left")))?;
     Some(Check { status, value, threshold: format!("{CERTIFICATE_HOURS_MIN}h") })
 }
 

@@ -18,6 +18,8 @@ pub const CONNECTIONS: &str = "leeward_gateway_connections";
 pub const CONNECTIONS_REFUSED: &str = "leeward_gateway_connections_refused_total";
 /// Connections over TLS that did not come about. Label: `reason`.
 pub const HANDSHAKES_FAILED: &str = "leeward_gateway_tls_handshakes_failed_total";
+/// Connections over TLS to services that did not come about. Labels: `service`, `reason`.
+pub const UPSTREAM_HANDSHAKES_FAILED: &str = "leeward_gateway_upstream_handshakes_failed_total";
 /// Seconds since 1970 at which a certificate ends. Label: `file`.
 pub const CERTIFICATE_ENDS: &str = "leeward_gateway_certificate_not_after_seconds";
 /// Changes of certificates on disk, by what became of them. Label: `outcome`.
@@ -63,6 +65,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) handshakes_failed: Counters<1>,
+    pub(crate) upstream_handshakes_failed: Counters<2>,
     pub(crate) certificate_ends: Gauges<1>,
     pub(crate) certificate_reloads: Counters<1>,
     pub(crate) caller_reloads: Counters<2>,
@@ -105,6 +108,11 @@ impl Metrics {
                 HANDSHAKES_FAILED,
                 "Connections over TLS that did not come about",
                 ["reason"],
+            ),
+            upstream_handshakes_failed: registry.counters(
+                UPSTREAM_HANDSHAKES_FAILED,
+                "Connections over TLS to services that did not come about",
+                ["service", "reason"],
             ),
             certificate_ends: registry.gauges(CERTIFICATE_ENDS, "When a certificate ends", ["file"]),
             certificate_reloads: registry.counters(

@@ -200,9 +200,8 @@ impl Reloader {
         let directory = &self.lasting.directory;
         let mut unknown = config.service_names();
         unknown.retain(|name| directory.service(name).is_none());
-        old.after(config, lookups, &self.lasting, pending).map_err(|error| {
+        old.after(config, lookups, &self.lasting, pending).inspect_err(|_| {
             unknown.iter().for_each(|name| directory.remove(name));
-            error.into()
         })
     }
 }

@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leeward_discovery::{Directory, Upstream};
-use leeward_resilience::{
-    Clock, ConcurrencyLimit, ConfigErrors, FaultInjector, Pipeline, PipelineOptions, Rng,
-};
+use leeward_resilience::{Clock, ConcurrencyLimit, FaultInjector, Pipeline, PipelineOptions, Rng};
 use leeward_service::identity::Minter;
 use leeward_telemetry::metrics::Counter;
 use serde::Serialize;
@@ -26,6 +24,7 @@ use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
 use crate::credentials::{Accepted, Keys, Store};
+use crate::gateway::Error;
 use crate::holds::Holds;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
@@ -37,7 +36,8 @@ use crate::revocation::Revocations;
 use crate::router::Router;
 use crate::split::Shares;
 use crate::stale::StaleStore;
-use crate::upstream::Keep;
+use crate::tls::Outward;
+use crate::upstream::Way;
 
 /// A service as the request path needs it.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct Service {
     pub(crate) pipeline: Pipeline,
     /// What the pipeline was given.
     pub(crate) options: PipelineOptions,
-    pub(crate) keep: Keep,
+    pub(crate) way: Way,
     /// What operators may break its calls with; `None` where they may not.
     pub(crate) faults: Option<FaultInjector>,
     pub(crate) attempt_timeout: Duration,
@@ -196,6 +196,8 @@ pub(crate) struct Shared {
     pub(crate) api_keys: Option<Arc<Store<Keys>>>,
     /// What says who calls.
     pub(crate) accepted: Accepted,
+    /// How the keys of each issuer are fetched, where that is encrypted and their place is a URL.
+    pub(crate) keys_tls: Vec<Option<Arc<Outward>>>,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) minter: Option<Minter>,
     pub(crate) stale: Arc<StaleStore>,
@@ -215,12 +217,12 @@ impl Shared {
     /// The first snapshot.
     ///
     /// # Errors
-    /// A policy whose options do not go together.
+    /// A policy whose options do not go together; files of certificates that cannot be used.
     pub(crate) fn new(
         config: Config,
         lookups: Option<Arc<Lookups>>,
         lasting: &Lasting,
-    ) -> Result<Self, ConfigErrors> {
+    ) -> Result<Self, Error> {
         let mut pending = Pending::default();
         Making { config: &config, lookups, lasting, old: None, pending: &mut pending }.snapshot()
     }
@@ -228,14 +230,14 @@ impl Shared {
     /// The snapshot after this one. Nothing is different for anybody until `pending` is applied and the snapshot published.
     ///
     /// # Errors
-    /// A policy whose options do not go together; then nothing has changed.
+    /// As [`Shared::new`]; then nothing has changed.
     pub(crate) fn after(
         &self,
         config: &Config,
         lookups: Option<Arc<Lookups>>,
         lasting: &Lasting,
         pending: &mut Pending,
-    ) -> Result<Self, ConfigErrors> {
+    ) -> Result<Self, Error> {
         Making { config, lookups, lasting, old: Some(self), pending }.snapshot()
     }
 
@@ -246,6 +248,12 @@ impl Shared {
         self.metrics.config_hash.set(hash.cast_signed());
         self.metrics.config_epoch.set(epoch.cast_signed());
         self.metrics.config_since.set(since_ms / 1_000);
+    }
+
+    /// The TLS towards services and issuers.
+    pub(crate) fn outward(&self) -> impl Iterator<Item = &Arc<Outward>> {
+        let services = self.services.iter().filter_map(|service| service.way.tls.as_ref());
+        services.chain(self.keys_tls.iter().flatten())
     }
 
     pub(crate) fn service(&self, name: &str) -> Option<&Service> {

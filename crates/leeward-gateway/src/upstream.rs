@@ -4,6 +4,9 @@
 //! same moment as a request is sent. Where it happens all the same, a request that was never written is sent again on a
 //! new connection whatever its method, and one that was written is repeated once if it is safe to.
 
+mod connect;
+mod stream;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -13,10 +16,13 @@ use std::time::Duration;
 use http::Response;
 use leeward_discovery::Endpoint;
 use leeward_resilience::{Clock, Instant};
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
 
+pub(crate) use self::connect::connect;
+pub(crate) use self::stream::Stream;
 use crate::body::Upload;
 use crate::h1::{self, Asking, Failed, Failure, Link};
+use crate::tls::{self, Outward};
 
 /// Endpoints with idle connections: entries of endpoints that are gone are dropped when the table is full.
 const ENDPOINTS_MAX: usize = 1_024;
@@ -34,12 +40,31 @@ pub(crate) struct Keep {
     pub(crate) idle_max: usize,
 }
 
+/// How one service is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) keep: Keep,
+    /// For endpoints that are `https://`.
+    pub(crate) tls: Option<Arc<Outward>>,
+}
+
+impl Way {
+    /// What a connection to an endpoint must have begun with.
+    fn under(&self, endpoint: &Endpoint) -> Option<Arc<ClientConfig>> {
+        let tls = self.tls.as_ref().filter(|_| endpoint.is_encrypted());
+        tls.map(|tls| tls.in_force())
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// Nothing was sent: the connection did not come about.
     #[error("cannot connect: {0}")]
     Connect(std::io::Error),
+    /// Nothing was executed: the two sides did not come to terms.
+    #[error("no connection over TLS: {}", .0.as_str())]
+    Handshake(tls::Failure),
     /// The service closed the connection before it answered. It may have acted.
     #[error("the connection ended before an answer: {0}")]
     Ended(std::io::Error),
@@ -63,13 +88,23 @@ impl From<Failure> for Error {
 
 struct Idle {
     link: Link,
+    /// The TLS that it began with: who is believed under another one, and what was presented, is not known here.
+    under: Option<Arc<ClientConfig>>,
     since: Instant,
     idle_timeout: Duration,
 }
 
 impl Idle {
-    fn is_good(&self, now: Instant) -> bool {
+    fn is_good(&mut self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) < self.idle_timeout && self.link.is_open()
+    }
+
+    fn is_under(&self, wanted: Option<&Arc<ClientConfig>>) -> bool {
+        match (&self.under, wanted) {
+            (None, None) => true,
+            (Some(own), Some(wanted)) => Arc::ptr_eq(own, wanted),
+            _ => false,
+        }
     }
 }
 
@@ -92,13 +127,14 @@ impl std::fmt::Debug for Pool {
 pub(crate) struct Lease {
     pool: Rc<Pool>,
     authority: Box<str>,
+    under: Option<Arc<ClientConfig>>,
     keep: Keep,
 }
 
 impl Lease {
     /// Returns the connection, if it takes another request.
     pub(crate) fn give_back(self, answer: Answer) {
-        let Self { pool, authority, keep } = self;
+        let Self { pool, authority, under, keep } = self;
         if keep.idle_max == 0 {
             return;
         }
@@ -113,7 +149,7 @@ impl Lease {
             // The oldest goes: it is the next to be closed by the other side.
             connections.remove(0);
         }
-        connections.push(Idle { link, since: now, idle_timeout: keep.idle_timeout });
+        connections.push(Idle { link, under, since: now, idle_timeout: keep.idle_timeout });
     }
 }
 
@@ -137,27 +173,36 @@ impl Pool {
     pub(crate) async fn send(
         self: &Rc<Self>,
         endpoint: &Endpoint,
-        keep: Keep,
+        way: &Way,
         source: &impl Source,
     ) -> Result<(Response<Answer>, Lease), Error> {
         let mut asking = source.make().ok_or(Error::Body)?;
-        let mut reused = self.take(endpoint.authority());
+        let mut under = way.under(endpoint);
+        let mut reused = self.take(endpoint.authority(), under.as_ref());
         // Two rounds: a reused connection may turn out to be closed, a new one not for that reason.
         loop {
             let is_reused = reused.is_some();
             let link = match reused.take() {
                 Some(link) => link,
-                None => connect(endpoint, keep).await?,
+                None => {
+                    let opened = connect(endpoint, way.tls.as_deref(), way.keep.connect_timeout).await?;
+                    under = opened.under;
+                    Link::new(opened.stream)
+                }
             };
             let failed = match link.ask(asking).await {
                 Ok((head, answer)) => {
-                    let lease = Lease { pool: Rc::clone(self), authority: endpoint.authority().into(), keep };
+                    let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
+                    let lease = Lease { pool, authority, under, keep: way.keep };
                     return Ok((head.map(|()| answer), lease));
                 }
                 Err(failed) => *failed,
             };
             let Failed { why, unsent, is_answered } = failed;
             let is_ended = matches!(why, Failure::Ended(_)) && !is_answered;
+            if is_ended && let Some(refused) = not_taken(way, endpoint, &why) {
+                return Err(refused);
+            }
             if !is_reused || !is_ended {
                 return Err(why.into());
             }
@@ -172,11 +217,12 @@ impl Pool {
     }
 
     /// The connection used last: it is the warmest, and the others may reach their end.
-    fn take(&self, authority: &str) -> Option<Link> {
+    fn take(&self, authority: &str, under: Option<&Arc<ClientConfig>>) -> Option<Link> {
         let now = self.clock.now();
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(authority)?;
-        while let Some(one) = connections.pop() {
+        while let Some(last) = connections.iter().rposition(|one| one.is_under(under)) {
+            let mut one = connections.remove(last);
             if one.is_good(now) {
                 return Some(one.link);
             }
@@ -192,7 +238,7 @@ impl Pool {
 
 fn sweep(idle: &mut Table, now: Instant) {
     idle.retain(|_, connections| {
-        connections.retain(|one| one.is_good(now));
+        connections.retain_mut(|one| one.is_good(now));
         !connections.is_empty()
     });
 }
@@ -206,18 +252,10 @@ async fn keep_clean(pool: Weak<Pool>) {
     }
 }
 
-async fn connect(endpoint: &Endpoint, keep: Keep) -> Result<Link, Error> {
-    let opened = tokio::time::timeout(keep.connect_timeout, open(endpoint)).await;
-    let stream =
-        opened.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(Error::Connect)?;
-    Ok(Link::new(stream))
-}
-
-async fn open(endpoint: &Endpoint) -> std::io::Result<TcpStream> {
-    let url = endpoint.url();
-    let host = url.host().unwrap_or_default();
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let stream = TcpStream::connect((host, url.port_u16().unwrap_or(80))).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// Whether the service ended the handshake for the certificate that it was shown, which it may say late.
+fn not_taken(way: &Way, endpoint: &Endpoint, why: &Failure) -> Option<Error> {
+    let (Failure::Ended(error), Some(tls)) = (why, &way.tls) else { return None };
+    let failure = tls::Failure::after(error)?;
+    tls.failed(failure, endpoint);
+    Some(Error::Handshake(failure))
 }

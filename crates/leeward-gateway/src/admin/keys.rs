@@ -9,12 +9,13 @@ use leeward_service::identity::{FetchError, KEYS_PATH, KeySource, PeerKeys, Publ
 
 use crate::control::Control;
 use crate::gateway::NAME;
-use crate::shared::Shared;
+use crate::published::Published;
 
 /// A verifier of assertions that services make for the gateway. None of them may speak for an operator.
-pub(super) fn verifier(shared: &Shared, control: &Control) -> Verifier {
+pub(super) fn verifier(published: &Published, control: &Control) -> Verifier {
+    let shared = published.current();
     let (directory, clock) = (shared.directory.clone(), Arc::clone(&shared.clock));
-    let source = ServiceKeys { directory, clock, control: control.clone() };
+    let source = ServiceKeys { directory, clock, control: control.clone(), published: published.clone() };
     let keys = PeerKeys::new(Arc::new(source), Arc::clone(&shared.clock));
     Verifier::new(NAME, Vec::new(), keys, Arc::clone(&shared.clock))
 }
@@ -25,6 +26,7 @@ struct ServiceKeys {
     directory: Directory,
     clock: Arc<dyn Clock>,
     control: Control,
+    published: Published,
 }
 
 impl KeySource for ServiceKeys {
@@ -38,7 +40,8 @@ impl KeySource for ServiceKeys {
     ) -> Pin<Box<dyn Future<Output = Result<PublicKeys, FetchError>> + Send + '_>> {
         Box::pin(async move {
             let upstream = self.directory.service(&issuer).ok_or(FetchError::UnknownIssuer)?;
-            let text = self.control.fetch(&upstream, KEYS_PATH, &*self.clock).await;
+            let tls = self.published.current().service(&issuer).and_then(|service| service.way.tls.clone());
+            let text = self.control.fetch(&upstream, KEYS_PATH, &*self.clock, tls.as_deref()).await;
             let text = text.map_err(|error| FetchError::Unreachable(error.into()))?;
             serde_json::from_slice(&text).map_err(|error| FetchError::Unreachable(error.to_string().into()))
         })

@@ -17,7 +17,8 @@ use crate::health;
 use crate::holds::Held;
 use crate::plane::Entry;
 use crate::router::Methods;
-use crate::tls;
+use crate::shared::Service;
+use crate::tls::{self, Watched as _};
 
 pub(super) async fn config(State(admin): State<Admin>) -> Response {
     ([(header::CONTENT_TYPE, "application/yaml")], admin.shared().config.to_yaml()).into_response()
@@ -172,8 +173,13 @@ fn endpoint(status: &Status) -> EndpointView {
 }
 
 #[derive(Serialize)]
-struct ListenerView {
-    listen: String,
+struct CertificatesView {
+    /// Of a listener, what clients are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<String>,
+    /// Of a service, what it is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     /// Why the files on disk are not in force.
     problem: Option<String>,
     certificates: Vec<tls::Status>,
@@ -185,9 +191,17 @@ pub(super) async fn certificates(State(admin): State<Admin>) -> Json<impl Serial
     let view = |(listener, entry): (&Listener, &Arc<Entry>)| {
         let server = entry.tls.as_ref()?;
         let (problem, certificates) = (server.problem(), server.certificates());
-        Some(ListenerView { listen: listener.address.to_string(), problem, certificates })
+        let listen = Some(listener.address.to_string());
+        Some(CertificatesView { listen, service: None, problem, certificates })
     };
-    Json(listeners.filter_map(view).collect::<Vec<_>>())
+    let of_service = |service: &Service| {
+        let tls = service.way.tls.as_ref()?;
+        let (problem, certificates) = (tls.problem(), tls.certificates());
+        let service = service.name.to_string();
+        Some(CertificatesView { listen: None, service: Some(service), problem, certificates })
+    };
+    let services = shared.services.iter().filter_map(of_service);
+    Json(listeners.filter_map(view).chain(services).collect::<Vec<_>>())
 }
 
 pub(super) async fn health(State(admin): State<Admin>) -> Response {

@@ -8,7 +8,8 @@ use http::Uri;
 use leeward_runtime::config::Node;
 
 use super::parse::{HOUR, secret, set, size};
-use super::{ServicePolicy, Token};
+use super::services::is_encrypted;
+use super::{ServicePolicy, ServiceTls, Token, service_tls};
 use crate::jwt::{Algorithm, KeySet, Names, SECRET_BYTES_MIN};
 
 /// Most issuers: each has keys that are fetched by themselves.
@@ -24,7 +25,7 @@ pub enum KeySource {
         /// The path. Default `/.well-known/jwks.json`.
         path: String,
     },
-    /// They are published elsewhere, over plain HTTP.
+    /// They are published elsewhere.
     Url(Uri),
     /// A JWK set or public keys in PEM, by reference.
     Given(Token),
@@ -64,6 +65,8 @@ impl std::fmt::Display for KeySource {
 pub struct Jwt {
     /// Where the keys come from.
     pub keys: KeySource,
+    /// How they are fetched, where their place is a URL that is `https://`.
+    pub tls: Option<ServiceTls>,
     /// The `iss` that a token must have; with several issuers each has its own.
     pub issuer: Option<String>,
     /// A token's `aud` must name one of these. Default: none, and it may be for anybody.
@@ -146,6 +149,7 @@ fn issuer(node: &Node<'_>) -> Option<Jwt> {
     let mut jwt = Jwt {
         // Without one the mistake is recorded, and what follows is still read.
         keys: keys.unwrap_or(KeySource::Service { service: "".into(), path: String::new() }),
+        tls: None,
         issuer: issuer.text(),
         audience: node.get("audience").texts(),
         algorithms: algorithms(&node.get("algorithms"), is_shared),
@@ -157,6 +161,7 @@ fn issuer(node: &Node<'_>) -> Option<Jwt> {
         refresh: Duration::from_secs(300),
         stale_if_error: 24 * HOUR,
     };
+    jwt.tls = tls(&node.get("tls"), &jwt.keys);
     set(&mut jwt.prefix, node.get("prefix").parse_with("a prefix", PREFIX, prefix));
     set(&mut jwt.unsafe_shared_users, node.get("unsafe_shared_users").bool());
     set(&mut jwt.leeway, node.get("leeway").duration(Duration::ZERO..=Duration::from_secs(300)));
@@ -164,6 +169,16 @@ fn issuer(node: &Node<'_>) -> Option<Jwt> {
     set(&mut jwt.refresh, node.get("refresh").duration(Duration::from_secs(1)..=24 * HOUR));
     set(&mut jwt.stale_if_error, node.get("stale_if_error").duration(Duration::ZERO..=720 * HOUR));
     Some(jwt)
+}
+
+/// As is said, or by the defaults where the keys are at an `https://` URL.
+fn tls(node: &Node<'_>, keys: &KeySource) -> Option<ServiceTls> {
+    let given = service_tls::read(node);
+    let is_needed = matches!(keys, KeySource::Url(url) if is_encrypted(url));
+    if given.is_some() && !is_needed {
+        node.reject("is for keys at a `url` that is https://", "none, or such a `url`");
+    }
+    given.or_else(|| is_needed.then(ServiceTls::default))
 }
 
 const PREFIX: &str = "up to 32 letters, digits, `-` and `_` with a colon behind, as partner:";
@@ -197,7 +212,9 @@ fn keys(node: &Node<'_>) -> Option<KeySource> {
         return Some(KeySource::Service { service: service.text()?.into(), path });
     }
     if url.is_given() {
-        return url.parse_with("the URL of a key set", "http://HOST:PORT/PATH", http_url).map(KeySource::Url);
+        return url
+            .parse_with("the URL of a key set", "http://HOST:PORT/PATH or https://HOST:PORT/PATH", http_url)
+            .map(KeySource::Url);
     }
     if given.is_given() {
         let text = secret(&given)?;
@@ -218,7 +235,8 @@ fn keys(node: &Node<'_>) -> Option<KeySource> {
 
 fn http_url(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
-    let fine = uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
+    let fine =
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
     let is_bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
     (fine && is_bare).then_some(uri)
 }

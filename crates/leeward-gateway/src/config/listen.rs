@@ -118,6 +118,15 @@ pub enum Version {
     V13,
 }
 
+impl Version {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::V12 => "1.2",
+            Self::V13 => "1.3",
+        }
+    }
+}
+
 /// Certificates that clients present.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientCertificates {
@@ -128,7 +137,7 @@ pub struct ClientCertificates {
 }
 
 const UNKNOWN: [(&str, UnknownNames); 2] = [("refuse", UnknownNames::Refuse), ("first", UnknownNames::First)];
-const VERSIONS: [(&str, Version); 2] = [("1.2", Version::V12), ("1.3", Version::V13)];
+pub(super) const VERSIONS: [(&str, Version); 2] = [("1.2", Version::V12), ("1.3", Version::V13)];
 const MODES: [(&str, bool); 2] = [("required", true), ("optional", false)];
 const ADDRESS: (&str, &str) =
     ("an address with a port", "an address and a port, as 127.0.0.1:8080 or [::]:8080");
@@ -245,8 +254,7 @@ impl Listener {
         }
         let unknown = if tls.unknown_names == UnknownNames::Refuse { "refuse" } else { "first" };
         lines.push((2, format!("unknown_names: {unknown}")));
-        let version = if tls.min_version == Version::V12 { "1.2" } else { "1.3" };
-        lines.push((2, format!("min_version: {}", quote(version))));
+        lines.push((2, format!("min_version: {}", quote(tls.min_version.as_str()))));
         if let Some(ClientCertificates { ca, required }) = &tls.client_certificates {
             lines.push((2, "client_certificates:".to_owned()));
             lines.push((3, format!("ca: {}", quote(&ca.to_string_lossy()))));

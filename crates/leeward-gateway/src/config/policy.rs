@@ -10,8 +10,8 @@ use leeward_resilience::pipeline::PolicyNames;
 use leeward_resilience::{Breaker, Budget, Concurrency, Options};
 use leeward_resilience::{PipelineOptions, Retry, Timeout};
 
-use super::HashOn;
 use super::parse::{HOUR, MOMENT};
+use super::{HashOn, ServiceTls};
 
 /// The outbound side for one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,9 @@ pub struct ServicePolicy {
     pub urls: Vec<Uri>,
     /// Where its endpoints are looked up, if they are.
     pub dns: Option<dns::Name>,
+    /// How connections to it are encrypted, and who it must be. Where a URL of it is `https://` it is there; `None` speaks to no
+    /// endpoint of that kind.
+    pub tls: Option<ServiceTls>,
     /// Which of its endpoints gets a request, and which are left alone. `abandoned_after` follows from the attempt timeout.
     pub balance: Balance,
     /// What `balance: ring_hash` goes by. Default: the client's address.
@@ -31,7 +34,7 @@ pub struct ServicePolicy {
     /// queues at its own door); and 5 s for an attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last
     /// good copy is the route's too (`stale_if_error`), so that neither `fallback` nor `cache` is used here.
     pub policies: PipelineOptions,
-    /// How long a connection may take to open. Default 1 s: endpoints are near.
+    /// How long a connection may take to open, with the handshake where it is encrypted. Default 1 s: endpoints are near.
     pub connect_timeout: Duration,
     /// How long it may be silent in the middle of an answer. Default 60 s: longer than the heartbeat of a stream of events.
     pub read_timeout: Duration,
@@ -58,6 +61,7 @@ impl Default for ServicePolicy {
         Self {
             urls: Vec::new(),
             dns: None,
+            tls: None,
             balance: Balance::default(),
             hash_on: HashOn::default(),
             policies: PipelineOptions {
@@ -112,8 +116,11 @@ impl Options for ServicePolicy {
     }
 
     fn visit(&mut self, fields: &mut Fields<'_>) {
-        let at =
-            fields.at("connect_timeout", "How long a connection may take to open.", "Endpoints are near.");
+        let at = fields.at(
+            "connect_timeout",
+            "How long a connection may take to open, with its handshake.",
+            "Endpoints are near.",
+        );
         at.duration(&mut self.connect_timeout, MOMENT..=HOUR);
         let at = fields.at(
             "read_timeout",

@@ -13,7 +13,7 @@ use leeward_runtime::units::{Rate, show_duration, show_size};
 use super::parse::FAMILIES;
 use super::{
     ApiKeys, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
-    access_log, decisions,
+    ServiceTls, access_log, decisions,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -253,6 +253,9 @@ fn print_issuer(out: &mut Yaml, depth: usize, jwt: &Jwt) {
         KeySource::Given(text) => out.quoted(depth, "keys", &text.reference),
         KeySource::Secret(text) => out.quoted(depth, "secret", &text.reference),
     }
+    if let Some(tls) = &jwt.tls {
+        out.tls(depth, tls);
+    }
     if let Some(issuer) = &jwt.issuer {
         out.quoted(depth, "issuer", issuer);
     }
@@ -302,6 +305,9 @@ fn print_service(out: &mut Yaml, name: &str, policy: &ServicePolicy) {
     }
     if let Some(name) = &policy.dns {
         out.quoted(2, "dns", &name.to_string());
+    }
+    if let Some(tls) = &policy.tls {
+        out.tls(2, tls);
     }
     if let Some(key) = policy.key() {
         out.line(2, "hash_on", key);
@@ -359,6 +365,13 @@ impl Yaml {
             }
             // What options write is a number or a plain word, except for lists, which none has.
             scalar => self.line(depth, key, scalar.text().unwrap_or_default()),
+        }
+    }
+
+    fn tls(&mut self, depth: usize, tls: &ServiceTls) {
+        self.open(depth, "tls");
+        for line in tls.lines() {
+            let _ok = writeln!(self.text, "{:depth$}{line}", "", depth = (depth + 1) * 2);
         }
     }
 

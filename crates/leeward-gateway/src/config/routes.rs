@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use leeward_runtime::config::Node;
 use leeward_runtime::units;
 
@@ -11,10 +12,10 @@ use super::access::access;
 use super::addresses::addresses;
 use super::named::Policies;
 use super::parse::{HOUR, MOMENT, line, set};
-use super::services::url;
+use super::services::{is_encrypted, url};
 use super::takes::{self, Taken, Takes};
 use super::target;
-use super::{ClientCertificate, Route, Rule, ServicePolicy};
+use super::{ClientCertificate, Route, Rule, ServicePolicy, ServiceTls};
 use crate::target::Target;
 
 /// Most routes of a configuration: more than any gateway that a person still reads.
@@ -160,9 +161,19 @@ pub(super) fn named(node: &Node<'_>, text: &str, services: &mut Services) -> Opt
     if text.contains("://") {
         let uri = url(node, text)?;
         let name: Arc<str> = uri.authority()?.as_str().into();
-        services
-            .entry(Arc::clone(&name))
-            .or_insert_with(|| ServicePolicy { urls: vec![uri], ..Default::default() });
+        let tls = is_encrypted(&uri).then(ServiceTls::default);
+        let known = services.entry(Arc::clone(&name)).or_insert_with(|| ServicePolicy {
+            urls: vec![uri.clone()],
+            tls,
+            ..Default::default()
+        });
+        let is_at = |url: &Uri| url.authority() == uri.authority() && url.scheme() != uri.scheme();
+        if known.urls.iter().any(is_at) {
+            node.reject(
+                "is the same place as that of another route, spoken to in another way",
+                "one scheme for it",
+            );
+        }
         return Some(name);
     }
     if let Some((name, _)) = services.get_key_value(text) {

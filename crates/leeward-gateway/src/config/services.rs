@@ -10,7 +10,7 @@ use super::facts::known;
 use super::hash_on::HASH_ON;
 use super::named::Policies;
 use super::parse::{renamed, set};
-use super::{Facts, HashOn, ServicePolicy};
+use super::{Facts, HashOn, ServicePolicy, ServiceTls, service_tls};
 use crate::gateway::NAME;
 
 /// The services with their policies, and what is known of them.
@@ -55,6 +55,13 @@ fn service(node: &Node<'_>) -> ServicePolicy {
     if policy.dns.is_some() && urls.is_given() {
         name.reject("does not go with `urls`: endpoints are given or looked up", "one of the two");
     }
+    policy.tls = tls(&node.get("tls"), &policy.urls);
+    if policy.tls.is_some() && policy.dns.is_some() {
+        node.get("tls").reject(
+            "does not go with `dns`: what it finds is spoken to without encryption",
+            "`urls` that are https://",
+        );
+    }
     for (old, new) in [("breaker", "circuit_breaker"), ("concurrency", "concurrency_limit")] {
         renamed(node, old, new);
     }
@@ -73,13 +80,27 @@ const DNS: (&str, &str) = (
     "a name in DNS",
     "HOST:PORT, as orders.internal:4001, or service records, as _http._tcp.orders.internal",
 );
-const URL: &str = "http://HOST:PORT without a path, as http://127.0.0.1:4001";
+/// How the service is spoken to: as is said, or by the defaults where one of its URLs needs it.
+fn tls(node: &Node<'_>, urls: &[Uri]) -> Option<ServiceTls> {
+    let given = service_tls::read(node);
+    let is_needed = urls.iter().any(is_encrypted);
+    if given.is_some() && !urls.is_empty() && !is_needed {
+        node.reject("is for services whose `urls` are https://", "none, or https:// in `urls`");
+    }
+    given.or_else(|| is_needed.then(ServiceTls::default))
+}
+
+pub(super) fn is_encrypted(url: &Uri) -> bool {
+    url.scheme_str() == Some("https")
+}
+
+const URL: &str = "http://HOST:PORT or https://HOST:PORT without a path, as http://127.0.0.1:4001";
 
 /// Reads an endpoint's URL, or records why it is none.
 pub(super) fn url(node: &Node<'_>, text: &str) -> Option<Uri> {
     let uri = text.parse::<Uri>().ok();
     let fine = uri.filter(|uri| {
-        uri.scheme_str() == Some("http")
+        matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
             && uri.path_and_query().is_none_or(|path| path.as_str() == "/")
     });

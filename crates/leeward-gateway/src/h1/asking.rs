@@ -48,6 +48,8 @@ pub(crate) struct Asking<B> {
     framing: Framing,
     is_over: bool,
     is_begun: bool,
+    /// Whether something may wait in a buffer below.
+    is_unflushed: bool,
     is_head: bool,
     may_keep_alive: bool,
 }
@@ -88,6 +90,7 @@ where
             framing,
             is_over,
             is_begun: false,
+            is_unflushed: false,
             is_head: *saying.method == Method::HEAD,
             may_keep_alive: !saying.closes,
         }
@@ -109,16 +112,31 @@ where
                     }
                     Poll::Ready(Some(Err(_cut))) => return Poll::Ready(Err(Stopped::Body)),
                     Poll::Ready(None) => self.end()?,
-                    Poll::Pending if self.is_written() => return Poll::Pending,
+                    Poll::Pending if self.is_written() => {
+                        // What there is may be what the service waits for.
+                        ready!(self.poll_flush(stream, cx))?;
+                        return Poll::Pending;
+                    }
                     Poll::Pending => break,
                 }
             }
             if self.is_written() {
-                return Poll::Ready(Ok(()));
+                return self.poll_flush(stream, cx);
             }
             let count = ready!(self.poll_write(stream, cx)).map_err(Stopped::Written)?;
             self.advance(count);
         }
+    }
+
+    fn poll_flush<W>(&mut self, stream: &mut W, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        if self.is_unflushed {
+            ready!(Pin::new(stream).poll_flush(cx)).map_err(Stopped::Written)?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Puts a piece of the body behind what is to be written.
@@ -175,6 +193,7 @@ where
 
     fn advance(&mut self, mut count: usize) {
         self.is_begun = true;
+        self.is_unflushed = true;
         let of_out = count.min(self.out.len() - self.written);
         self.written += of_out;
         count -= of_out;
@@ -198,7 +217,7 @@ where
 
     /// Whether all of it went out.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over && self.is_written()
+        self.is_over && self.is_written() && !self.is_unflushed
     }
 
     /// Whether something of it went out.

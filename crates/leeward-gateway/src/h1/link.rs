@@ -3,14 +3,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use tokio::net::TcpStream;
 
 use super::asking::{Asking, Stopped};
 use super::chunked::Step;
@@ -18,6 +16,8 @@ use super::reading::{READ_BYTES_MAX, Reading, poll_fill};
 use super::reply::{NoAnswer, Reply};
 use super::rule::Rule;
 use super::scan::Scan;
+use crate::tls;
+use crate::upstream::Stream;
 
 /// Most interim answers (1xx) before the final one: a service that works for long may say so every second.
 const INTERIM_MAX: u32 = 256;
@@ -49,21 +49,19 @@ pub(crate) struct Link(Box<Wire>);
 
 #[derive(Debug)]
 struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     /// What came in and was not read yet.
     buffer: BytesMut,
 }
 
 impl Link {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self(Box::new(Wire { stream, buffer: BytesMut::new() }))
     }
 
     /// Whether it takes another request: the service has neither closed it nor said anything unasked.
-    pub(crate) fn is_open(&self) -> bool {
-        // The socket is asked itself: what the runtime knows of it is as old as its last look at all of them.
-        let unread = socket2::SockRef::from(&self.0.stream).peek(&mut [MaybeUninit::uninit()]);
-        unread.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    pub(crate) fn is_open(&mut self) -> bool {
+        self.0.stream.is_quiet()
     }
 
     /// Sends a request and reads the head of its answer. The body of the request goes on being sent while that of the answer is read.
@@ -113,7 +111,9 @@ impl Link {
                         Ok(0) => io::ErrorKind::UnexpectedEof.into(),
                         Err(error) => error,
                     };
-                return Poll::Ready(Err(Failure::Ended(unwritable.take().unwrap_or(ended))));
+                // That the service did not take the gateway explains more than that it took no more bytes.
+                let unwritable = unwritable.take().filter(|_| tls::Failure::after(&ended).is_none());
+                return Poll::Ready(Err(Failure::Ended(unwritable.unwrap_or(ended))));
             }
         })
         .await;

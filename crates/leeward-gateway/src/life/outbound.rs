@@ -123,7 +123,7 @@ async fn one_attempt(
             deadline_ms: attempt.deadline.header_ms(now),
             effort: attempt.effort,
         };
-        let sent = core.pool.send(picked.endpoint(), service.keep, &outgoing).await;
+        let sent = core.pool.send(picked.endpoint(), &service.way, &outgoing).await;
         let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
         let class = classify(&sent);
         let ended = clock.now();
@@ -131,7 +131,7 @@ async fn one_attempt(
         drop(trying);
         picked.report(class, ended);
         match sent {
-            Err(Failure::Upstream(error @ upstream::Error::Connect(_))) => {
+            Err(Failure::Upstream(error @ (upstream::Error::Connect(_) | upstream::Error::Handshake(_)))) => {
                 refused = Some(error);
                 if !sending.is_replayable() {
                     break;
@@ -177,7 +177,9 @@ fn outcome(sent: &Result<Got, Failure>, class: Class) -> Outcome {
             Class::Failure { .. } => Outcome::Failed(got.response.status().as_u16()),
             _ => Outcome::Answered(got.response.status().as_u16()),
         },
-        Err(Failure::Upstream(upstream::Error::Connect(_))) => Outcome::NotConnected,
+        Err(Failure::Upstream(upstream::Error::Connect(_) | upstream::Error::Handshake(_))) => {
+            Outcome::NotConnected
+        }
         Err(Failure::Upstream(upstream::Error::Body)) => Outcome::BodyCut,
         Err(Failure::Upstream(upstream::Error::Answer(_))) => Outcome::NoHttp,
         Err(Failure::Upstream(upstream::Error::Ended(_)) | Failure::NoEndpoint(_)) => Outcome::BrokenOff,
@@ -206,7 +208,9 @@ fn classify(answer: &Result<Got, Failure>) -> Class {
             0..=199 | 600.. => Class::PERMANENT,
             _ => Class::Success,
         },
-        Err(Failure::Upstream(upstream::Error::Connect(_) | upstream::Error::Ended(_))) => Class::RETRYABLE,
+        Err(Failure::Upstream(
+            upstream::Error::Connect(_) | upstream::Error::Handshake(_) | upstream::Error::Ended(_),
+        )) => Class::RETRYABLE,
         Err(Failure::Upstream(upstream::Error::Answer(_))) => Class::PERMANENT,
         Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
     }

@@ -51,6 +51,11 @@ pub(super) fn refusal(
             Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name} cannot be reached"))
                 .hint("the service is down, or its URL is wrong")
         }
+        // Why is the operators' to know: it says who vouches for whom behind the gateway.
+        Error::Inner(Failure::Upstream(upstream::Error::Handshake(failure))) => {
+            Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name} cannot be reached"))
+                .hint(failure.hint())
+        }
         Error::Inner(Failure::Upstream(_)) => {
             let detail = format!("{name} broke off or answered something that is no HTTP");
             Refusal::new(StatusCode::BAD_GATEWAY, code::UPSTREAM_INVALID, Stage::Upstream, detail)

@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// All of them: those of one service, of the graph, of routes, of the edge.
-pub static RULES: [&Rule; 27] = [
+pub static RULES: [&Rule; 29] = [
     &TIMEOUT_INVERSION,
     &ATTEMPTS_OVER_DEADLINE,
     &WINDOW_TOO_SHORT,
@@ -34,6 +34,8 @@ pub static RULES: [&Rule; 27] = [
     &IDLE_OUTLIVES,
     &HEDGE_OF_ONE,
     &LIMIT_TIMES_REPLICAS,
+    &TLS_UNVERIFIED,
+    &TLS_IN_PART,
     &SERVICE_UNUSED,
     &POLICY_UNUSED,
     &DRAIN_TOO_SHORT,
@@ -277,6 +279,42 @@ services:
 facts: {replicas: 3}
 routes: [{path: /, service: orders}]
 ",
+};
+
+pub(super) static TLS_UNVERIFIED: Rule = Rule {
+    id: "tls-unverified",
+    severity: Severity::Error,
+    what: "Anybody is believed to be a service.",
+    why: "Encryption towards one who is not asked who they are keeps nobody out: whoever is on the way reads and changes everything.",
+    fix: "Name who vouches for the service in `tls.ca`, and its name in `tls.server_name`.",
+    fires: r#"
+services:
+  orders: {urls: ["https://10.0.0.5:4001"], tls: {unsafe_skip_verification: true}}
+routes: [{path: /orders, service: orders}]
+"#,
+    quiet: r#"
+services:
+  orders: {urls: ["https://10.0.0.5:4001"], tls: {ca: services-ca.pem, server_name: orders.internal}}
+routes: [{path: /orders, service: orders}]
+"#,
+};
+
+pub(super) static TLS_IN_PART: Rule = Rule {
+    id: "tls-in-part",
+    severity: Severity::Warning,
+    what: "A service is reached with encryption at some of its endpoints and without it at others.",
+    why: "What must not be read on the way can be read on a part of the ways; which one a request takes is chance.",
+    fix: "Use https:// for all of its `urls`.",
+    fires: r#"
+services:
+  orders: {urls: ["https://10.0.0.5:4001", "http://10.0.0.6:4001"]}
+routes: [{path: /orders, service: orders}]
+"#,
+    quiet: r#"
+services:
+  orders: {urls: ["https://10.0.0.5:4001", "https://10.0.0.6:4001"]}
+routes: [{path: /orders, service: orders}]
+"#,
 };
 
 pub(super) static SERVICE_UNUSED: Rule = Rule {

@@ -8,7 +8,7 @@ use leeward_resilience::pipeline::{Facts, Kind};
 
 use super::rules::{
     self, ATTEMPTS_OVER_DEADLINE, DRAIN_TOO_SHORT, HEDGE_OF_ONE, IDLE_OUTLIVES, LIMIT_TIMES_REPLICAS,
-    SERVICE_UNUSED, TIMEOUT_INVERSION,
+    SERVICE_UNUSED, TIMEOUT_INVERSION, TLS_IN_PART, TLS_UNVERIFIED,
 };
 use super::{Findings, Rule, Severity, service_path};
 use crate::config::{Config, Route};
@@ -17,6 +17,7 @@ pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     for name in config.service_names() {
         policies(config, &name, found);
         connections(config, &name, found);
+        encryption(config, &name, found);
         replicas(config, &name, found);
         usage(config, &name, found);
     }
@@ -101,6 +102,27 @@ fn connections(config: &Config, name: &str, found: &mut Findings<'_>) {
             &HEDGE_OF_ONE,
             service_path(config, name, "hedge"),
             "another attempt beside a slow one goes to the same endpoint, the only one that there is",
+        );
+    }
+}
+
+/// Who is believed to be the service, and whether part of its traffic can be read.
+fn encryption(config: &Config, name: &str, found: &mut Findings<'_>) {
+    let policy = config.service(name);
+    if policy.tls.as_ref().is_some_and(|tls| tls.unsafe_skip_verification) {
+        found.add(
+            &TLS_UNVERIFIED,
+            service_path(config, name, "tls.unsafe_skip_verification"),
+            format!("whoever answers at the address of {name} gets its requests, tokens and all"),
+        );
+    }
+    let (encrypted, plain): (Vec<_>, Vec<_>) =
+        policy.urls.iter().partition(|url| url.scheme_str() == Some("https"));
+    if let (Some(_), Some(plain)) = (encrypted.first(), plain.first()) {
+        found.add(
+            &TLS_IN_PART,
+            service_path(config, name, "urls"),
+            format!("requests to {name} go to {plain} without encryption, and to others with it"),
         );
     }
 }

@@ -10,16 +10,18 @@ use leeward_resilience::{
 };
 
 use super::{Answers, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
-use crate::config::{Config, Route};
+use crate::config::{Config, Jwt, KeySource, Route, ServicePolicy, ServiceTls};
 use crate::cors;
 use crate::credentials::{Accepted, Store};
+use crate::gateway::Error;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::lookups::Lookups;
 use crate::router::Router;
 use crate::stale::StaleStore;
 use crate::target::Target;
-use crate::upstream::Keep;
+use crate::tls::{Outward, Problem};
+use crate::upstream::{Keep, Way};
 
 pub(super) struct Making<'a> {
     pub(super) config: &'a Config,
@@ -30,7 +32,7 @@ pub(super) struct Making<'a> {
 }
 
 impl Making<'_> {
-    pub(super) fn snapshot(mut self) -> Result<Shared, ConfigErrors> {
+    pub(super) fn snapshot(mut self) -> Result<Shared, Error> {
         let Self { config, lasting, old, .. } = self;
         config.health.as_ref().map_or(Ok(()), Health::validate)?;
         let names = config.service_names();
@@ -52,6 +54,7 @@ impl Making<'_> {
             authentication: self.authentication(),
             api_keys: config.api_keys.as_ref().map(|keys| Arc::new(Store::new(keys.loaded.clone()))),
             accepted: Accepted::by(config),
+            keys_tls: self.keys_tls()?,
             stale: self.stale()?,
             config: Arc::new(config.clone()),
             revocations: Arc::clone(&lasting.revocations),
@@ -69,7 +72,7 @@ impl Making<'_> {
         })
     }
 
-    fn services(&mut self, names: &[Arc<str>]) -> Result<Vec<Service>, ConfigErrors> {
+    fn services(&mut self, names: &[Arc<str>]) -> Result<Vec<Service>, Error> {
         let config = self.config;
         let mut deadlines: HashMap<&str, Duration> = HashMap::new();
         for route in &config.routes {
@@ -82,7 +85,7 @@ impl Making<'_> {
         names.iter().map(|name| self.service(name, deadline(name))).collect()
     }
 
-    fn service(&mut self, name: &Arc<str>, deadline: Duration) -> Result<Service, ConfigErrors> {
+    fn service(&mut self, name: &Arc<str>, deadline: Duration) -> Result<Service, Error> {
         let policy = self.config.service(name);
         let options = policy.outbound(deadline);
         let upstream = self.lasting.directory.upstream(name);
@@ -98,12 +101,51 @@ impl Making<'_> {
             faults,
             options,
             read_timeout: policy.read_timeout,
-            keep: Keep {
-                connect_timeout: policy.connect_timeout,
-                idle_timeout: policy.idle_timeout,
-                idle_max: policy.idle_connections,
+            way: Way {
+                keep: Keep {
+                    connect_timeout: policy.connect_timeout,
+                    idle_timeout: policy.idle_timeout,
+                    idle_max: policy.idle_connections,
+                },
+                tls: self.tls(name, &policy)?,
             },
         })
+    }
+
+    /// Connections and sessions stay where the options are the same.
+    fn tls(&self, name: &Arc<str>, policy: &ServicePolicy) -> Result<Option<Arc<Outward>>, Problem> {
+        let old = self.old.and_then(|old| old.service(name)?.way.tls.as_ref());
+        policy.tls.as_ref().map(|options| self.outward(name, options, old)).transpose()
+    }
+
+    fn outward(
+        &self,
+        name: &Arc<str>,
+        options: &ServiceTls,
+        old: Option<&Arc<Outward>>,
+    ) -> Result<Arc<Outward>, Problem> {
+        const PROTOCOLS: [&str; 1] = ["http/1.1"];
+        match old.filter(|old| old.is_of(options, &PROTOCOLS)) {
+            Some(old) => Ok(Arc::clone(old)),
+            None => {
+                let failures = self.lasting.metrics.upstream_handshakes_failed.clone();
+                Outward::new(name, options, &PROTOCOLS, failures).map(Arc::new)
+            }
+        }
+    }
+
+    /// For issuers whose keys are at a URL: those of a service come as its requests go.
+    fn keys_tls(&self) -> Result<Vec<Option<Arc<Outward>>>, Problem> {
+        let old = |url: &http::Uri| {
+            let old = self.old?;
+            let is_its = |jwt: &Jwt| matches!(&jwt.keys, KeySource::Url(known) if known == url);
+            old.keys_tls.get(old.config.jwt.iter().position(is_its)?)?.as_ref()
+        };
+        let tls = |jwt: &Jwt| {
+            let (KeySource::Url(url), Some(options)) = (&jwt.keys, &jwt.tls) else { return Ok(None) };
+            self.outward(&url.host().unwrap_or_default().into(), options, old(url)).map(Some)
+        };
+        self.config.jwt.iter().map(tls).collect()
     }
 
     /// Endpoints keep their history.

@@ -60,6 +60,12 @@ pub enum Problem {
         /// The key's file.
         key: PathBuf,
     },
+    /// The system trusts nobody.
+    #[error("the system has no certificate authorities ({0}): name those of the service in `tls.ca`")]
+    NoAuthorities(String),
+    /// The library does not do what is asked of it.
+    #[error("TLS cannot be spoken: {0}")]
+    Provider(String),
     /// It names no host, and only the first certificate is shown to clients that name none either.
     #[error("{file} names no host: give it `names`, or put it first", file = .0.display())]
     Nameless(PathBuf),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -17,7 +18,8 @@ use super::certificate::{self, Own, Problem};
 use super::client::Identity;
 use super::meter::Meter;
 use super::resolver::Resolver;
-use crate::config::{Listener, Tls, Version};
+use super::watch::Watched;
+use crate::config::{Certificate, Listener, Tls, Version};
 
 /// One certificate, as operators see it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -30,6 +32,26 @@ pub(crate) struct Status {
     pub(crate) not_after_unix_s: i64,
     /// SHA-256 of the certificate.
     pub(crate) fingerprint: String,
+}
+
+impl Status {
+    pub(super) fn new(own: Own, from: &Certificate) -> Self {
+        Self {
+            file: from.cert.display().to_string(),
+            names: own.names,
+            not_after_unix_s: own.not_after_unix_s,
+            fingerprint: own.fingerprint,
+        }
+    }
+}
+
+/// The versions from the oldest on.
+pub(super) fn versions(oldest: Version) -> &'static [&'static SupportedProtocolVersion] {
+    const ALL: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+    match oldest {
+        Version::V12 => ALL,
+        Version::V13 => &ALL[..1],
+    }
 }
 
 /// A handshake is done with this and nothing that comes later.
@@ -99,34 +121,6 @@ impl Server {
         })
     }
 
-    pub(crate) fn options(&self) -> &Tls {
-        &self.options
-    }
-
-    /// Looks at the files, and takes what they say if it can be used. Whether they changed, or why they cannot be used.
-    ///
-    /// # Errors
-    /// What is wrong with files that changed; what was in force still is. Told once for each change.
-    pub(crate) fn reload(&self) -> Result<bool, Problem> {
-        let now = read(&self.options);
-        if self.seen.lock().0 == now {
-            return Ok(false);
-        }
-        let made = make(&self.options, &self.protocols, &self.tickets);
-        *self.seen.lock() = (now, made.as_ref().err().map(ToString::to_string));
-        self.in_force.store(Arc::new(made?));
-        Ok(true)
-    }
-
-    pub(crate) fn certificates(&self) -> Vec<Status> {
-        self.in_force.load().certificates.clone()
-    }
-
-    /// Why the files on disk are not in force, if they are not.
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.seen.lock().1.clone()
-    }
-
     /// A place among the handshakes; none when there are too many.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Shaking> {
         let shaking = Shaking(Arc::clone(self));
@@ -151,6 +145,31 @@ impl Server {
         }
         let identity = session.peer_certificates().and_then(|chain| Identity::read(chain.first()?));
         Ok(Shaken { stream, is_http2, identity })
+    }
+}
+
+impl Watched for Server {
+    fn every(&self) -> Duration {
+        self.options.reload
+    }
+
+    fn certificates(&self) -> Vec<Status> {
+        self.in_force.load().certificates.clone()
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.seen.lock().1.clone()
+    }
+
+    fn reload(&self) -> Result<bool, Problem> {
+        let now = read(&self.options);
+        if self.seen.lock().0 == now {
+            return Ok(false);
+        }
+        let made = make(&self.options, &self.protocols, &self.tickets);
+        *self.seen.lock() = (now, made.as_ref().err().map(ToString::to_string));
+        self.in_force.store(Arc::new(made?));
+        Ok(true)
     }
 }
 
@@ -179,14 +198,10 @@ fn make(
     {
         return Err(Problem::Nameless(nameless.cert.clone()));
     }
-    let versions: &[&'static SupportedProtocolVersion] = match options.min_version {
-        Version::V12 => &[&version::TLS13, &version::TLS12],
-        Version::V13 => &[&version::TLS13],
-    };
     let crypto: Arc<CryptoProvider> = Arc::new(provider::default_provider());
     let first = &options.certificates[0].cert;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&crypto))
-        .with_protocol_versions(versions)
+        .with_protocol_versions(versions(options.min_version))
         .map_err(|cause| unusable(first, cause))?;
     let builder = match &options.client_certificates {
         None => builder.with_no_client_auth(),
@@ -205,11 +220,6 @@ fn make(
     } else {
         tls.ticketer = Arc::clone(tickets);
     }
-    let certificates = own.into_iter().zip(&options.certificates).map(|(own, one)| Status {
-        file: one.cert.display().to_string(),
-        names: own.names,
-        not_after_unix_s: own.not_after_unix_s,
-        fingerprint: own.fingerprint,
-    });
+    let certificates = own.into_iter().zip(&options.certificates).map(|(own, one)| Status::new(own, one));
     Ok(InForce { certificates: certificates.collect(), tls: Arc::new(tls) })
 }

@@ -35,4 +35,5 @@ mod routing;
 mod split;
 mod stale;
 mod tls;
+mod towards;
 mod wire;

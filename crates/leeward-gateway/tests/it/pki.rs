@@ -9,7 +9,8 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -42,6 +43,51 @@ impl Pki {
     pub(crate) fn server(&self, hosts: &[&str]) -> Pair {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         self.sign(CertificateParams::new(hosts).unwrap())
+    }
+
+    /// One that ended long ago.
+    pub(crate) fn expired(&self, hosts: &[&str]) -> Pair {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.sign(params)
+    }
+
+    /// The authority's own certificate, for who is to believe it.
+    pub(crate) fn ca(&self) -> String {
+        self.authority.pem()
+    }
+
+    /// How a server shakes hands that shows this certificate, and takes clients of the authority alone if it asks for theirs.
+    pub(crate) fn serving(&self, own: &Pair, asks: bool, alpn: &[&str]) -> ServerConfig {
+        self.serving_with(own, asks, alpn, rustls::ALL_VERSIONS)
+    }
+
+    pub(crate) fn serving_with(
+        &self,
+        own: &Pair,
+        asks: bool,
+        alpn: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .unwrap();
+        let builder = if asks {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.authority.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        } else {
+            builder.with_no_client_auth()
+        };
+        let chain = CertificateDer::pem_slice_iter(own.cert.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+        let mut config = builder.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
     }
 
     /// A certificate of a client: its common name, and names of other kinds.

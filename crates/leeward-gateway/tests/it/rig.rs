@@ -54,9 +54,17 @@ impl Upstream {
     }
 
     pub(crate) fn on(listener: TcpListener) -> Self {
+        let addr = listener.local_addr().unwrap();
+        Self::over(listener, addr)
+    }
+
+    /// The same behind connections of another kind.
+    pub(crate) fn over<L: axum::serve::Listener<Addr: std::fmt::Debug>>(
+        listener: L,
+        addr: SocketAddr,
+    ) -> Self {
         let controls = Arc::new(Controls::default());
         *controls.kid.lock() = "k1".to_owned();
-        let addr = listener.local_addr().unwrap();
         let router = Router::new().fallback(echo).with_state(Arc::clone(&controls));
         let serving = async move { axum::serve(listener, router).await.unwrap() };
         #[allow(clippy::disallowed_methods, reason = "a test's own upstream")]
