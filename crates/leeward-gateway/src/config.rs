@@ -29,6 +29,7 @@ mod print;
 mod routes;
 mod services;
 mod split;
+mod sticky;
 mod takes;
 mod target;
 

@@ -153,7 +153,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     if !identity(told, config, route, &parts.headers) {
         return Ok(());
     }
-    let services = choice::services(told, route);
+    let services = choice::services(told, route, &parts);
     if services.is_empty() {
         let says = format!("the gateway itself: {}", route.target);
         told.step("answer", &*route.origin, says);

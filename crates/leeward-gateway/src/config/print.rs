@@ -170,7 +170,10 @@ impl Config {
         if !route.methods.is_any() {
             out.line(2, "methods", format_args!("[{}]", route.methods));
         }
-        print_conditions(out, &route.conditions);
+        if !route.conditions.is_empty() {
+            out.open(2, "match");
+            print_conditions(out, 3, &route.conditions);
+        }
         target::print(out, route);
         print_addresses(out, 2, &route.addresses);
         match &route.access {
@@ -194,11 +197,7 @@ impl Config {
     }
 }
 
-fn print_conditions(out: &mut Yaml, conditions: &Conditions) {
-    if conditions.is_empty() {
-        return;
-    }
-    out.open(2, "match");
+fn print_conditions(out: &mut Yaml, depth: usize, conditions: &Conditions) {
     let mut kind = "";
     for condition in conditions.iter() {
         let (of, name) = match &condition.on {
@@ -207,7 +206,7 @@ fn print_conditions(out: &mut Yaml, conditions: &Conditions) {
             On::Cookie(name) => ("cookies", &**name),
         };
         if kind != of {
-            out.open(3, of);
+            out.open(depth, of);
             kind = of;
         }
         let test = match &condition.test {
@@ -216,7 +215,7 @@ fn print_conditions(out: &mut Yaml, conditions: &Conditions) {
             Test::Present => "{present: true}".to_owned(),
             Test::Absent => "{present: false}".to_owned(),
         };
-        out.line(4, &quote(name), test);
+        out.line(depth + 1, &quote(name), test);
     }
 }
 

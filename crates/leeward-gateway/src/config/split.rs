@@ -3,21 +3,24 @@
 use leeward_runtime::config::Node;
 use leeward_runtime::units;
 
-use super::routes::{Services, named};
-use crate::split::{ARMS_MAX, Arm, Deal, PARTS_MAX, Split, Unit, WHOLE};
+use super::routes::{Services, named, service};
+use super::sticky::sticky;
+use super::takes::conditions;
+use crate::split::{ARMS_MAX, Arm, Deal, PARTS_MAX, PINS_MAX, Pin, Split, Unit, WHOLE};
 
 const WEIGHT: &str = "a share as 90% or 2.5%, or parts as 9, at most 1000000";
 
 /// `split` with what says how it is done.
-pub(super) fn split(route: &Node<'_>, services: &mut Services) -> Option<Split> {
+pub(super) fn split(route: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Split> {
     let node = route.get("split");
     let entries = node.entries();
     let deal = route.get("deal").one_of(&Deal::ALL).unwrap_or_default();
+    let sticky = sticky(&route.get("sticky"), has_jwt);
     if entries.is_empty() || entries.len() > ARMS_MAX {
         node.reject("has no services, or too many", format_args!("1 to {ARMS_MAX} lines SERVICE: WEIGHT"));
         return None;
     }
-    let mut split = Split { arms: Vec::new(), unit: Unit::Parts, deal };
+    let mut split = Split { arms: Vec::new(), unit: Unit::Parts, deal, pins: Vec::new(), sticky };
     let mut units = Vec::new();
     for (name, node) in &entries {
         let service = named(node, name, services);
@@ -29,6 +32,7 @@ pub(super) fn split(route: &Node<'_>, services: &mut Services) -> Option<Split> 
         units.push(unit);
         split.arms.push(Arm { service, weight });
     }
+    split.pins = pins(&route.get("pin"), &split.arms, services);
     let is_whole = split.arms.len() == entries.len();
     split.unit = *units.first()?;
     if !is_whole {
@@ -44,6 +48,32 @@ pub(super) fn split(route: &Node<'_>, services: &mut Services) -> Option<Split> 
         node.reject("has no weight above 0: nobody would answer", "one weight above 0 at least");
     }
     Some(split)
+}
+
+/// Requests that go to one of the services whatever the shares are.
+fn pins(node: &Node<'_>, arms: &[Arm], services: &mut Services) -> Vec<Pin> {
+    let items = node.items();
+    if node.is_given() && (items.is_empty() || items.len() > PINS_MAX) {
+        node.reject("has no pins, or too many", format_args!("1 to {PINS_MAX} pins, or no `pin`"));
+    }
+    items.iter().filter_map(|item| pin(item, arms, services)).collect()
+}
+
+fn pin(node: &Node<'_>, arms: &[Arm], services: &mut Services) -> Option<Pin> {
+    let service_node = node.get("service").required();
+    let conditions = conditions(node);
+    if !["headers", "query", "cookies"].into_iter().any(|key| node.has(key)) {
+        node.reject(
+            "has no conditions: all requests would fit",
+            "`headers`, `query` or `cookies`, as in `match`",
+        );
+    }
+    let service = service(&service_node, services)?;
+    let arm = arms.iter().position(|arm| arm.service == service);
+    if arm.is_none() {
+        service_node.reject_name("is no service of the split", arms.iter().map(|arm| &*arm.service));
+    }
+    Some(Pin { arm: arm?, conditions })
 }
 
 fn weight(text: &str) -> Option<(Unit, u32)> {

@@ -24,7 +24,7 @@ const CHANGES_MAX: usize = 32;
 /// What only a route to a service has.
 const OF_SERVICES: [&str; 4] = ["strip_prefix", "rewrite", "stale_if_error", "forward_token"];
 /// What only a route to several services has.
-const OF_SEVERAL: [&str; 1] = ["deal"];
+const OF_SEVERAL: [&str; 3] = ["deal", "pin", "sticky"];
 
 /// Who answers: exactly one of them.
 pub(super) fn target(
@@ -32,6 +32,7 @@ pub(super) fn target(
     pattern: Option<&Pattern>,
     hosts: &[Host],
     services: &mut Services,
+    has_jwt: bool,
 ) -> Option<Target> {
     let (service_node, split_node) = (node.get("service"), node.get("split"));
     let (redirect_node, respond_node) = (node.get("redirect"), node.get("respond"));
@@ -45,7 +46,7 @@ pub(super) fn target(
         target = respond(&respond_node).map(Target::Respond);
     }
     if split_node.is_given() {
-        target = split(node, services).map(Target::Split);
+        target = split(node, services, has_jwt).map(Target::Split);
     }
     if service_node.is_given() || given.is_empty() {
         let node = if given.is_empty() { service_node.clone().required() } else { service_node.clone() };

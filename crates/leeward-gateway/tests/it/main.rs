@@ -34,5 +34,6 @@ mod rig;
 mod routing;
 mod split;
 mod stale;
+mod sticky;
 mod tls;
 mod wire;

@@ -1,5 +1,5 @@
-use super::{Yaml, quote};
-use crate::split::{Deal, Split};
+use super::{Yaml, print_conditions, quote};
+use crate::split::{Deal, Split, Sticky};
 
 /// Who shares a route's requests.
 pub(super) fn print(out: &mut Yaml, split: &Split) {
@@ -9,5 +9,17 @@ pub(super) fn print(out: &mut Yaml, split: &Split) {
     }
     if split.deal != Deal::default() {
         out.line(2, "deal", split.deal.as_str());
+    }
+    if !split.pins.is_empty() {
+        out.open(2, "pin");
+    }
+    for pin in &split.pins {
+        out.quoted(3, "- service", &split.arms[pin.arm].service);
+        print_conditions(out, 4, &pin.conditions);
+    }
+    match &split.sticky {
+        None => {}
+        Some(Sticky::On(on)) => out.line(2, "sticky", on),
+        Some(Sticky::Cookie(own)) => out.line(2, "sticky", own),
     }
 }

@@ -65,6 +65,8 @@ pub(crate) enum Setup {
     Pages,
     /// CORS for everybody.
     AnyPage,
+    /// `/side` has a cookie of the gateway's own that keeps a client at one service.
+    Sticky,
     /// Small sizes and short times.
     Small,
     /// Short times.
@@ -82,6 +84,7 @@ impl Setup {
         Self::Listed,
         Self::Pages,
         Self::AnyPage,
+        Self::Sticky,
         Self::Small,
         Self::Hasty,
     ];
