@@ -18,6 +18,7 @@ mod access_log;
 mod addresses;
 mod callers;
 mod decisions;
+mod deprecated;
 mod facts;
 mod hash_on;
 mod jwt;
@@ -46,6 +47,7 @@ use leeward_runtime::config::{Origins, Secret};
 
 use crate::address::{Addresses, Network};
 use crate::cors::Cors;
+use crate::deprecation::Deprecated;
 use crate::path::EncodedSlash;
 use crate::router::{Conditions, Entry, Host, Methods, Pattern};
 use crate::target::{Changes, Rewrite, Target};
@@ -334,6 +336,8 @@ pub struct Route {
     pub client_certificate: Option<ClientCertificate>,
     /// Whether the user's own token goes on to the service.
     pub forward_token: bool,
+    /// What is said of it while it is going away; `None`: it is not.
+    pub deprecated: Option<Deprecated>,
     /// Where it stands, as `file:line`.
     pub origin: Arc<str>,
 }

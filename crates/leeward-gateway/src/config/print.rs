@@ -17,6 +17,7 @@ use super::{
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
+use crate::deprecation::Deprecated;
 use crate::path::EncodedSlash;
 use crate::router::{Conditions, On, Test};
 
@@ -194,6 +195,20 @@ impl Config {
         if route.target.services().next().is_some() {
             out.line(2, "forward_token", route.forward_token);
         }
+        if let Some(deprecated) = &route.deprecated {
+            print_deprecated(out, deprecated);
+        }
+    }
+}
+
+fn print_deprecated(out: &mut Yaml, deprecated: &Deprecated) {
+    out.open(2, "deprecated");
+    out.line(3, "since", deprecated.since);
+    if let Some(sunset) = deprecated.sunset {
+        out.line(3, "sunset", sunset);
+    }
+    if let Some(link) = &deprecated.link {
+        out.quoted(3, "link", link.to_str().unwrap_or_default());
     }
 }
 

@@ -9,6 +9,7 @@ use leeward_runtime::units;
 
 use super::access::access;
 use super::addresses::addresses;
+use super::deprecated::deprecated;
 use super::named::Policies;
 use super::parse::{HOUR, MOMENT, line, set};
 use super::services::url;
@@ -86,6 +87,7 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
         stale_if_error: stale,
         client_certificate: client_certificate(&node.get("client_certificate")),
         forward_token: false,
+        deprecated: deprecated(&node.get("deprecated")),
         origin: line(&node.origin()),
     };
     route.id = id(&node.get("id")).unwrap_or_else(|| route.derived_id().into());

@@ -284,6 +284,9 @@ impl Trip {
         let status = answer.status();
         let route = self.route_state(shared);
         let label = route.map_or(NO_ROUTE, |route| route.config.pattern.text());
+        if let Some(deprecated) = route.and_then(|route| route.config.deprecated.as_ref()) {
+            deprecated.write(answer.headers_mut());
+        }
         shared.metrics.requests.with([self.method, label, status.as_str()]).inc();
         shared.metrics.durations.with([self.method, label]).observe_duration(took);
         self.notes.answered(status, took);

@@ -36,4 +36,5 @@ mod split;
 mod stale;
 mod sticky;
 mod tls;
+mod versions;
 mod wire;
