@@ -18,6 +18,7 @@ mod access_log;
 mod addresses;
 mod callers;
 mod decisions;
+mod delivery;
 mod deprecated;
 mod facts;
 mod hash_on;
@@ -63,6 +64,7 @@ pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls
 pub use self::named::Named;
 pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
+pub(crate) use self::split::hundredths;
 pub use crate::jwt::{Algorithm, Names as ClaimNames};
 
 /// The default of `listen`.

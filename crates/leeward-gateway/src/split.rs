@@ -19,6 +19,7 @@ use leeward_resilience::config::units::show_percentage;
 pub(crate) use self::shares::Shares;
 pub(crate) use self::sticky::key_of_address;
 pub use self::sticky::{OwnCookie, Sticky};
+use crate::delivery::Kind;
 use crate::router::Conditions;
 
 /// Most services of a split: they are looked at one after the other.
@@ -43,6 +44,8 @@ pub struct Split {
     pub pins: Vec<Pin>,
     /// What keeps a client at one service; `None`: nothing.
     pub sticky: Option<Sticky>,
+    /// How the second of two services takes over from the first; `None`: the shares stay as the file says.
+    pub delivery: Option<Kind>,
 }
 
 /// Requests that go to one service.

@@ -7,6 +7,7 @@ use http::{StatusCode, Uri};
 use leeward_runtime::config::Node;
 use leeward_runtime::units;
 
+use super::delivery::delivery;
 use super::parse::set;
 use super::routes::{Services, service};
 use super::split::split;
@@ -35,8 +36,10 @@ pub(super) fn target(
     has_jwt: bool,
 ) -> Option<Target> {
     let (service_node, split_node) = (node.get("service"), node.get("split"));
+    let delivery_node = node.get("delivery");
+    let is_several = split_node.is_given() || delivery_node.is_given();
     let (redirect_node, respond_node) = (node.get("redirect"), node.get("respond"));
-    let nodes = [&service_node, &split_node, &redirect_node, &respond_node];
+    let nodes = [&service_node, &split_node, &delivery_node, &redirect_node, &respond_node];
     let mut given: Vec<&Node<'_>> = nodes.into_iter().filter(|node| node.is_given()).collect();
     let mut target = None;
     if redirect_node.is_given() {
@@ -48,23 +51,32 @@ pub(super) fn target(
     if split_node.is_given() {
         target = split(node, services, has_jwt).map(Target::Split);
     }
+    if delivery_node.is_given() {
+        target = delivery(node, services, has_jwt).map(Target::Split);
+    }
     if service_node.is_given() || given.is_empty() {
         let node = if given.is_empty() { service_node.clone().required() } else { service_node.clone() };
         target = service(&node, services).map(Target::Service);
-    } else if !split_node.is_given() {
+    } else if !is_several {
         for other in OF_SERVICES.map(|key| node.get(key)).iter().filter(|other| other.is_given()) {
             other.reject("is for routes to a service", "none: the gateway answers this one itself");
         }
     }
-    if !split_node.is_given() {
+    if !is_several {
         for other in OF_SEVERAL.map(|key| node.get(key)).iter().filter(|other| other.is_given()) {
-            other.reject("is for routes with a `split`", "none, or a `split` in the place of `service`");
+            other.reject(
+                "is for routes with several services",
+                "none, or a `split` in the place of `service`",
+            );
         }
     }
     if given.len() > 1
         && let Some(second) = given.pop()
     {
-        second.reject("is the second to answer this route", "one of service, split, redirect and respond");
+        second.reject(
+            "is the second to answer this route",
+            "one of service, split, delivery, redirect and respond",
+        );
         return None;
     }
     target

@@ -13,7 +13,15 @@ pub(super) fn services<'r>(told: &mut Explanation, route: &'r Route, parts: &Par
         return route.target.services().map(|name| &**name).collect();
     };
     let (how, services) = how(split, parts);
-    told.step("version", &*route.origin, format!("{split}: {how}"));
+    let moved = match split.delivery {
+        Some(kind) => format!(
+            "\n{} of {}: operators may have moved the share of a running gateway",
+            kind.as_str(),
+            route.id
+        ),
+        None => String::new(),
+    };
+    told.step("version", &*route.origin, format!("{split}: {how}{moved}"));
     services
 }
 

@@ -10,7 +10,7 @@ use super::trip::Trip;
 use crate::config::HashOn;
 use crate::jwt::Subject;
 use crate::shared::{Answers, Dealt, RouteState, Service, Shared};
-use crate::split::{Deal, Split, Sticky, key_of_address};
+use crate::split::{Deal, Shares, Split, Sticky, key_of_address};
 use crate::target::Target;
 
 /// The service; `None` where the gateway answers itself.
@@ -30,18 +30,18 @@ pub(super) fn service<'s>(
     if let Some(sticky) = &split.sticky {
         trip.key = key(shared, trip, sticky, (head, peer), subject);
     }
-    let place = pinned
-        .or_else(|| trip.key.map(|key| dealt.shares.home(key)))
-        .unwrap_or_else(|| next(shared, split, dealt));
+    let shares = dealt.shares.load();
+    let home = || trip.key.map(|key| shares.home(key));
+    let place = pinned.or_else(home).unwrap_or_else(|| next(shared, split, dealt, &shares));
     dealt.requests[place].inc();
     Some(trip.is_answered_by(shared, dealt.services[place]))
 }
 
 /// What a request without a key gets.
-fn next(shared: &Shared, split: &Split, dealt: &Dealt) -> usize {
+fn next(shared: &Shared, split: &Split, dealt: &Dealt, shares: &Shares) -> usize {
     match split.deal {
-        Deal::Turns => dealt.shares.turn(dealt.turns.fetch_add(1, Ordering::Relaxed)),
-        Deal::Random => dealt.shares.draw(shared.rng.next_u64()),
+        Deal::Turns => shares.turn(dealt.turns.fetch_add(1, Ordering::Relaxed)),
+        Deal::Random => shares.draw(shared.rng.next_u64()),
     }
 }
 
