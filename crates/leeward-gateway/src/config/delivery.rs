@@ -8,7 +8,7 @@ use crate::delivery::Kind;
 use crate::split::{Arm, Split, Unit, WHOLE};
 
 /// `delivery` with what says how requests are shared out.
-pub(super) fn delivery(route: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Split> {
+pub(super) fn delivery(route: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<Split> {
     let node = route.get("delivery");
     let kind = node.get("kind").required().one_of(&Kind::ALL);
     let stable = service(&node.get("stable").required(), services);
@@ -34,6 +34,6 @@ pub(super) fn delivery(route: &Node<'_>, services: &mut Services, has_jwt: bool)
     }
     let arms =
         vec![Arm { service: stable, weight: WHOLE - share }, Arm { service: candidate, weight: share }];
-    let (deal, pins, sticky) = choices(route, &arms, services, has_jwt);
+    let (deal, pins, sticky) = choices(route, &arms, services, knows_users);
     Some(Split { arms, unit: Unit::Percent, deal, pins, sticky, delivery: Some(kind) })
 }

@@ -63,7 +63,7 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
     }
     let (stale, stale_node) = stale(node);
     let Takes { hosts, pattern, methods, conditions } = takes::read(node);
-    let target = target::target(node, pattern.as_ref(), &hosts, services, has_jwt);
+    let target = target::target(node, pattern.as_ref(), &hosts, services, knows_users);
     let rewrite = target::rewrite(&node.get("rewrite"), pattern.as_ref());
     let headers = node.get("headers");
     // A route that is not whole is read to its end, so that all of its mistakes are told.

@@ -11,12 +11,12 @@ use crate::split::{ARMS_MAX, Arm, Deal, PARTS_MAX, PINS_MAX, Pin, Split, Sticky,
 const WEIGHT: &str = "a share as 90% or 2.5%, or parts as 9, at most 1000000";
 
 /// `split` with what says how it is done.
-pub(super) fn split(route: &Node<'_>, services: &mut Services, has_jwt: bool) -> Option<Split> {
+pub(super) fn split(route: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<Split> {
     let node = route.get("split");
     let entries = node.entries();
     if entries.is_empty() || entries.len() > ARMS_MAX {
         node.reject("has no services, or too many", format_args!("1 to {ARMS_MAX} lines SERVICE: WEIGHT"));
-        let _read = choices(route, &[], services, has_jwt);
+        let _read = choices(route, &[], services, knows_users);
         return None;
     }
     let mut arms: Vec<Arm> = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn split(route: &Node<'_>, services: &mut Services, has_jwt: bool) ->
         units.push(unit);
         arms.push(Arm { service, weight });
     }
-    let (deal, pins, sticky) = choices(route, &arms, services, has_jwt);
+    let (deal, pins, sticky) = choices(route, &arms, services, knows_users);
     let unit = *units.first()?;
     if arms.len() < entries.len() {
         return None;
@@ -53,11 +53,11 @@ pub(super) fn choices(
     route: &Node<'_>,
     arms: &[Arm],
     services: &mut Services,
-    has_jwt: bool,
+    knows_users: bool,
 ) -> (Deal, Vec<Pin>, Option<Sticky>) {
     let deal = route.get("deal").one_of(&Deal::ALL).unwrap_or_default();
     let pins = pins(&route.get("pin"), arms, services);
-    (deal, pins, sticky(&route.get("sticky"), has_jwt))
+    (deal, pins, sticky(&route.get("sticky"), knows_users))
 }
 
 /// Requests that go to one of the services whatever the shares are.

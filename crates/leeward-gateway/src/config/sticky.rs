@@ -15,13 +15,13 @@ const NAME_BYTES_MAX: usize = 64;
 /// Browsers keep none longer (RFC 6265bis, 5.5).
 const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 3_600);
 
-pub(super) fn sticky(node: &Node<'_>, has_jwt: bool) -> Option<Sticky> {
+pub(super) fn sticky(node: &Node<'_>, knows_users: bool) -> Option<Sticky> {
     if !node.is_given() {
         return None;
     }
     if node.is_scalar() {
         let on = node.parse_with("what a client is known by", HASH_ON, HashOn::parse)?;
-        refuse_what_is_never_there(node, &on, has_jwt);
+        refuse_what_is_never_there(node, &on, knows_users);
         return Some(Sticky::On(on));
     }
     let name = node.get("set_cookie").required().parse_with(
@@ -33,10 +33,13 @@ pub(super) fn sticky(node: &Node<'_>, has_jwt: bool) -> Option<Sticky> {
     name.map(|name| Sticky::Cookie(OwnCookie { name, max_age }))
 }
 
-fn refuse_what_is_never_there(node: &Node<'_>, on: &HashOn, has_jwt: bool) {
+fn refuse_what_is_never_there(node: &Node<'_>, on: &HashOn, knows_users: bool) {
     match on {
-        HashOn::User if !has_jwt => {
-            node.reject("needs `jwt`: without it nobody is known", "another, or a `jwt` section");
+        HashOn::User if !knows_users => {
+            node.reject(
+                "needs `jwt` or `api_keys`: without them nobody is known",
+                "another, or such a section",
+            );
         }
         HashOn::Header(name) if !may_come_from_clients(name.as_str()) => {
             node.reject("is a header that clients may not send", "a header that they may");

@@ -33,7 +33,7 @@ pub(super) fn target(
     pattern: Option<&Pattern>,
     hosts: &[Host],
     services: &mut Services,
-    has_jwt: bool,
+    knows_users: bool,
 ) -> Option<Target> {
     let (service_node, split_node) = (node.get("service"), node.get("split"));
     let delivery_node = node.get("delivery");
@@ -49,10 +49,10 @@ pub(super) fn target(
         target = respond(&respond_node).map(Target::Respond);
     }
     if split_node.is_given() {
-        target = split(node, services, has_jwt).map(Target::Split);
+        target = split(node, services, knows_users).map(Target::Split);
     }
     if delivery_node.is_given() {
-        target = delivery(node, services, has_jwt).map(Target::Split);
+        target = delivery(node, services, knows_users).map(Target::Split);
     }
     if service_node.is_given() || given.is_empty() {
         let node = if given.is_empty() { service_node.clone().required() } else { service_node.clone() };
