@@ -11,6 +11,8 @@
 //! | `POST`, `DELETE /v1/drain` | says that no new requests should come, for a time; takes that back |
 //! | `GET /v1/holds` | what operators hold, which experiments run, and what was done lately |
 //! | `GET /v1/decisions` | what became of requests lately, and why: by `request_id`, `code`, `route`, `service`, `limit` |
+//! | `GET /v1/delivery`, `GET /v1/delivery/{route}` | how far new versions have taken over |
+//! | `PUT /v1/delivery/{route}` | `{"share": "10%", "expected": 3}`, or `"action": "promote" \| "abort"`: moves one |
 //! | `POST /v1/reload` | reads the configuration's file again; answers what changed, or why nothing did |
 //! | `GET /v1/health` | the gateway's report with all values |
 //! | `ANY /v1/services/{name}/_leeward/{path}` | that service's `/_leeward/{path}`, as an operator |
@@ -26,6 +28,7 @@
 //! token for that.
 
 mod decisions;
+mod delivery;
 mod fanout;
 mod guard;
 mod holds;
@@ -133,6 +136,8 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/all/_leeward/{*path}", get(fanout::all))
         .route("/v1/decisions", get(decisions::find))
         .route("/v1/bus/groups", get(views::bus_groups))
+        .route("/v1/delivery", get(delivery::all))
+        .route("/v1/delivery/{route}", get(delivery::one).put(delivery::order))
         .route("/v1/reload", post(reload::reload))
         .route("/v1/health", get(views::health))
         .route("/metrics", get(views::metrics))

@@ -18,6 +18,8 @@ mod access_log;
 mod addresses;
 mod callers;
 mod decisions;
+mod delivery;
+mod deprecated;
 mod facts;
 mod hash_on;
 mod jwt;
@@ -30,6 +32,7 @@ mod routes;
 mod service_tls;
 mod services;
 mod split;
+mod sticky;
 mod takes;
 mod target;
 
@@ -46,6 +49,7 @@ use leeward_runtime::config::{Origins, Secret};
 
 use crate::address::{Addresses, Network};
 use crate::cors::Cors;
+use crate::deprecation::Deprecated;
 use crate::path::EncodedSlash;
 use crate::router::{Conditions, Entry, Host, Methods, Pattern};
 use crate::target::{Changes, Rewrite, Target};
@@ -62,6 +66,7 @@ pub use self::named::Named;
 pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
 pub use self::service_tls::ServiceTls;
+pub(crate) use self::split::hundredths;
 pub use crate::jwt::{Algorithm, Names as ClaimNames};
 
 /// The default of `listen`.
@@ -335,6 +340,8 @@ pub struct Route {
     pub client_certificate: Option<ClientCertificate>,
     /// Whether the user's own token goes on to the service.
     pub forward_token: bool,
+    /// What is said of it while it is going away; `None`: it is not.
+    pub deprecated: Option<Deprecated>,
     /// Where it stands, as `file:line`.
     pub origin: Arc<str>,
 }

@@ -135,6 +135,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     }
     let Some(route) = route(told, config, &parts, &path) else { return Ok(()) };
     addresses(told, &route.addresses, &route.origin);
+    deprecated(told, route);
     if !size(told, config, route, length) {
         return Ok(());
     }
@@ -153,7 +154,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     if !identity(told, config, route, &parts.headers) {
         return Ok(());
     }
-    let services = choice::services(told, route);
+    let services = choice::services(told, route, &parts);
     if services.is_empty() {
         let says = format!("the gateway itself: {}", route.target);
         told.step("answer", &*route.origin, says);
@@ -250,6 +251,12 @@ fn addresses(told: &mut Explanation, addresses: &Addresses, from: &str) {
         says.push_str(&format!(", but not {}", ranges(&addresses.deny)));
     }
     told.step("address", from, format!("{says}; else 403 address_refused"));
+}
+
+fn deprecated(told: &mut Explanation, route: &Route) {
+    let Some(deprecated) = &route.deprecated else { return };
+    let ends = deprecated.sunset.map_or_else(String::new, |sunset| format!(", ends {sunset}"));
+    told.step("deprecated", &*route.origin, format!("since {}{ends}: answers say so", deprecated.since));
 }
 
 fn size(told: &mut Explanation, config: &Config, route: &Route, length: Length) -> bool {

@@ -227,7 +227,6 @@ impl Builder {
         let minter = identity.clone().map(Minter::new);
         let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
         let metrics = Metrics::new(registry);
-        let doors = Arc::clone(&entries);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
         let refused = Arc::new(Refused::default());
         let holds = holds(&traffic, &clock, tasks);
@@ -239,7 +238,7 @@ impl Builder {
             traffic,
             holds,
             access,
-            entries,
+            entries: Arc::clone(&entries),
             refused,
             clock,
             rng,
@@ -253,11 +252,7 @@ impl Builder {
             check_health(&published, tasks);
         }
         let admin = open(admin, "admin.listen", admin_addr)?;
-        let doors = public.into_iter().zip(&*addrs).zip(&*doors).map(|((socket, addr), entry)| {
-            let listener = open(socket, "listen", *addr)?;
-            Ok(Door { listener, entry: Arc::clone(entry) })
-        });
-        let doors: Vec<Door> = doors.collect::<Result<_, Error>>()?;
+        let doors = doors(public, &addrs, &entries)?;
         let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory, source));
         let (decisions, asked) = decisions::channels(plane::cores(&published.current().config));
         let loads = plane::start(&published, doors, asked, tasks).map_err(Error::Thread)?;
@@ -384,6 +379,19 @@ fn holds(traffic: &Arc<Traffic>, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Arc<H
     let held = Arc::clone(&holds);
     tasks.spawn(Stage::Work, "gateway.holds", |stop| async move { held.run(stop).await });
     holds
+}
+
+/// Lets clients connect.
+fn doors(
+    sockets: Vec<socket2::Socket>,
+    addrs: &[SocketAddr],
+    entries: &[Arc<Entry>],
+) -> Result<Vec<Door>, Error> {
+    let doors = sockets.into_iter().zip(addrs).zip(entries).map(|((socket, addr), entry)| {
+        let listener = open(socket, "listen", *addr)?;
+        Ok(Door { listener, entry: Arc::clone(entry) })
+    });
+    doors.collect()
 }
 
 /// How connections to each listener begin.

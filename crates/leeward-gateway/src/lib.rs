@@ -45,6 +45,8 @@ mod control;
 pub mod cors;
 pub mod credentials;
 mod decisions;
+pub mod delivery;
+pub mod deprecation;
 pub mod explain;
 pub mod gateway;
 pub mod h1;

@@ -173,7 +173,7 @@ async fn pass(
     // Each user has a share, wherever they call from.
     trip.limit_by_principal(shared, route, subject.as_deref())?;
     // Redirects and fixed answers need nobody else.
-    let Some(service) = choose::service(shared, trip, route) else {
+    let Some(service) = choose::service(shared, trip, route, (&mut head, peer), subject.as_deref()) else {
         return own::answer(config, route, &head, &path);
     };
     // A short body is read whole: it can then be sent again, and a slow client holds up nobody.

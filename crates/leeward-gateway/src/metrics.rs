@@ -12,6 +12,8 @@ pub const REFUSALS: &str = "leeward_gateway_refusals_total";
 pub const STALE_ANSWERS: &str = "leeward_gateway_stale_answers_total";
 /// Requests of a route with several services, by the one that got them. Labels: `route`, `service`.
 pub const SPLIT_REQUESTS: &str = "leeward_gateway_split_requests_total";
+/// The share of a delivery's candidate, in hundredths of a percent. Label: `route`.
+pub const DELIVERY_SHARE: &str = "leeward_gateway_delivery_share_basis_points";
 /// Connections of clients that are open.
 pub const CONNECTIONS: &str = "leeward_gateway_connections";
 /// Connections that were closed at once, since there were too many.
@@ -62,6 +64,7 @@ pub(crate) struct Metrics {
     pub(crate) refusals: Counters<2>,
     pub(crate) stale: Counters<1>,
     pub(crate) split_requests: Counters<2>,
+    pub(crate) delivery_share: Gauges<1>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) handshakes_failed: Counters<1>,
@@ -102,6 +105,7 @@ impl Metrics {
                 "Requests of a route with several services",
                 ["route", "service"],
             ),
+            delivery_share: registry.gauges(DELIVERY_SHARE, "Share of a delivery's candidate", ["route"]),
             connections: registry.gauge(CONNECTIONS, "Connections of clients"),
             connections_refused: registry.counter(CONNECTIONS_REFUSED, "Connections over the limit"),
             handshakes_failed: registry.counters(

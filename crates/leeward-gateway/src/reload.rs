@@ -170,6 +170,12 @@ impl Reloader {
         &self.published
     }
 
+    /// Does something to what is in force, with no other configuration coming in between.
+    pub(crate) fn steadily<T>(&self, work: impl FnOnce(&Shared) -> T) -> T {
+        let _one_at_a_time = self.one_at_a_time.lock();
+        work(&self.published.current())
+    }
+
     pub(crate) fn reload(&self, config: &Config) -> Result<Changes, Error> {
         let _one_at_a_time = self.one_at_a_time.lock();
         let old = self.published.current();

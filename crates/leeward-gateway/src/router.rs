@@ -34,6 +34,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use http::{HeaderMap, Method};
 
+pub(crate) use self::condition::cookies;
 pub use self::condition::{Condition, Conditions, Name, On, Test};
 pub use self::host::{Host, HostError, without_port};
 pub use self::methods::Methods;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use leeward_discovery::{Directory, Upstream};
 use leeward_resilience::{Clock, ConcurrencyLimit, FaultInjector, Pipeline, PipelineOptions, Rng};
 use leeward_service::identity::Minter;
@@ -24,6 +25,7 @@ use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
 use crate::credentials::{Accepted, Keys, Store};
+use crate::delivery::Moving;
 use crate::gateway::Error;
 use crate::holds::Holds;
 use crate::jwt::Authentication;
@@ -75,7 +77,9 @@ pub(crate) struct Dealt {
     pub(crate) services: Box<[usize]>,
     /// What each of them got.
     pub(crate) requests: Box<[Counter]>,
-    pub(crate) shares: Shares,
+    /// Those of now: of a delivery, operators move them.
+    pub(crate) shares: Arc<ArcSwap<Shares>>,
+    pub(crate) moving: Option<Arc<Moving>>,
     /// How many turns were dealt out, under this configuration and those before it.
     pub(crate) turns: Arc<AtomicU64>,
 }

@@ -3,18 +3,29 @@
 //! **Rule.** Each service of a split has a share of the requests: its weight over the sum of all weights. Requests are dealt out
 //! by chance, each for itself, or in turns: then of as many requests in a row as the weights sum up to, each service gets
 //! exactly its weight, spread over all of them. A weight of 0 gets none.
+//!
+//! Two things go before that. A request that meets all conditions of a pin goes to the pin's service, whatever the shares are. And
+//! where a route is sticky, a request that has its key goes where the key belongs: see [`Sticky`].
 
 mod shares;
+mod sticky;
 
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use leeward_resilience::config::units::show_percentage;
 
 pub(crate) use self::shares::Shares;
+pub(crate) use self::sticky::key_of_address;
+pub use self::sticky::{OwnCookie, Sticky};
+use crate::delivery::Kind;
+use crate::router::Conditions;
 
 /// Most services of a split: they are looked at one after the other.
 pub const ARMS_MAX: usize = 16;
+/// Most pins of a split, since they are tried one after the other.
+pub const PINS_MAX: usize = 16;
 /// The weight of 100 %: shares are told apart by a hundredth of a percent.
 pub const WHOLE: u32 = 10_000;
 /// The largest weight in parts.
@@ -29,6 +40,21 @@ pub struct Split {
     pub unit: Unit,
     /// How requests are dealt out.
     pub deal: Deal,
+    /// Requests that go to one service whatever the shares are: the first that fits, in the order of the file.
+    pub pins: Vec<Pin>,
+    /// What keeps a client at one service; `None`: nothing.
+    pub sticky: Option<Sticky>,
+    /// How the second of two services takes over from the first; `None`: the shares stay as the file says.
+    pub delivery: Option<Kind>,
+}
+
+/// Requests that go to one service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pin {
+    /// The service, as its place in [`Split::arms`].
+    pub arm: usize,
+    /// All of them must hold.
+    pub conditions: Conditions,
 }
 
 /// One service of a split.
@@ -92,8 +118,13 @@ impl Split {
         }
     }
 
+    /// The pin that a request fits, if there is one.
+    pub(crate) fn pinned(&self, query: Option<&str>, headers: &HeaderMap) -> Option<&Pin> {
+        self.pins.iter().find(|pin| pin.conditions.hold(query, headers))
+    }
+
     pub(crate) fn shares(&self) -> Shares {
-        Shares::new(self.arms.iter().map(|arm| arm.weight))
+        Shares::new(self.arms.iter().map(|arm| (&*arm.service, arm.weight)))
     }
 }
 

@@ -43,6 +43,7 @@ impl Target {
     pub const fn option(&self) -> &'static str {
         match self {
             Self::Service(_) => "service",
+            Self::Split(Split { delivery: Some(_), .. }) => "delivery",
             Self::Split(_) => "split",
             Self::Redirect(_) => "redirect",
             Self::Respond(_) => "respond",

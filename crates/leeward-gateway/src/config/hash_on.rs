@@ -20,7 +20,7 @@ pub enum HashOn {
 }
 
 /// How it is written.
-pub(super) const HASH_ON: &str = "client_address, user, header NAME, or cookie NAME";
+pub(crate) const HASH_ON: &str = "client_address, user, header NAME, or cookie NAME";
 
 impl HashOn {
     pub(super) fn parse(text: &str) -> Option<Self> {

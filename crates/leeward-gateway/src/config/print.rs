@@ -17,6 +17,7 @@ use super::{
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
+use crate::deprecation::Deprecated;
 use crate::path::EncodedSlash;
 use crate::router::{Conditions, On, Test};
 
@@ -170,7 +171,10 @@ impl Config {
         if !route.methods.is_any() {
             out.line(2, "methods", format_args!("[{}]", route.methods));
         }
-        print_conditions(out, &route.conditions);
+        if !route.conditions.is_empty() {
+            out.open(2, "match");
+            print_conditions(out, 3, &route.conditions);
+        }
         target::print(out, route);
         print_addresses(out, 2, &route.addresses);
         match &route.access {
@@ -191,14 +195,24 @@ impl Config {
         if route.target.services().next().is_some() {
             out.line(2, "forward_token", route.forward_token);
         }
+        if let Some(deprecated) = &route.deprecated {
+            print_deprecated(out, deprecated);
+        }
     }
 }
 
-fn print_conditions(out: &mut Yaml, conditions: &Conditions) {
-    if conditions.is_empty() {
-        return;
+fn print_deprecated(out: &mut Yaml, deprecated: &Deprecated) {
+    out.open(2, "deprecated");
+    out.line(3, "since", deprecated.since);
+    if let Some(sunset) = deprecated.sunset {
+        out.line(3, "sunset", sunset);
     }
-    out.open(2, "match");
+    if let Some(link) = &deprecated.link {
+        out.quoted(3, "link", link.to_str().unwrap_or_default());
+    }
+}
+
+fn print_conditions(out: &mut Yaml, depth: usize, conditions: &Conditions) {
     let mut kind = "";
     for condition in conditions.iter() {
         let (of, name) = match &condition.on {
@@ -207,7 +221,7 @@ fn print_conditions(out: &mut Yaml, conditions: &Conditions) {
             On::Cookie(name) => ("cookies", &**name),
         };
         if kind != of {
-            out.open(3, of);
+            out.open(depth, of);
             kind = of;
         }
         let test = match &condition.test {
@@ -216,7 +230,7 @@ fn print_conditions(out: &mut Yaml, conditions: &Conditions) {
             Test::Present => "{present: true}".to_owned(),
             Test::Absent => "{present: false}".to_owned(),
         };
-        out.line(4, &quote(name), test);
+        out.line(depth + 1, &quote(name), test);
     }
 }
 

@@ -10,6 +10,7 @@ use leeward_runtime::units;
 
 use super::access::access;
 use super::addresses::addresses;
+use super::deprecated::deprecated;
 use super::named::Policies;
 use super::parse::{HOUR, MOMENT, line, set};
 use super::services::{is_encrypted, url};
@@ -63,7 +64,7 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
     }
     let (stale, stale_node) = stale(node);
     let Takes { hosts, pattern, methods, conditions } = takes::read(node);
-    let target = target::target(node, pattern.as_ref(), &hosts, services);
+    let target = target::target(node, pattern.as_ref(), &hosts, services, knows_users);
     let rewrite = target::rewrite(&node.get("rewrite"), pattern.as_ref());
     let headers = node.get("headers");
     // A route that is not whole is read to its end, so that all of its mistakes are told.
@@ -87,6 +88,7 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
         stale_if_error: stale,
         client_certificate: client_certificate(&node.get("client_certificate")),
         forward_token: false,
+        deprecated: deprecated(&node.get("deprecated")),
         origin: line(&node.origin()),
     };
     route.id = id(&node.get("id")).unwrap_or_else(|| route.derived_id().into());

@@ -88,7 +88,7 @@ fn methods(node: &Node<'_>) -> Methods {
     methods
 }
 
-fn conditions(node: &Node<'_>) -> Conditions {
+pub(super) fn conditions(node: &Node<'_>) -> Conditions {
     let mut all = Vec::new();
     for (name, node) in entries(node, "headers") {
         let Some(on) = header(name, &node) else { continue };

@@ -7,6 +7,7 @@ use http::{StatusCode, Uri};
 use leeward_runtime::config::Node;
 use leeward_runtime::units;
 
+use super::delivery::delivery;
 use super::parse::set;
 use super::routes::{Services, service};
 use super::split::split;
@@ -24,7 +25,7 @@ const CHANGES_MAX: usize = 32;
 /// What only a route to a service has.
 const OF_SERVICES: [&str; 4] = ["strip_prefix", "rewrite", "stale_if_error", "forward_token"];
 /// What only a route to several services has.
-const OF_SEVERAL: [&str; 1] = ["deal"];
+const OF_SEVERAL: [&str; 3] = ["deal", "pin", "sticky"];
 
 /// Who answers: exactly one of them.
 pub(super) fn target(
@@ -32,10 +33,13 @@ pub(super) fn target(
     pattern: Option<&Pattern>,
     hosts: &[Host],
     services: &mut Services,
+    knows_users: bool,
 ) -> Option<Target> {
     let (service_node, split_node) = (node.get("service"), node.get("split"));
+    let delivery_node = node.get("delivery");
+    let is_several = split_node.is_given() || delivery_node.is_given();
     let (redirect_node, respond_node) = (node.get("redirect"), node.get("respond"));
-    let nodes = [&service_node, &split_node, &redirect_node, &respond_node];
+    let nodes = [&service_node, &split_node, &delivery_node, &redirect_node, &respond_node];
     let mut given: Vec<&Node<'_>> = nodes.into_iter().filter(|node| node.is_given()).collect();
     let mut target = None;
     if redirect_node.is_given() {
@@ -45,25 +49,34 @@ pub(super) fn target(
         target = respond(&respond_node).map(Target::Respond);
     }
     if split_node.is_given() {
-        target = split(node, services).map(Target::Split);
+        target = split(node, services, knows_users).map(Target::Split);
+    }
+    if delivery_node.is_given() {
+        target = delivery(node, services, knows_users).map(Target::Split);
     }
     if service_node.is_given() || given.is_empty() {
         let node = if given.is_empty() { service_node.clone().required() } else { service_node.clone() };
         target = service(&node, services).map(Target::Service);
-    } else if !split_node.is_given() {
+    } else if !is_several {
         for other in OF_SERVICES.map(|key| node.get(key)).iter().filter(|other| other.is_given()) {
             other.reject("is for routes to a service", "none: the gateway answers this one itself");
         }
     }
-    if !split_node.is_given() {
+    if !is_several {
         for other in OF_SEVERAL.map(|key| node.get(key)).iter().filter(|other| other.is_given()) {
-            other.reject("is for routes with a `split`", "none, or a `split` in the place of `service`");
+            other.reject(
+                "is for routes with several services",
+                "none, or a `split` in the place of `service`",
+            );
         }
     }
     if given.len() > 1
         && let Some(second) = given.pop()
     {
-        second.reject("is the second to answer this route", "one of service, split, redirect and respond");
+        second.reject(
+            "is the second to answer this route",
+            "one of service, split, delivery, redirect and respond",
+        );
         return None;
     }
     target

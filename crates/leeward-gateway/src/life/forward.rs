@@ -38,6 +38,8 @@ pub(super) struct Forward {
     pub(super) headers: HeaderMap,
     /// Under which a copy of the answer is kept, for routes that keep copies.
     pub(super) copy_key: Option<String>,
+    /// What it is kept together with others by, where its service has nothing of its own for that.
+    pub(super) key: Option<u64>,
 }
 
 impl Forward {
@@ -74,7 +76,7 @@ impl Forward {
         }
         let copy_key = copy_key(route, service, &method, &target, &headers);
         let host = new_host.and_then(|host| host.to_str().ok().map(Box::from));
-        Ok(Self { method, target, host, headers, copy_key })
+        Ok(Self { method, target, host, headers, copy_key, key: trip.key })
     }
 
     /// Says how the client came, and who it is by its certificate: to a service that hears that, the answer may be its own.

@@ -193,7 +193,7 @@ fn pick(
     now: Instant,
 ) -> Result<Picked, NoEndpoint> {
     let avoid = failed_at.borrow();
-    let key = service.hash_on.as_ref().and_then(|hash_on| hash_on.key(&forward.headers));
+    let key = service.hash_on.as_ref().and_then(|hash_on| hash_on.key(&forward.headers)).or(forward.key);
     service.upstream.pick(now, &PickHint { avoid: &avoid, key })
 }
 

@@ -44,6 +44,10 @@ pub(crate) struct Trip {
     origin: Option<HeaderValue>,
     route: Option<usize>,
     service: Option<usize>,
+    /// What the request is kept together with others by.
+    pub(super) key: Option<u64>,
+    /// What the client is to come back with.
+    pub(super) cookie: Option<HeaderValue>,
     seen: Seen,
     ticket: Option<Ticket>,
     pub(super) notes: Notes,
@@ -90,6 +94,8 @@ impl Trip {
             origin: one_origin(headers).cloned(),
             route: None,
             service: None,
+            key: None,
+            cookie: None,
             seen: Seen::default(),
             ticket: None,
             notes: Notes::default(),
@@ -278,6 +284,9 @@ impl Trip {
         let status = answer.status();
         let route = self.route_state(shared);
         let label = route.map_or(NO_ROUTE, |route| route.config.pattern.text());
+        if let Some(deprecated) = route.and_then(|route| route.config.deprecated.as_ref()) {
+            deprecated.write(answer.headers_mut());
+        }
         shared.metrics.requests.with([self.method, label, status.as_str()]).inc();
         shared.metrics.durations.with([self.method, label]).observe_duration(took);
         self.notes.answered(status, took);
@@ -293,6 +302,9 @@ impl Trip {
         headers.insert(RESPONSE_TIME, millis(took));
         headers.insert(SERVICE_NAME, service.unwrap_or(HeaderValue::from_static(NAME)));
         self.seen.write(headers);
+        if let Some(cookie) = self.cookie {
+            headers.append(header::SET_COOKIE, cookie);
+        }
         if let Some(cors) = &shared.cors {
             cors.apply(self.origin.as_ref(), headers);
         }

@@ -55,7 +55,13 @@ pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
 fn shares(config: &Config, found: &mut Findings<'_>) {
     for (index, route) in config.routes.iter().enumerate() {
         let Target::Split(split) = &route.target else { continue };
-        for arm in split.arms.iter().filter(|arm| arm.weight == 0) {
+        if split.delivery.is_some() {
+            // Operators give it a share when they want to.
+            continue;
+        }
+        let is_pinned = |place: usize| split.pins.iter().any(|pin| pin.arm == place);
+        let arms = split.arms.iter().enumerate();
+        for (_, arm) in arms.filter(|(place, arm)| arm.weight == 0 && !is_pinned(*place)) {
             let mut path = format!("routes[{index}].split");
             join(&mut path, &arm.service);
             let what = format!(

@@ -448,7 +448,7 @@ pub(super) static SHARE_OF_NOTHING: Rule = Rule {
     severity: Severity::Note,
     what: "A service of a split gets no request.",
     why: "It is checked, watched and shown, and nobody finds out whether it works.",
-    fix: "Give it a share, or take it out of the split.",
+    fix: "Give it a share or a pin, or take it out of the split.",
     fires: "
 services: {orders: {}, next: {}}
 routes: [{path: /, split: {orders: 100%, next: 0%}}]

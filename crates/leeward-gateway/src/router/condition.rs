@@ -88,7 +88,12 @@ impl Conditions {
 
     /// The first one that does not hold.
     pub(super) fn unmet(&self, ask: &Ask<'_>) -> Option<&Condition> {
-        self.0.iter().find(|condition| !condition.holds(ask))
+        self.0.iter().find(|condition| !condition.holds(ask.query, ask.headers))
+    }
+
+    /// Whether all of them hold.
+    pub(crate) fn hold(&self, query: Option<&str>, headers: &HeaderMap) -> bool {
+        self.0.iter().all(|condition| condition.holds(query, headers))
     }
 
     /// The lower, the earlier it is tried: more conditions first, then stricter ones.
@@ -103,11 +108,11 @@ impl Conditions {
 }
 
 impl Condition {
-    fn holds(&self, ask: &Ask<'_>) -> bool {
+    fn holds(&self, query: Option<&str>, map: &HeaderMap) -> bool {
         match &self.on {
-            On::Header(name) => self.test.holds(headers(ask.headers, &name.0)),
-            On::Query(name) => self.test.holds(parameters(ask.query, name)),
-            On::Cookie(name) => self.test.holds(cookies(ask.headers, name)),
+            On::Header(name) => self.test.holds(headers(map, &name.0)),
+            On::Query(name) => self.test.holds(parameters(query, name)),
+            On::Cookie(name) => self.test.holds(cookies(map, name)),
         }
     }
 }
@@ -152,6 +157,13 @@ pub(crate) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// Its bytes, as they came.
+    pub(crate) fn raw(self) -> &'a [u8] {
+        match self {
+            Self::Plain(raw) | Self::Escaped(raw) => raw,
+        }
+    }
+
     /// Its bytes, unescaped.
     pub(crate) fn bytes(self) -> impl Iterator<Item = u8> + use<'a> {
         match self {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use leeward_discovery::{Balance, Health, Upstream};
 use leeward_resilience::{
     ConcurrencyLimit, ConfigErrors, FaultInjector, Observer, Pipeline, PipelineOptions,
@@ -13,11 +14,13 @@ use super::{Answers, Dealt, Lasting, Pending, RouteState, Service, Shared, Versi
 use crate::config::{Config, Jwt, KeySource, Route, ServicePolicy, ServiceTls};
 use crate::cors;
 use crate::credentials::{Accepted, Store};
+use crate::delivery::Moving;
 use crate::gateway::Error;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::lookups::Lookups;
 use crate::router::Router;
+use crate::split::Split;
 use crate::stale::StaleStore;
 use crate::target::Target;
 use crate::tls::{Outward, Problem};
@@ -226,26 +229,53 @@ impl Making<'_> {
     }
 
     /// Who answers. Turns go on where they were, so that a reload favours nobody.
-    fn answers(&self, route: &Route, names: &[Arc<str>], old: Option<&RouteState>) -> Answers {
+    fn answers(&mut self, route: &Route, names: &[Arc<str>], old: Option<&RouteState>) -> Answers {
         let mut places = route.target.services().filter_map(|name| names.binary_search(name).ok());
         match &route.target {
             Target::Redirect(_) | Target::Respond(_) => Answers::Gateway,
             Target::Service(_) => places.next().map_or(Answers::Gateway, Answers::Service),
             Target::Split(split) => {
-                let turns = match old.map(|old| &old.answers) {
-                    Some(Answers::OneOf(dealt)) => Arc::clone(&dealt.turns),
-                    _ => Arc::default(),
+                let old = match old.map(|old| &old.answers) {
+                    Some(Answers::OneOf(dealt)) => Some(&**dealt),
+                    _ => None,
+                };
+                let moving = self.moving(route, split, old.and_then(|old| old.moving.as_ref()));
+                let shares = match &moving {
+                    Some(moving) => Arc::clone(moving.shares()),
+                    None => Arc::new(ArcSwap::from_pointee(split.shares())),
                 };
                 let counters = &self.lasting.metrics.split_requests;
                 let requests = split.arms.iter().map(|arm| counters.with([&route.id, &arm.service]));
                 Answers::OneOf(Box::new(Dealt {
                     services: places.collect(),
                     requests: requests.collect(),
-                    shares: split.shares(),
-                    turns,
+                    shares,
+                    moving,
+                    turns: old.map(|old| Arc::clone(&old.turns)).unwrap_or_default(),
                 }))
             }
         }
+    }
+
+    /// A delivery goes on where operators left it, unless the file says another one.
+    fn moving(&mut self, route: &Route, split: &Split, old: Option<&Arc<Moving>>) -> Option<Arc<Moving>> {
+        let gauge = self.lasting.metrics.delivery_share.with([&route.id]);
+        let new =
+            Moving::new(split, split.delivery?, old.map(|old| &**old), gauge, self.lasting.clock.unix_ms())?;
+        if let Some(old) = old.filter(|old| old.begins_as(&new)) {
+            return Some(Arc::clone(old));
+        }
+        let new = Arc::new(new);
+        let shown = Arc::clone(&new);
+        if self.old.is_none() {
+            shown.measure();
+        } else {
+            self.pending.add(move || {
+                shown.measure();
+                Ok(())
+            });
+        }
+        Some(new)
     }
 
     fn route_limiter(&mut self, route: &Route, old: Option<&ByName>) -> Result<Option<ByName>, ConfigErrors> {

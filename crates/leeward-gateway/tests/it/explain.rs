@@ -113,6 +113,10 @@ services:
 routes:
   - {path: /chance, split: {old: 9, new: 1}}
   - {path: /turns, split: {old: 100%, new: 0%}, deal: turns}
+  - path: /kept
+    split: {old: 1, new: 1}
+    pin: [{service: new, headers: {x-version: \"2\"}, cookies: {beta: {present: true}}}]
+    sticky: header x-tenant
 ";
 
 fn told_of_a_split(target: &str, headers: &[&str]) -> String {
@@ -132,6 +136,18 @@ fn it_says_which_services_a_request_may_go_to() {
     let text = told_of_a_split("/turns", &[]);
     assert!(text.contains("old 100%, new 0%: in turns") && text.contains("to old"), "{text}");
     assert!(!text.contains("to new") && !text.contains("777ms"), "nobody goes there: {text}");
+}
+
+#[test]
+fn it_says_to_which_service_a_request_belongs_and_why() {
+    let pinned = told_of_a_split("/kept", &["X-Version: 2", "Cookie: beta=1"]);
+    assert!(pinned.contains("new, pinned by header x-version = 2 and cookie beta is there"), "{pinned}");
+    assert!(pinned.contains("GET /kept to new") && !pinned.contains("GET /kept to old"), "{pinned}");
+    let kept = told_of_a_split("/kept", &["X-Tenant: acme", "X-Version: 2"]);
+    assert!(kept.contains(", where the header x-tenant of this request belongs"), "{kept}");
+    assert!(kept.contains("GET /kept to old") != kept.contains("GET /kept to new"), "one of them: {kept}");
+    let neither = told_of_a_split("/kept", &[]);
+    assert!(neither.contains("GET /kept to old") && neither.contains("GET /kept to new"), "{neither}");
 }
 
 #[test]

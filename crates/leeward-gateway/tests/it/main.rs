@@ -11,6 +11,7 @@ mod callers;
 mod config;
 mod cors;
 mod decisions;
+mod delivery;
 #[allow(clippy::disallowed_methods, reason = "a test's own name server")]
 mod dns;
 mod drain;
@@ -34,6 +35,8 @@ mod rig;
 mod routing;
 mod split;
 mod stale;
+mod sticky;
 mod tls;
 mod towards;
+mod versions;
 mod wire;

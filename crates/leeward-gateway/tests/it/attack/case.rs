@@ -65,6 +65,8 @@ pub(crate) enum Setup {
     Pages,
     /// CORS for everybody.
     AnyPage,
+    /// `/side` has a cookie of the gateway's own that keeps a client at one service.
+    Sticky,
     /// Small sizes and short times.
     Small,
     /// Short times.
@@ -72,7 +74,7 @@ pub(crate) enum Setup {
 }
 
 impl Setup {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Plain,
         Self::Guarded,
         Self::Issuers,
@@ -82,6 +84,7 @@ impl Setup {
         Self::Listed,
         Self::Pages,
         Self::AnyPage,
+        Self::Sticky,
         Self::Small,
         Self::Hasty,
     ];

@@ -1,13 +1,34 @@
 //! Headers by which the gateway speaks, and headers about the connection: none of them is a client's to say or to take away.
 
-use super::case::{Area, HIDDEN, Table, get, seen};
+use super::case::{Area, HIDDEN, Setup, Table, get, seen};
 
 pub(crate) fn table() -> Table {
     let mut table = Table::new(Area::Headers);
     spoofed(&mut table);
     nominated(&mut table);
     hosts(&mut table);
+    cookies(&mut table);
     table
+}
+
+/// A client that makes up the gateway's own cookie chooses nothing but where it falls, and no service sees it.
+fn cookies(table: &mut Table) {
+    table.setup = Setup::Sticky;
+    let good = "Cookie: side=00000000000000ff\r\n";
+    table
+        .passes("own-cookie-comes-back", get("/side", good), [seen("GET /side", &[], "")])
+        .header("set-cookie", None);
+    for (name, line) in [
+        ("own-cookie-of-another-form", "Cookie: a=b; side=../../etc/passwd"),
+        ("own-cookie-with-capitals", "Cookie: side=00000000000000FF; a=b"),
+        ("own-cookie-too-long", "Cookie: side=00000000000000ff00000000000000ff; a=b"),
+        ("own-cookie-empty", "Cookie: a=b; side="),
+        ("own-cookie-twice", "Cookie: side=00000000000000ff; a=b; side=00000000000000fe"),
+        ("own-cookie-in-two-lines", "Cookie: side=00000000000000ff; a=b\r\nCookie: side=00000000000000fe"),
+        ("own-cookie-with-spaces", "Cookie: side = 00000000000000ff ;a=b"),
+    ] {
+        table.passes(name, get("/side", &format!("{line}\r\n")), [seen("GET /side", &["cookie: a=b"], "")]);
+    }
 }
 
 /// Headers that never arrive, in whatever spelling.

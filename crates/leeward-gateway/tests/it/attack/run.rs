@@ -68,6 +68,7 @@ fn yaml(setup: Setup, upstream: std::net::SocketAddr) -> String {
             .to_owned(),
         Setup::Pages => "cors: {origins: [\"https://shop.example\"], credentials: true}\n".to_owned(),
         Setup::AnyPage => "cors: {origins: \"*\"}\n".to_owned(),
+        Setup::Sticky => String::new(),
         Setup::Small => {
             "limits: {head: 2KiB, headers: 16, body: 195KiB, head_timeout: 300ms, idle_timeout: 300ms, \
              body_timeout: 300ms, write_timeout: 300ms}\n"
@@ -81,6 +82,7 @@ fn yaml(setup: Setup, upstream: std::net::SocketAddr) -> String {
              - {path: /mine, service: s, access: user}\n  \
              - {path: /strip, service: s, strip_prefix: /strip}\n"
         }
+        Setup::Sticky => "  - {path: /side, split: {s: 100%}, sticky: {set_cookie: side}}\n",
         _ => "",
     };
     format!("{plain}{service}{more}{root}{routes}")
