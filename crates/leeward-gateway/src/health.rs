@@ -145,7 +145,10 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
         checks.insert("token_keys", token_keys(auth, shared));
     }
     if let Some(keys) = &shared.api_keys {
-        checks.insert("api_keys", callers(keys.now().len(), keys.problem()));
+        checks.insert("api_keys", callers(keys.now().holders().len(), keys.problem()));
+    }
+    if let Some(basic) = &shared.basic {
+        checks.insert("basic", callers(basic.store.now().holders().len(), basic.store.problem()));
     }
     if let Some(check) = certificates(shared) {
         checks.insert("certificates", check);

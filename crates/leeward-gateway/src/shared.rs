@@ -21,7 +21,7 @@ use self::make::Making;
 use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
-use crate::credentials::{Accepted, Keys, Store};
+use crate::credentials::{Accepted, Accounts, Checks, Keys, Store};
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
 use crate::metrics::Metrics;
@@ -57,6 +57,14 @@ pub(crate) struct RouteState {
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
     pub(crate) limiter: Option<ByName>,
+}
+
+/// Names with passwords, as the request path needs them.
+#[derive(Debug)]
+pub(crate) struct Basic {
+    pub(crate) store: Arc<Store<Accounts>>,
+    pub(crate) checks: Arc<Checks>,
+    pub(crate) attempts: ByAddress,
 }
 
 /// Whether connections are taken, and how many there are.
@@ -148,6 +156,7 @@ pub(crate) struct Shared {
     pub(crate) shed: ConcurrencyLimit,
     pub(crate) authentication: Option<Authentication>,
     pub(crate) api_keys: Option<Arc<Store<Keys>>>,
+    pub(crate) basic: Option<Basic>,
     /// What says who calls.
     pub(crate) accepted: Accepted,
     pub(crate) revocations: Arc<Revocations>,

@@ -7,10 +7,10 @@ use std::time::Duration;
 use leeward_discovery::{Balance, Health, Upstream};
 use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, PipelineOptions};
 
-use super::{Lasting, Pending, RouteState, Service, Shared, Version};
+use super::{Basic, Lasting, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Route};
 use crate::cors;
-use crate::credentials::{Accepted, Store};
+use crate::credentials::{Accepted, Checks, Store};
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::router::Router;
@@ -46,6 +46,7 @@ impl Making<'_> {
             shed: self.shed()?,
             authentication: self.authentication(),
             api_keys: config.api_keys.as_ref().map(|keys| Arc::new(Store::new(keys.loaded.clone()))),
+            basic: self.basic()?,
             accepted: Accepted::by(config),
             stale: self.stale()?,
             config: Arc::new(config.clone()),
@@ -195,6 +196,16 @@ impl Making<'_> {
     fn authentication(&self) -> Option<Authentication> {
         let old = self.old.and_then(|old| Some((&*old.config.jwt, old.authentication.as_ref()?)));
         Authentication::new(&self.config.jwt, &self.config.routes, old, &self.lasting.clock)
+    }
+
+    /// Checks that run, and what each address has used up, go on.
+    fn basic(&mut self) -> Result<Option<Basic>, ConfigErrors> {
+        let Some(config) = &self.config.basic else { return Ok(None) };
+        let old = self.old.and_then(|old| old.basic.as_ref());
+        let kept = old.filter(|old| old.checks.at_a_time() == config.checks);
+        let checks = kept.map_or_else(|| Arc::new(Checks::new(config.checks)), |old| Arc::clone(&old.checks));
+        let attempts = self.limiter("password", &config.attempts, old.map(|old| &old.attempts))?;
+        Ok(Some(Basic { store: Arc::new(Store::new(config.loaded.clone())), checks, attempts }))
     }
 
     /// Copies stay, unless the room for them is another one.
