@@ -37,10 +37,16 @@ const KEYS: &str = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"use\":\"si
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        for (name, policies) in [("routing alone", false), ("all policies", true)] {
+        let variants = [
+            ("routing alone", false, 2_048),
+            ("all policies", true, 2_048),
+            ("all policies, no decisions kept", true, 0),
+        ];
+        for (name, policies, decisions) in variants {
             let service = service().await;
             let tasks = Tasks::new();
-            let config = Config::parse("cost.yaml", &config(service, policies), &Env::default()).unwrap();
+            let config =
+                Config::parse("cost.yaml", &config(service, policies, decisions), &Env::default()).unwrap();
             let identity = Identity::ephemeral("gateway").unwrap();
             let gateway = Gateway::builder(config).identity(identity).start(&tasks).await.unwrap();
             while !gateway.is_ready() {
@@ -52,7 +58,7 @@ fn main() {
     });
 }
 
-fn config(service: SocketAddr, policies: bool) -> String {
+fn config(service: SocketAddr, policies: bool, decisions: u32) -> String {
     let limits = "rate_limits: {address: 900000/s, principal: 100000/s}";
     let all =
         "jwt: {service: users, issuer: users, audience: shop}\ncors: {origins: [\"https://shop.example\"]}";
@@ -60,7 +66,7 @@ fn config(service: SocketAddr, policies: bool) -> String {
     let (top, access) =
         if policies { (format!("{limits}\n{all}"), "user") } else { (none.to_owned(), "anyone") };
     format!(
-        "listen: 127.0.0.1:0\nadmin: {{listen: \"127.0.0.1:0\"}}\ncores: 2\n{top}\nservices: {{users: {{urls: \
+        "listen: 127.0.0.1:0\nadmin: {{listen: \"127.0.0.1:0\"}}\ncores: 2\ndecisions: {{keep: {decisions}}}\n{top}\nservices: {{users: {{urls: \
          [\"http://{service}\"]}}}}\nroutes:\n  - {{path: /api/v1, strip_prefix: /api/v1, service: users, access: {access}}}\n"
     )
 }

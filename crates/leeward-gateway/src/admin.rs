@@ -6,7 +6,11 @@
 //! | `GET /v1/routes`, `GET /v1/limits` | the route table; the limits with how full they are |
 //! | `GET /v1/certificates` | what each listener presents, when it ends, and why files on disk are not in force |
 //! | `GET /v1/services` | endpoints with health, breaker states, policies |
-//! | `PUT /v1/services/{name}/breaker` | `{"state": "open" \| "closed" \| "auto"}`: holds a breaker, or lets it go |
+//! | `PUT /v1/services/{name}/breaker` | `{"state": "open" \| "closed" \| "auto", "lasts": "10m", "reason": "..."}`: holds a breaker, or lets it go |
+//! | `PUT`, `DELETE /v1/services/{name}/faults` | an experiment with calls to a service, where `admin.faults` allows it |
+//! | `POST`, `DELETE /v1/drain` | says that no new requests should come, for a time; takes that back |
+//! | `GET /v1/holds` | what operators hold, which experiments run, and what was done lately |
+//! | `GET /v1/decisions` | what became of requests lately, and why: by `request_id`, `code`, `route`, `service`, `limit` |
 //! | `POST /v1/reload` | reads the configuration's file again; answers what changed, or why nothing did |
 //! | `GET /v1/health` | the gateway's report with all values |
 //! | `ANY /v1/services/{name}/_leeward/{path}` | that service's `/_leeward/{path}`, as an operator |
@@ -21,8 +25,10 @@
 //! the assertion that they send with every call: a service elsewhere learns from it who is where, and needs no operator's
 //! token for that.
 
+mod decisions;
 mod fanout;
 mod guard;
+mod holds;
 mod keys;
 mod reload;
 mod views;
@@ -40,6 +46,7 @@ use leeward_runtime::{Stage, Tasks};
 use leeward_service::identity::{Identity, KEYS_PATH, Minter, Verifier};
 
 use crate::control::Control;
+use crate::decisions::Asking;
 use crate::reload::Reloader;
 use crate::shared::Shared;
 
@@ -55,6 +62,16 @@ pub(crate) struct Admin {
     /// Tells services by their assertions.
     pub(crate) verifier: Verifier,
     pub(crate) bus: Option<Bus>,
+    pub(crate) decisions: Asking,
+}
+
+/// What the admin API is made of, beside what is in force.
+pub(crate) struct Parts {
+    pub(crate) identity: Option<Identity>,
+    pub(crate) bus: Option<Bus>,
+    /// Routes that are served beside it.
+    pub(crate) beside: Router,
+    pub(crate) decisions: Asking,
 }
 
 impl Admin {
@@ -70,17 +87,16 @@ impl Admin {
 /// When the listener cannot be used.
 pub(crate) fn start(
     reloader: &Arc<Reloader>,
-    identity: Option<Identity>,
-    bus: Option<Bus>,
-    beside: Router,
+    parts: Parts,
     listener: TcpListener,
     tasks: &Tasks,
 ) -> std::io::Result<()> {
+    let Parts { identity, bus, beside, decisions } = parts;
     let control = Control::new();
     let shared = reloader.published().current();
     let verifier = keys::verifier(&shared, &control);
-    let admin =
-        Admin { reloader: Arc::clone(reloader), control, minter: shared.minter.clone(), verifier, bus };
+    let (reloader, minter) = (Arc::clone(reloader), shared.minter.clone());
+    let admin = Admin { reloader, control, minter, verifier, bus, decisions };
     let router = router(admin, identity).merge(beside);
     // Streams are many small writes, which would wait for acknowledgements otherwise.
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
@@ -109,9 +125,13 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/limits", get(views::limits))
         .route("/v1/certificates", get(views::certificates))
         .route(guard::WHO_IS_WHERE, get(views::services))
-        .route("/v1/services/{name}/breaker", put(views::hold_breaker))
+        .route("/v1/services/{name}/breaker", put(holds::breaker))
+        .route("/v1/services/{name}/faults", put(holds::begin_faults).delete(holds::end_faults))
+        .route("/v1/drain", post(holds::drain).delete(holds::undrain))
+        .route("/v1/holds", get(holds::list))
         .route("/v1/services/{name}/_leeward/{*path}", any(fanout::one))
         .route("/v1/all/_leeward/{*path}", get(fanout::all))
+        .route("/v1/decisions", get(decisions::find))
         .route("/v1/bus/groups", get(views::bus_groups))
         .route("/v1/reload", post(reload::reload))
         .route("/v1/health", get(views::health))

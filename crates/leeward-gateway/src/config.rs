@@ -17,6 +17,7 @@ mod access;
 mod access_log;
 mod addresses;
 mod callers;
+mod decisions;
 mod facts;
 mod hash_on;
 mod jwt;
@@ -27,6 +28,7 @@ mod policy;
 mod print;
 mod routes;
 mod services;
+mod split;
 mod takes;
 mod target;
 
@@ -36,7 +38,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leeward_discovery::Health;
+use leeward_discovery::{Health, dns};
 use leeward_resilience::Concurrency;
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::config::{Origins, Secret};
@@ -50,6 +52,7 @@ use crate::target::{Changes, Rewrite, Target};
 pub use self::access::Rule;
 pub use self::access_log::{AccessLog, AccessLogTo};
 pub use self::callers::{ApiKeys, Basic};
+pub use self::decisions::Decisions;
 pub use self::facts::{Calls, Facts, Known};
 pub use self::hash_on::HashOn;
 pub use self::jwt::{Jwt, KeySource};
@@ -83,6 +86,8 @@ pub struct Config {
     pub admin: Admin,
     /// A line for each request; `None` writes none.
     pub access_log: Option<AccessLog>,
+    /// What is kept of decisions, for operators who ask why.
+    pub decisions: Decisions,
     /// Sizes and times of one connection and one request.
     pub limits: Limits,
     /// Cross-origin requests; `None` leaves them to the services.
@@ -99,6 +104,8 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// The gateway's own limit of requests at a time. Default: 2,048, at most 256 waiting, for up to 100 ms.
     pub concurrency: Concurrency,
+    /// How endpoints are looked up, for services that are found by DNS.
+    pub dns: dns::Options,
     /// How endpoints are watched; `None`: only by what becomes of the requests sent to them.
     pub health: Option<Health>,
     /// The store of last good copies.
@@ -126,6 +133,7 @@ impl Default for Config {
             encoded_slash: EncodedSlash::Refuse,
             admin: Admin::default(),
             access_log: None,
+            decisions: Decisions::default(),
             limits: Limits::default(),
             cors: None,
             jwt: Vec::new(),
@@ -134,6 +142,7 @@ impl Default for Config {
             revocation: None,
             rate_limits: RateLimits::default(),
             concurrency: concurrency(),
+            dns: dns::Options::default(),
             health: None,
             stale: Stale::default(),
             services: BTreeMap::new(),
@@ -156,11 +165,13 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// Origins of pages that may call it, beside its own.
     pub origins: Vec<String>,
+    /// Whether operators may break calls to services on purpose. Default: no.
+    pub faults: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: ADMIN_LISTEN, token: None, hosts: Vec::new(), origins: Vec::new() }
+        Self { listen: ADMIN_LISTEN, token: None, hosts: Vec::new(), origins: Vec::new(), faults: false }
     }
 }
 

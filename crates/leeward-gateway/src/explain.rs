@@ -3,6 +3,8 @@
 //! It asks the same code as a request does: the codec, the canonical path, the routes, the policies. What depends on a moment
 //! (whose token it is, how much of a limit is used) is said as what decides.
 
+mod choice;
+
 use std::fmt;
 
 use bytes::BytesMut;
@@ -15,6 +17,7 @@ use leeward_runtime::units::show_size;
 use crate::address::{Addresses, Networks};
 use crate::config::{ClientCertificate, Config, Route, Rule};
 use crate::credentials::{self, Accepted, Presented, Unreadable};
+use crate::decisions::unless;
 use crate::h1::{Bounds, Head, Length, Reader};
 use crate::headers;
 use crate::life;
@@ -113,14 +116,14 @@ pub fn explain(
 fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), ConfigErrors> {
     let Head { mut parts, length, .. } = head;
     if let Err(refusal) = life::host(&parts) {
-        told.refuse(&refusal, "", "it needs exactly one Host");
+        told.refuse(&refusal, "", unless(refusal.code));
         return Ok(());
     }
     let uri = parts.uri.clone();
     let path = match life::path(&uri, config.encoded_slash) {
         Ok(path) => path,
         Err(refusal) => {
-            told.refuse(&refusal, "encoded_slash", "one path is routed, authorised, limited and forwarded");
+            told.refuse(&refusal, "encoded_slash", unless(refusal.code));
             return Ok(());
         }
     };
@@ -150,11 +153,12 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     if !identity(told, config, route, &parts.headers) {
         return Ok(());
     }
-    let Some(service) = route.target.services().next() else {
+    let services = choice::services(told, route);
+    if services.is_empty() {
         let says = format!("the gateway itself: {}", route.target);
         told.step("answer", &*route.origin, says);
         return Ok(());
-    };
+    }
     let shed = &config.concurrency;
     told.step(
         "shed",
@@ -166,7 +170,10 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
             show_duration(shed.max_wait)
         ),
     );
-    outbound(told, config, (route, service), &parts.method, &path, &uri)
+    for service in services {
+        outbound(told, config, (route, service), &parts.method, &path, &uri)?;
+    }
+    Ok(())
 }
 
 /// Most routes of which it is said why they are not the one.
@@ -191,15 +198,13 @@ fn route<'c>(told: &mut Explanation, config: &'c Config, parts: &Parts, path: &s
             None
         }
         Match::Unmet => {
-            told.refuse(
-                &life::unmet(),
-                "routes",
-                "one without conditions, or whose conditions hold, would take it",
-            );
+            let refusal = life::unmet();
+            told.refuse(&refusal, "routes", unless(refusal.code));
             None
         }
         Match::None => {
-            told.refuse(&life::no_route(), "routes", "a route that has this host and path would take it");
+            let refusal = life::no_route();
+            told.refuse(&refusal, "routes", unless(refusal.code));
             None
         }
     };
@@ -354,7 +359,11 @@ fn outbound(
     let pipeline = Pipeline::builder(service).options(policy.outbound(deadline)).build()?;
     told.step("policies", format!("services.{}", service), pipeline.explain().trim_end());
     let urls: Vec<String> = policy.urls.iter().map(ToString::to_string).collect();
-    let at = if urls.is_empty() { "where the directory, or --at, says".to_owned() } else { urls.join(", ") };
+    let at = match &policy.dns {
+        Some(name) => format!("wherever DNS says that {name} is"),
+        None if urls.is_empty() => "where the directory, or --at, says".to_owned(),
+        None => urls.join(", "),
+    };
     match life::target(route, config.encoded_slash, path, uri) {
         Ok(target) => told.step("forward", "", format!("{method} {target} to {}, {at}", service)),
         Err(refusal) => told.refuse(&refusal, &*route.origin, "what is left of the path is no path"),

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
+use leeward_discovery::registry::Unavailable;
 use leeward_discovery::{Checker, Directory, Endpoint, Health};
 use leeward_events::Bus;
 use leeward_resilience::{Clock, ConfigErrors, FastRng, Rng, TokioClock};
@@ -17,8 +18,11 @@ use crate::admin;
 use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
 use crate::credentials::{FileProblem, Store};
+use crate::decisions;
 use crate::health;
+use crate::holds::Holds;
 use crate::jwt::KeyStore;
+use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plane::{self, Door, Entry, Load};
@@ -46,7 +50,7 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// Services of the configuration are nowhere.
-    #[error("no endpoints for {}: give each of them `urls` in the configuration", list(services))]
+    #[error("no endpoints for {}: give each of them `urls` or `dns` in the configuration", list(services))]
     Nowhere {
         /// Their names.
         services: Vec<Arc<str>>,
@@ -82,6 +86,9 @@ pub enum Error {
     /// An endpoint's URL.
     #[error(transparent)]
     Endpoint(#[from] leeward_discovery::endpoint::Error),
+    /// Services are to be looked up, and nobody can be asked.
+    #[error("{0}; give `servers` under `dns`")]
+    Dns(Unavailable),
     /// The system gave no thread.
     #[error("the system gave no thread for a core: {0}")]
     Thread(std::io::Error),
@@ -222,21 +229,25 @@ impl Builder {
         let doors = Arc::clone(&entries);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
         let refused = Arc::new(Refused::default());
+        let holds = holds(&traffic, &clock, tasks);
         let lasting = Lasting {
             directory,
             minter,
             metrics,
             revocations,
             traffic,
+            holds,
             access,
             entries,
             refused,
             clock,
             rng,
         };
-        let published = Published::new(Shared::new(config, &lasting)?);
+        let lookups = Lookups::new(&config, &lasting.clock).map_err(Error::Dns)?;
+        let published = Published::new(Shared::new(config, lookups, &lasting)?);
         follow_revocations(&published.current(), bus.clone(), tasks).await?;
         fetch_keys(&published, tasks);
+        look_up(&published, tasks);
         if checks_health {
             check_health(&published, tasks);
         }
@@ -247,8 +258,10 @@ impl Builder {
         });
         let doors: Vec<Door> = doors.collect::<Result<_, Error>>()?;
         let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory, source));
-        let loads = plane::start(&published, doors, tasks).map_err(Error::Thread)?;
-        admin::start(&reloader, identity, bus, admin_routes, admin, tasks).map_err(|cause| Error::Bind {
+        let (decisions, asked) = decisions::channels(plane::cores(&published.current().config));
+        let loads = plane::start(&published, doors, asked, tasks).map_err(Error::Thread)?;
+        let parts = admin::Parts { identity, bus, beside: admin_routes, decisions };
+        admin::start(&reloader, parts, admin, tasks).map_err(|cause| Error::Bind {
             key: "admin.listen",
             address: admin_addr,
             cause,
@@ -353,7 +366,9 @@ impl Gateway {
     /// The order and the values of the outbound policies of each service.
     #[must_use]
     pub fn explain(&self) -> String {
-        self.published.current().services.iter().map(|service| service.pipeline.explain() + "\n").collect()
+        let shared = self.published.current();
+        let held = shared.holds.list().into_iter().map(|held| format!("an operator has {}\n", held.text()));
+        shared.services.iter().map(|service| service.pipeline.explain() + "\n").chain(held).collect()
     }
 
     /// Open connections and requests so far, for each core.
@@ -361,6 +376,14 @@ impl Gateway {
     pub fn cores(&self) -> Vec<(usize, u64)> {
         self.loads.iter().map(|load| (load.connections(), load.requests())).collect()
     }
+}
+
+/// What operators hold, each as long as they said.
+fn holds(traffic: &Arc<Traffic>, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Arc<Holds> {
+    let holds = Arc::new(Holds::new(Arc::clone(traffic), Arc::clone(clock)));
+    let held = Arc::clone(&holds);
+    tasks.spawn(Stage::Work, "gateway.holds", |stop| async move { held.run(stop).await });
+    holds
 }
 
 /// How connections to each listener begin.
@@ -517,6 +540,19 @@ fn fetch_keys(published: &Published, tasks: &Tasks) {
             futures_util::future::join_all(each).await;
         };
         published.run_for(stop, part, is_same, run).await;
+    });
+}
+
+/// Follows DNS for the services that are found by it.
+fn look_up(published: &Published, tasks: &Tasks) {
+    let published = published.clone();
+    tasks.spawn(Stage::Work, "gateway.lookups", |stop| async move {
+        let shared = published.current();
+        let (directory, rng) = (shared.directory.clone(), Arc::clone(&shared.rng));
+        drop(shared);
+        let part = |shared: &Shared| shared.lookups.clone();
+        let run = async |lookups: Arc<Lookups>, stop: Stop| lookups.run(&directory, &*rng, &stop).await;
+        published.run_for(stop, part, Arc::ptr_eq, run).await;
     });
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::credentials::FileProblem;
 use crate::jwt::Authentication;
+use crate::lookups::Lookups;
 use crate::revocation::DELAY_MAX_MS;
 pub use crate::shared::Version;
 use crate::shared::{Service, Shared};
@@ -90,11 +91,13 @@ impl Report {
     }
 }
 
-/// Whether new requests should come here: not while it drains, and not before it could tell users apart once. An issuer that a
-/// reload adds takes nothing from those that were there.
+/// Whether new requests should come here: not while it drains, and not before it could tell users apart once and has
+/// looked for every service. What a reload adds takes nothing from what was there.
 pub(crate) fn is_ready(shared: &Shared) -> bool {
     let traffic = &shared.traffic;
-    if !traffic.has_been_ready() && shared.authentication.as_ref().is_none_or(Authentication::has_keys) {
+    let knows_users = || shared.authentication.as_ref().is_none_or(Authentication::has_keys);
+    let knows_services = || shared.lookups.as_ref().is_none_or(|lookups| lookups.were_tried());
+    if !traffic.has_been_ready() && knows_users() && knows_services() {
         traffic.ready();
     }
     traffic.has_been_ready() && !traffic.is_draining()
@@ -141,6 +144,9 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     let value = if draining { "draining".to_owned() } else { connections.to_string() };
     checks.insert("connections", Check { status, value, threshold: format!("below {most}") });
     checks.insert("configuration", configuration(shared));
+    if let Some(check) = held(shared) {
+        checks.insert("held", check);
+    }
     if let Some(auth) = &shared.authentication {
         checks.insert("token_keys", token_keys(auth, shared));
     }
@@ -149,6 +155,9 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     }
     if let Some(basic) = &shared.basic {
         checks.insert("basic", callers(basic.store.now().holders().len(), basic.store.problem()));
+    }
+    if let Some(lookups) = &shared.lookups {
+        checks.insert("lookups", lookups_check(lookups));
     }
     if let Some(check) = certificates(shared) {
         checks.insert("certificates", check);
@@ -190,6 +199,21 @@ fn callers(count: usize, problem: Option<FileProblem>) -> Check {
     Check { status, value, threshold: "what the file says".to_owned() }
 }
 
+/// Whether all endpoints that are looked up are as the registry says now.
+fn lookups_check(lookups: &Lookups) -> Check {
+    let failing: Vec<_> = lookups.statuses().filter(|one| one.error.is_some()).collect();
+    let threshold = "what the registry says".to_owned();
+    let Some(first) = failing.first() else {
+        return Check { status: State::Up, value: "up to date".to_owned(), threshold };
+    };
+    let known = first.age.map_or("never known".to_owned(), |age| format!("known {}s ago", age.as_secs()));
+    let error = first.error.as_deref().unwrap_or_default();
+    let others =
+        if failing.len() > 1 { format!(", and {} others", failing.len() - 1) } else { String::new() };
+    let value = format!("{} {known}: {error}{others}", first.service);
+    Check { status: State::Degraded, value, threshold }
+}
+
 /// The certificate that ends first, and whether those on disk are in force.
 fn certificates(shared: &Shared) -> Option<Check> {
     let servers = || shared.entries.iter().filter_map(|entry| entry.tls.as_ref());
@@ -199,6 +223,18 @@ fn certificates(shared: &Shared) -> Option<Check> {
     let status = if hours < CERTIFICATE_HOURS_MIN || problem.is_some() { State::Degraded } else { State::Up };
     let value = problem.unwrap_or_else(|| format!("{hours}h left"));
     Some(Check { status, value, threshold: format!("{CERTIFICATE_HOURS_MIN}h") })
+}
+
+/// What operators hold, and what they break: nobody should have to guess it.
+fn held(shared: &Shared) -> Option<Check> {
+    let held = shared.holds.list().into_iter().map(|held| held.text());
+    let is_broken =
+        |service: &&Service| service.faults.as_ref().is_some_and(|faults| faults.running().is_some());
+    let broken =
+        shared.services.iter().filter(is_broken).map(|service| format!("faults at {}", service.name));
+    let all: Vec<String> = held.chain(broken).collect();
+    let threshold = "nothing".to_owned();
+    (!all.is_empty()).then(|| Check { status: State::Degraded, value: all.join("; "), threshold })
 }
 
 fn configuration(shared: &Shared) -> Check {

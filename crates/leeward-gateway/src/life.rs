@@ -1,5 +1,6 @@
 //! The life of a request, in one function: outermost first, one reason a line.
 
+mod choose;
 mod edge;
 mod fallback;
 mod forward;
@@ -9,6 +10,8 @@ mod own;
 mod parse;
 mod sending;
 mod trip;
+mod unanswered;
+mod witness;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -28,6 +31,7 @@ use self::trip::Trip;
 pub(crate) use self::trip::{Held, method_not_allowed, no_route, unmet};
 use crate::access::{Delivery, Recorder};
 use crate::body::Download;
+use crate::decisions::Book;
 use crate::h1::Rule;
 use crate::incoming::Incoming;
 use crate::jwt::TokenCache;
@@ -45,13 +49,16 @@ pub(crate) struct Core {
     pub(crate) tokens: Rc<RefCell<TokenCache>>,
     pub(crate) load: Arc<Load>,
     pub(crate) recorder: Option<Rc<Recorder>>,
+    /// What was decided lately, if that is kept.
+    pub(crate) book: Option<Rc<Book>>,
 }
 
 impl Core {
     pub(crate) fn new(shared: Arc<Shared>, load: Arc<Load>) -> Self {
         let pool = Pool::new(Arc::clone(&shared.clock));
         let recorder = shared.access.as_ref().map(|log| log.recorder());
-        Self { shared, pool, tokens: Self::no_tokens(), load, recorder }
+        let book = Book::new(&shared.config.decisions).map(Rc::new);
+        Self { shared, pool, tokens: Self::no_tokens(), load, recorder, book }
     }
 
     /// The core under the next snapshot. Connections stay, and so do verified tokens, unless tokens are checked in another way.
@@ -66,7 +73,18 @@ impl Core {
             Self::no_tokens()
         };
         let (pool, load) = (Rc::clone(&self.pool), Arc::clone(&self.load));
-        Self { shared, pool, tokens, load, recorder: self.recorder.clone() }
+        let book = self.book_after(&shared);
+        Self { shared, pool, tokens, load, recorder: self.recorder.clone(), book }
+    }
+
+    /// Decisions stay, as many as there is room for.
+    fn book_after(&self, shared: &Shared) -> Option<Rc<Book>> {
+        let options = &shared.config.decisions;
+        match &self.book {
+            Some(book) if *options == self.shared.config.decisions => Some(Rc::clone(book)),
+            Some(book) => book.after(options).map(Rc::new),
+            None => Book::new(options).map(Rc::new),
+        }
     }
 
     fn no_tokens() -> Rc<RefCell<TokenCache>> {
@@ -90,8 +108,8 @@ pub(crate) async fn serve(core: Rc<Core>, peer: &Peer, request: Request<Incoming
     let mut trip = Trip::begin(&core.shared, peer.ip, request.method(), request.headers());
     trip.record(&core, Some(&request));
     match pass(&core, &mut trip, peer, request).await {
-        Ok(answer) => trip.finish(&core.shared, answer),
-        Err(refusal) => trip.refuse(&core.shared, &refusal),
+        Ok(answer) => trip.finish(&core, answer),
+        Err(refusal) => trip.refuse(&core, refusal),
     }
 }
 
@@ -100,7 +118,7 @@ pub(crate) fn broken(core: &Core, peer: IpAddr, rule: Rule) -> Response<Delivery
     core.load.count_request();
     let mut trip = Trip::begin(&core.shared, peer, &Method::GET, &HeaderMap::new());
     trip.record(core, None);
-    trip.refuse(&core.shared, &parse::rule_broken(rule))
+    trip.refuse(core, parse::rule_broken(rule))
 }
 
 async fn pass(
@@ -155,7 +173,7 @@ async fn pass(
     // Each user has a share, wherever they call from.
     trip.limit_by_principal(shared, route, subject.as_deref())?;
     // Redirects and fixed answers need nobody else.
-    let Some(service) = route.service.map(|at| &shared.services[at]) else {
+    let Some(service) = choose::service(shared, trip, route) else {
         return own::answer(config, route, &head, &path);
     };
     // A short body is read whole: it can then be sent again, and a slow client holds up nobody.
@@ -167,8 +185,7 @@ async fn pass(
     // What a service is told about the request, by the only one who may.
     let forward = Forward::new(shared, trip, route, service, head, &path, subject.as_deref())?.over(peer);
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
-    let mut answer =
-        outbound::call(core, (route, service), forward, sending, deadline, permit, &trip.notes).await?;
+    let mut answer = outbound::call(core, (route, service), forward, sending, deadline, permit, trip).await?;
     // What the configuration changes of it.
     route.config.response_headers.apply(answer.headers_mut());
     Ok(answer)

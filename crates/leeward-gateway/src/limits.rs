@@ -11,6 +11,7 @@ use http::header::{HeaderMap, HeaderValue};
 use leeward_resilience::rate::{self, Decision, KeyedRateLimiter, RateLimit};
 use leeward_resilience::{Clock, ConfigErrors, Instant};
 
+use crate::decisions::{Ruling, Setting};
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::Pending;
 
@@ -74,9 +75,20 @@ impl<K: std::hash::Hash + Eq + Clone + Send + 'static> Limiter<K> {
             return Ok(());
         }
         let detail = format!("more requests than the limit by {} allows", self.name);
+        let setting = match self.name {
+            "address" => Setting::Top("rate_limits.address"),
+            "principal" => Setting::Top("rate_limits.principal"),
+            _ => Setting::Route("rate_limit"),
+        };
+        let ruling = Ruling::by(setting)
+            .number("limit", decision.limit)
+            .number("period_ms", decision.period.as_millis())
+            .number("burst", self.limit.burst.get())
+            .number("remaining", decision.remaining);
         Err(Refusal::new(http::StatusCode::TOO_MANY_REQUESTS, code::RATE_LIMITED, Stage::RateLimit, detail)
             .retry_after(decision.retry_after)
-            .hint("rate_limits in the configuration, or the route's rate_limit"))
+            .hint("rate_limits in the configuration, or the route's rate_limit")
+            .ruled(ruling))
     }
 
     /// Keys that are remembered now.

@@ -155,10 +155,13 @@ fn service_path(config: &Config, name: &str, option: &str) -> String {
     let mut path = "services".to_owned();
     join(&mut path, name);
     if config.origins.of(&path).is_none()
-        && let Some(index) =
-            config.routes.iter().position(|route| route.target.services().any(|service| **service == *name))
+        && let Some((index, route)) = config
+            .routes
+            .iter()
+            .enumerate()
+            .find(|(_, route)| route.target.services().any(|service| **service == *name))
     {
-        return format!("routes[{index}].service");
+        return format!("routes[{index}].{}", route.target.option());
     }
     if !option.is_empty() {
         path.push('.');

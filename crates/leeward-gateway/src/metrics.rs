@@ -10,6 +10,8 @@ use leeward_telemetry::metrics::{
 pub const REFUSALS: &str = "leeward_gateway_refusals_total";
 /// Requests answered with a last good copy. Label: `service`.
 pub const STALE_ANSWERS: &str = "leeward_gateway_stale_answers_total";
+/// Requests of a route with several services, by the one that got them. Labels: `route`, `service`.
+pub const SPLIT_REQUESTS: &str = "leeward_gateway_split_requests_total";
 /// Connections of clients that are open.
 pub const CONNECTIONS: &str = "leeward_gateway_connections";
 /// Connections that were closed at once, since there were too many.
@@ -57,6 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) durations: leeward_telemetry::metrics::Histograms<2>,
     pub(crate) refusals: Counters<2>,
     pub(crate) stale: Counters<1>,
+    pub(crate) split_requests: Counters<2>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) handshakes_failed: Counters<1>,
@@ -91,6 +94,11 @@ impl Metrics {
             ),
             refusals: registry.counters(REFUSALS, "Answers by the gateway itself", ["stage", "code"]),
             stale: registry.counters(STALE_ANSWERS, "Answers from a last good copy", ["service"]),
+            split_requests: registry.counters(
+                SPLIT_REQUESTS,
+                "Requests of a route with several services",
+                ["route", "service"],
+            ),
             connections: registry.gauge(CONNECTIONS, "Connections of clients"),
             connections_refused: registry.counter(CONNECTIONS_REFUSED, "Connections over the limit"),
             handshakes_failed: registry.counters(

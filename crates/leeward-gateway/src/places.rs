@@ -1,4 +1,4 @@
-//! Where services are by the configuration's word: their `urls`, put into the directory.
+//! Where services are by the configuration's word: their `urls`, put into the directory. What is looked up by DNS comes later.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ impl Places {
     pub(crate) fn read(config: &Config, is_own_directory: bool) -> Result<Self, Error> {
         let (nowhere, somewhere): (Vec<_>, Vec<_>) =
             config.service_names().into_iter().partition(|name| !has_urls(config, name));
+        let nowhere: Vec<_> = nowhere.into_iter().filter(|name| !is_looked_up(config, name)).collect();
         if is_own_directory && !nowhere.is_empty() {
             return Err(Error::Nowhere { services: nowhere });
         }
@@ -39,16 +40,24 @@ impl Places {
 }
 
 /// Takes out of the directory what the old configuration put there and the new one does not: a service that is gone, or the
-/// endpoints of one that has no `urls` any more. Requests on their way to a service that is gone still find it.
+/// endpoints of one that neither has `urls` nor is looked up any more. Requests on their way to a service that is gone still find it.
 pub(crate) fn leave(old: &Config, new: &Config, directory: &Directory) {
     let names = new.service_names();
-    for name in old.services.keys().filter(|name| has_urls(old, name)) {
+    for name in old.services.keys().filter(|name| is_placed(old, name)) {
         if names.binary_search(name).is_err() {
             directory.remove(name);
-        } else if !has_urls(new, name) {
+        } else if !is_placed(new, name) {
             directory.clear(name);
         }
     }
+}
+
+fn is_placed(config: &Config, name: &str) -> bool {
+    has_urls(config, name) || is_looked_up(config, name)
+}
+
+fn is_looked_up(config: &Config, name: &str) -> bool {
+    config.services.get(name).is_some_and(|policy| policy.dns.is_some())
 }
 
 fn has_urls(config: &Config, name: &str) -> bool {

@@ -20,6 +20,7 @@ use leeward_runtime::{Stage, Tasks};
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Protocols};
+use crate::decisions::Asked;
 use crate::published::Published;
 use crate::tls;
 
@@ -105,7 +106,7 @@ pub(crate) fn cores(config: &Config) -> usize {
     cores.map_or(1, std::num::NonZeroUsize::get)
 }
 
-/// Starts the cores and the acceptor. They stop in the first stage, and hold it until the requests on their way are
+/// Starts a core for each end of `asked`, and the acceptor. They stop in the first stage, and hold it until the requests on their way are
 /// answered, so that the services behind are still there for them.
 ///
 /// # Errors
@@ -113,15 +114,15 @@ pub(crate) fn cores(config: &Config) -> usize {
 pub(crate) fn start(
     published: &Published,
     doors: Vec<Door>,
+    asked: Vec<Asked>,
     tasks: &Tasks,
 ) -> std::io::Result<Vec<Arc<Load>>> {
-    let cores = cores(&published.current().config);
-    let mut seats = Vec::with_capacity(cores);
-    for number in 0..cores {
+    let mut seats = Vec::with_capacity(asked.len());
+    for (number, asked) in asked.into_iter().enumerate() {
         let (queue, handed) = mpsc::channel(HANDED_MAX);
         let load = Arc::new(Load::default());
         let hold = tasks.hold(Stage::Edge, format!("gateway.core-{number}"));
-        core::start(number, published, Arc::clone(&load), handed, hold)?;
+        core::start(number, published, Arc::clone(&load), (handed, asked), hold)?;
         seats.push(Seat { queue, load });
     }
     let loads = seats.iter().map(|seat| Arc::clone(&seat.load)).collect();

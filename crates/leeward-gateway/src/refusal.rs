@@ -10,6 +10,7 @@ use leeward_resilience::rate::whole_seconds;
 use serde::Serialize;
 
 use crate::credentials::Accepted;
+use crate::decisions::Ruling;
 use crate::router::Methods;
 
 /// The step of the request's life that answered.
@@ -194,6 +195,8 @@ pub(crate) struct Refusal {
     pub(crate) hint: Option<&'static str>,
     /// The rule of the codec that the message broke.
     pub(crate) rule: Option<&'static str>,
+    /// The option that decided, with the values that were held against it, where the code alone does not say.
+    pub(crate) ruling: Option<Box<Ruling>>,
     /// The rest of the message cannot be trusted or will not be read: the connection ends with this answer.
     pub(crate) close: bool,
 }
@@ -214,6 +217,7 @@ impl Refusal {
             allow: None,
             hint: None,
             rule: None,
+            ruling: None,
             close: false,
         }
     }
@@ -245,6 +249,11 @@ impl Refusal {
     /// Keeps what is there when nothing better is known.
     pub(crate) fn retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after.or(self.retry_after);
+        self
+    }
+
+    pub(crate) fn ruled(mut self, ruling: Ruling) -> Self {
+        self.ruling = Some(Box::new(ruling));
         self
     }
 

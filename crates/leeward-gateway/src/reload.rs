@@ -23,6 +23,7 @@ pub(crate) use self::source::{Stamp, Watch};
 use crate::config::{Config, Route, ServicePolicy};
 use crate::gateway::Error;
 use crate::health;
+use crate::lookups::Lookups;
 use crate::places::{self, Places};
 use crate::published::Published;
 use crate::shared::{Lasting, Pending, Shared};
@@ -110,6 +111,7 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
         ("deny", old.addresses.deny != new.addresses.deny),
         ("encoded_slash", old.encoded_slash != new.encoded_slash),
         ("admin", old.admin != new.admin),
+        ("decisions", old.decisions != new.decisions),
         ("limits", old.limits != new.limits),
         ("cors", old.cors != new.cors),
         ("jwt", old.jwt != new.jwt),
@@ -117,18 +119,20 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
         ("basic", old.basic != new.basic),
         ("rate_limits", old.rate_limits != new.rate_limits),
         ("concurrency", old.concurrency != new.concurrency),
+        ("dns", old.dns != new.dns),
         ("health", old.health != new.health),
         ("stale", old.stale != new.stale),
     ])
 }
 
 /// What is not as it is in the running gateway and cannot be changed in it: sockets and threads are made at the start, revocations
-/// are read before the first request, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
+/// are read before the first request, policies are made with a place for faults or without one, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     only_true([
         ("listen", old.listen != new.listen),
         ("cores", old.cores != new.cores),
         ("admin.listen", old.admin.listen != new.admin.listen),
+        ("admin.faults", old.admin.faults != new.admin.faults),
         ("access_log", old.access_log != new.access_log),
         ("revocation", old.revocation != new.revocation),
         ("rate_limits.keys", old.rate_limits.keys != new.rate_limits.keys),
@@ -192,10 +196,12 @@ impl Reloader {
 
     /// The tables. Asking for a service makes the directory know its name: one that comes to nothing is forgotten again.
     fn next(&self, old: &Shared, config: &Config, pending: &mut Pending) -> Result<Shared, Error> {
+        let lookups = Lookups::after(&old.config, old.lookups.as_ref(), config, &self.lasting.clock);
+        let lookups = lookups.map_err(Error::Dns)?;
         let directory = &self.lasting.directory;
         let mut unknown = config.service_names();
         unknown.retain(|name| directory.service(name).is_none());
-        old.after(config, &self.lasting, pending).map_err(|error| {
+        old.after(config, lookups, &self.lasting, pending).map_err(|error| {
             unknown.iter().for_each(|name| directory.remove(name));
             error.into()
         })

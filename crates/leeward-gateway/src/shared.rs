@@ -7,13 +7,17 @@ mod make;
 mod pending;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leeward_discovery::{Directory, Upstream};
-use leeward_resilience::{Clock, ConcurrencyLimit, ConfigErrors, Pipeline, PipelineOptions, Rng};
+use leeward_resilience::{
+    Clock, ConcurrencyLimit, ConfigErrors, FaultInjector, Pipeline, PipelineOptions, Rng,
+};
 use leeward_service::identity::Minter;
+use leeward_telemetry::metrics::Counter;
 use serde::Serialize;
+use tokio::sync::watch;
 
 pub(crate) use self::pending::Pending;
 
@@ -22,13 +26,16 @@ use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
 use crate::credentials::{Accepted, Accounts, Checks, Keys, Store};
+use crate::holds::Holds;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName};
+use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::plane::Entry;
 use crate::reload::Refused;
 use crate::revocation::Revocations;
 use crate::router::Router;
+use crate::split::Shares;
 use crate::stale::StaleStore;
 use crate::upstream::Keep;
 
@@ -44,16 +51,40 @@ pub(crate) struct Service {
     /// What the pipeline was given.
     pub(crate) options: PipelineOptions,
     pub(crate) keep: Keep,
+    /// What operators may break its calls with; `None` where they may not.
+    pub(crate) faults: Option<FaultInjector>,
     pub(crate) attempt_timeout: Duration,
     pub(crate) read_timeout: Duration,
+}
+
+/// Who answers the requests of a route. Services are places in [`Shared::services`].
+#[derive(Debug)]
+pub(crate) enum Answers {
+    /// The gateway itself.
+    Gateway,
+    /// A service.
+    Service(usize),
+    /// One of several services.
+    OneOf(Box<Dealt>),
+}
+
+/// A split at work.
+#[derive(Debug)]
+pub(crate) struct Dealt {
+    /// In the order of the split.
+    pub(crate) services: Box<[usize]>,
+    /// What each of them got.
+    pub(crate) requests: Box<[Counter]>,
+    pub(crate) shares: Shares,
+    /// How many turns were dealt out, under this configuration and those before it.
+    pub(crate) turns: Arc<AtomicU64>,
 }
 
 /// A route as the request path needs it.
 #[derive(Debug)]
 pub(crate) struct RouteState {
     pub(crate) config: Route,
-    /// The place of its service in [`Shared::services`]; `None` where the gateway answers itself.
-    pub(crate) service: Option<usize>,
+    pub(crate) answers: Answers,
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
     pub(crate) limiter: Option<ByName>,
@@ -71,6 +102,10 @@ pub(crate) struct Basic {
 #[derive(Default, Debug)]
 pub(crate) struct Traffic {
     draining: AtomicBool,
+    /// Whether an operator wants no new requests, for now.
+    held_back: AtomicBool,
+    /// The same, for those who wait for it.
+    holding_back: watch::Sender<bool>,
     ready: AtomicBool,
     connections: AtomicUsize,
 }
@@ -81,7 +116,17 @@ impl Traffic {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed) || self.held_back.load(Ordering::Relaxed)
+    }
+
+    /// An operator says whether new requests should come.
+    pub(crate) fn hold_back(&self, is_wanted: bool) {
+        self.held_back.store(is_wanted, Ordering::Relaxed);
+        self.holding_back.send_replace(is_wanted);
+    }
+
+    pub(crate) fn follow_hold(&self) -> watch::Receiver<bool> {
+        self.holding_back.subscribe()
     }
 
     /// Notes that the gateway could tell users apart.
@@ -114,6 +159,7 @@ pub(crate) struct Lasting {
     pub(crate) metrics: Metrics,
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) holds: Arc<Holds>,
     /// How connections to each listener begin.
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
@@ -164,7 +210,9 @@ pub(crate) struct Shared {
     pub(crate) stale: Arc<StaleStore>,
     pub(crate) metrics: Metrics,
     pub(crate) directory: Directory,
+    pub(crate) lookups: Option<Arc<Lookups>>,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) holds: Arc<Holds>,
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) refused: Arc<Refused>,
@@ -177,9 +225,13 @@ impl Shared {
     ///
     /// # Errors
     /// A policy whose options do not go together.
-    pub(crate) fn new(config: Config, lasting: &Lasting) -> Result<Self, ConfigErrors> {
+    pub(crate) fn new(
+        config: Config,
+        lookups: Option<Arc<Lookups>>,
+        lasting: &Lasting,
+    ) -> Result<Self, ConfigErrors> {
         let mut pending = Pending::default();
-        Making { config: &config, lasting, old: None, pending: &mut pending }.snapshot()
+        Making { config: &config, lookups, lasting, old: None, pending: &mut pending }.snapshot()
     }
 
     /// The snapshot after this one. Nothing is different for anybody until `pending` is applied and the snapshot published.
@@ -189,10 +241,11 @@ impl Shared {
     pub(crate) fn after(
         &self,
         config: &Config,
+        lookups: Option<Arc<Lookups>>,
         lasting: &Lasting,
         pending: &mut Pending,
     ) -> Result<Self, ConfigErrors> {
-        Making { config, lasting, old: Some(self), pending }.snapshot()
+        Making { config, lookups, lasting, old: Some(self), pending }.snapshot()
     }
 
     /// Shows in the metrics which configuration is in force.

@@ -12,12 +12,15 @@ use http::{HeaderMap, StatusCode};
 pub use self::template::{Template, TemplateError};
 use crate::path::{self, EncodedSlash};
 use crate::router::Pattern;
+use crate::split::Split;
 
 /// Who answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
     /// A service.
     Service(Arc<str>),
+    /// One of several services.
+    Split(Split),
     /// The gateway, with another place to go to.
     Redirect(Redirect),
     /// The gateway, with what the configuration says.
@@ -27,11 +30,23 @@ pub enum Target {
 impl Target {
     /// The services among which the answer is to be had.
     pub fn services(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (one, several) = match self {
+            Self::Service(name) => (Some(name), &[][..]),
+            Self::Split(split) => (None, &*split.arms),
+            Self::Redirect(_) | Self::Respond(_) => (None, &[][..]),
+        };
+        one.into_iter().chain(several.iter().map(|arm| &arm.service))
+    }
+
+    /// The option that says it.
+    #[must_use]
+    pub const fn option(&self) -> &'static str {
         match self {
-            Self::Service(name) => Some(name),
-            Self::Redirect(_) | Self::Respond(_) => None,
+            Self::Service(_) => "service",
+            Self::Split(_) => "split",
+            Self::Redirect(_) => "redirect",
+            Self::Respond(_) => "respond",
         }
-        .into_iter()
     }
 }
 
@@ -39,6 +54,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service(name) => f.write_str(name),
+            Self::Split(split) => split.fmt(f),
             Self::Redirect(redirect) => write!(f, "{} {}", redirect.status.as_u16(), redirect.to),
             Self::Respond(respond) => write!(f, "{} of the configuration", respond.status.as_u16()),
         }

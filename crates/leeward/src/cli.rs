@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Keys and passwords of callers, for the files of `api_keys` and `basic`
     Keys(Keys),
+    /// Says why a request was refused, or what was tried for it
+    Why(Why),
     /// Sagas: list, show, and the operator's verbs
     Sagas(Sagas),
     /// Events: lag and dead letters
@@ -143,6 +145,15 @@ pub(crate) struct Explain {
     /// A header of the request, `Name: value`; repeat for more
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<String>,
+}
+
+/// A request of which somebody wants to know why it went as it did.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// Its id: the answer's x-request-id
+    pub(crate) request_id: String,
+    #[command(flatten)]
+    pub(crate) admin: Admin,
 }
 
 /// A configuration file.

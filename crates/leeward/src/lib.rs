@@ -23,6 +23,7 @@ mod session;
 #[cfg(feature = "demo")]
 mod shop;
 mod tools;
+mod why;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ pub fn main(parts: Parts) -> ExitCode {
         Command::Gateway(gateway) => config::run(&gateway),
         Command::Check(file) => config::check(&file),
         Command::Lint(lint) => return ended(tools::lint(&lint)),
+        Command::Why(wanted) => return ended(why::run(&wanted)),
         Command::Explain(file) => config::explain(&file),
         Command::Keys(keys) => keys::run(&keys),
         Command::Sagas(sagas) => sagas::run(&sagas),

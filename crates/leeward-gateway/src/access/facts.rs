@@ -143,11 +143,12 @@ impl Notes {
         self.add(|facts| facts.client = Some(client));
     }
 
-    pub(crate) fn route(&self, id: &str, service: &str) {
-        self.add(|facts| {
-            facts.route.push_str(id);
-            facts.service.push_str(service);
-        });
+    pub(crate) fn route(&self, id: &str) {
+        self.add(|facts| facts.route.push_str(id));
+    }
+
+    pub(crate) fn service(&self, name: &str) {
+        self.add(|facts| facts.service.push_str(name));
     }
 
     pub(crate) fn refused(&self, code: &'static str, stage: &'static str, rule: &'static str) {

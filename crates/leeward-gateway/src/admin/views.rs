@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use leeward_discovery::Status;
 use leeward_service::Problem;
 use leeward_telemetry::metrics::CONTENT_TYPE;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Admin;
 use crate::config::Listener;
 use crate::health;
+use crate::holds::Held;
 use crate::plane::Entry;
 use crate::router::Methods;
-use crate::shared::Service;
 use crate::tls;
 
 pub(super) async fn config(State(admin): State<Admin>) -> Response {
@@ -97,15 +97,31 @@ struct ServiceView {
     name: String,
     breaker: &'static str,
     retry_after_ms: Option<u128>,
+    /// What an operator holds.
+    held: Option<Held>,
     /// The order of the policies with their values, outermost first.
     policies: String,
+    /// Where the endpoints are looked up, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lookup: Option<LookupView>,
     endpoints: Vec<EndpointView>,
+}
+
+#[derive(Serialize)]
+struct LookupView {
+    source: String,
+    /// How old the last answer is.
+    age_ms: Option<u128>,
+    /// Why there was none since.
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
 struct EndpointView {
     id: String,
     url: String,
+    /// Its share of the requests, beside the weights of the others.
+    weight: u32,
     healthy: bool,
     ejected_for_ms: Option<u128>,
     outstanding: u32,
@@ -116,7 +132,7 @@ struct EndpointView {
 /// The services that the gateway routes to, and those that only the directory knows.
 pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize> {
     let shared = &*admin.shared();
-    let known = shared.directory.services();
+    let (known, held) = (shared.directory.services(), shared.holds.list());
     let views = known.iter().map(|upstream| {
         let routed = shared.service(upstream.name());
         let breaker = routed.and_then(|service| service.pipeline.breaker());
@@ -127,17 +143,26 @@ pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize>
             retry_after_ms: breaker
                 .and_then(|breaker| breaker.retry_after(now))
                 .map(|after| after.as_millis()),
+            held: held.iter().find(|held| held.service.as_ref() == Some(upstream.name())).cloned(),
             policies: routed.map(|service| service.pipeline.explain()).unwrap_or_default(),
+            lookup: lookup(shared, upstream.name()),
             endpoints: upstream.endpoints().iter().map(endpoint).collect(),
         }
     });
     Json(views.collect::<Vec<_>>())
 }
 
+fn lookup(shared: &crate::shared::Shared, service: &str) -> Option<LookupView> {
+    let status = shared.lookups.as_ref()?.statuses().find(|status| *status.service == *service)?;
+    let age_ms = status.age.map(|age| age.as_millis());
+    Some(LookupView { source: status.source, age_ms, error: status.error })
+}
+
 fn endpoint(status: &Status) -> EndpointView {
     EndpointView {
         id: status.endpoint.id().to_string(),
         url: status.endpoint.url().to_string(),
+        weight: status.endpoint.weight(),
         healthy: status.healthy,
         ejected_for_ms: status.ejected_for.map(|left| left.as_millis()),
         outstanding: status.outstanding,
@@ -163,36 +188,6 @@ pub(super) async fn certificates(State(admin): State<Admin>) -> Json<impl Serial
         Some(ListenerView { listen: listener.address.to_string(), problem, certificates })
     };
     Json(listeners.filter_map(view).collect::<Vec<_>>())
-}
-
-/// What an operator does with a breaker.
-#[derive(Debug, Deserialize)]
-pub(super) struct Hold {
-    state: Held,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Held {
-    Open,
-    Closed,
-    Auto,
-}
-
-pub(super) async fn hold_breaker(
-    State(admin): State<Admin>,
-    Path(name): Path<String>,
-    Json(hold): Json<Hold>,
-) -> Result<StatusCode, Problem> {
-    let breaker = admin.shared().service(&name).and_then(|service: &Service| service.pipeline.breaker());
-    let breaker = breaker.ok_or_else(|| Problem::not_found(format!("there is no breaker for `{name}`")))?;
-    tracing::warn!(service = %name, state = ?hold.state, "an operator sets the breaker");
-    match hold.state {
-        Held::Open => breaker.force_open(),
-        Held::Closed => breaker.force_closed(),
-        Held::Auto => breaker.reset(),
-    }
-    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn health(State(admin): State<Admin>) -> Response {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leeward_discovery::Health;
+use leeward_discovery::{Health, dns};
 use leeward_runtime::config::{Document, Node, Origin, Problems};
 use leeward_runtime::{Env, units};
 
@@ -12,8 +12,8 @@ use super::addresses::{self, addresses};
 use super::named::Policies;
 use super::routes::routes;
 use super::{
-    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, callers, jwt,
-    listen, services,
+    Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, callers,
+    decisions, jwt, listen, services,
 };
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
@@ -21,6 +21,7 @@ use crate::path::EncodedSlash;
 
 /// The longest time that any option takes.
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
+const SECOND: Duration = Duration::from_secs(1);
 /// The shortest time that any option takes.
 pub(super) const MOMENT: Duration = Duration::from_millis(1);
 
@@ -68,10 +69,12 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     set(&mut config.encoded_slash, root.get("encoded_slash").one_of(&slashes));
     config.admin = admin(&root.get("admin"));
     config.access_log = access_log::read(&root.get("access_log"));
+    config.decisions = decisions::read(&root.get("decisions"));
     config.cors = cors(&root.get("cors"));
     config.rate_limits = rate_limits(&root.get("rate_limits"));
     renamed(root, "concurrency", "concurrency_limit");
     root.get("concurrency_limit").policy(&mut config.concurrency);
+    config.dns = lookups(&root.get("dns"));
     config.health = health(&root.get("health"));
     config.stale = stale(&root.get("stale"));
     let policies = root.get("policies");
@@ -156,6 +159,7 @@ fn admin(node: &Node<'_>) -> Admin {
     set(&mut admin.listen, node.get("listen").env("LEEWARD_ADMIN_LISTEN").parse(SOCKET.0, SOCKET.1));
     admin.hosts = node.get("hosts").texts();
     admin.origins = node.get("origins").texts();
+    set(&mut admin.faults, node.get("faults").bool());
     let token = node.get("token");
     admin.token = secret(&token);
     if !admin.listen.ip().is_loopback() && !token.is_given() {
@@ -238,6 +242,26 @@ fn rate_limits(node: &Node<'_>) -> RateLimits {
     set(&mut limits.keys, node.get("keys").int(16..=10_000_000));
     limits
 }
+
+fn lookups(node: &Node<'_>) -> dns::Options {
+    let mut options = dns::Options::default();
+    let server = |item: &Node<'_>| item.parse(NAME_SERVER.0, NAME_SERVER.1);
+    options.servers = node.get("servers").items().iter().filter_map(server).collect();
+    set(&mut options.family, node.get("family").one_of(&FAMILIES));
+    set(&mut options.timeout, node.get("timeout").duration(Duration::from_millis(10)..=60 * SECOND));
+    set(&mut options.ttl_min, node.get("ttl_min").duration(Duration::from_millis(100)..=HOUR));
+    set(&mut options.ttl_max, node.get("ttl_max").duration(Duration::from_millis(100)..=24 * HOUR));
+    if options.ttl_max < options.ttl_min {
+        node.get("ttl_max").reject("is shorter than `ttl_min`", "at least `ttl_min`");
+    }
+    options
+}
+
+/// The words of `dns.family`.
+pub(super) const FAMILIES: [(&str, dns::Family); 3] =
+    [("any", dns::Family::Any), ("v4", dns::Family::V4), ("v6", dns::Family::V6)];
+const NAME_SERVER: (&str, &str) =
+    ("a name server's address", "an address and a port, as 10.0.0.2:53 or [fd00::2]:53");
 
 fn health(node: &Node<'_>) -> Option<Health> {
     if !node.is_given() {

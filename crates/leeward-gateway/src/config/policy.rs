@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::Uri;
-use leeward_discovery::{Algorithm, Balance};
+use leeward_discovery::{Algorithm, Balance, dns};
 use leeward_resilience::config::Fields;
 use leeward_resilience::pipeline::PolicyNames;
 use leeward_resilience::{Breaker, Budget, Concurrency, Options};
@@ -16,8 +16,10 @@ use super::parse::{HOUR, MOMENT};
 /// The outbound side for one service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServicePolicy {
-    /// Its endpoints; empty when the directory knows them.
+    /// Its endpoints; empty when the directory or DNS knows them.
     pub urls: Vec<Uri>,
+    /// Where its endpoints are looked up, if they are.
+    pub dns: Option<dns::Name>,
     /// Which of its endpoints gets a request, and which are left alone. `abandoned_after` follows from the attempt timeout.
     pub balance: Balance,
     /// What `balance: ring_hash` goes by. Default: the client's address.
@@ -55,6 +57,7 @@ impl Default for ServicePolicy {
             Breaker { failure_rate: 0.8, consecutive_failures: Some(CONSECUTIVE), ..Breaker::default() };
         Self {
             urls: Vec::new(),
+            dns: None,
             balance: Balance::default(),
             hash_on: HashOn::default(),
             policies: PipelineOptions {

@@ -1,16 +1,19 @@
 //! All values in force, as a file that parses back to the same.
 
+mod split;
 mod target;
 
 use std::fmt::Write;
 
+use leeward_discovery::dns;
 use leeward_resilience::config::{Options, Value, write};
 use leeward_resilience::rate::RateLimit;
 use leeward_runtime::units::{Rate, show_duration, show_size};
 
+use super::parse::FAMILIES;
 use super::{
     ApiKeys, Basic, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
-    access_log,
+    access_log, decisions,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -38,6 +41,7 @@ impl Config {
         if let Some(log) = &self.access_log {
             access_log::print(&mut out, log);
         }
+        decisions::print(&mut out, &self.decisions);
         self.print_limits(&mut out);
         if let Some(cors) = &self.cors {
             print_cors(&mut out, cors);
@@ -48,6 +52,7 @@ impl Config {
         out.line(1, "principal", show_rate(self.rate_limits.principal.as_ref()));
         out.line(1, "keys", self.rate_limits.keys);
         out.policy(0, "concurrency_limit", &self.concurrency);
+        print_lookups(&mut out, &self.dns);
         if let Some(health) = &self.health {
             out.open(0, "health");
             out.quoted(1, "path", &health.path);
@@ -116,6 +121,7 @@ impl Config {
         }
         out.list(1, "hosts", self.admin.hosts.iter().cloned());
         out.list(1, "origins", self.admin.origins.iter().cloned());
+        out.line(1, "faults", self.admin.faults);
     }
 
     fn print_limits(&self, out: &mut Yaml) {
@@ -286,10 +292,23 @@ fn print_cors(out: &mut Yaml, cors: &Cors) {
     out.line(1, "max_age", show_duration(cors.max_age));
 }
 
+fn print_lookups(out: &mut Yaml, options: &dns::Options) {
+    out.open(0, "dns");
+    out.list(1, "servers", options.servers.iter().map(ToString::to_string));
+    let family = FAMILIES.iter().find_map(|(word, family)| (*family == options.family).then_some(*word));
+    out.line(1, "family", family.unwrap_or_default());
+    out.line(1, "timeout", show_duration(options.timeout));
+    out.line(1, "ttl_min", show_duration(options.ttl_min));
+    out.line(1, "ttl_max", show_duration(options.ttl_max));
+}
+
 fn print_service(out: &mut Yaml, name: &str, policy: &ServicePolicy) {
     let _ok = writeln!(out.text, "  {}:", quote(name));
     if !policy.urls.is_empty() {
         out.list(2, "urls", policy.urls.iter().map(|url| url.to_string().trim_end_matches('/').to_owned()));
+    }
+    if let Some(name) = &policy.dns {
+        out.quoted(2, "dns", &name.to_string());
     }
     if let Some(key) = policy.key() {
         out.line(2, "hash_on", key);

@@ -152,19 +152,23 @@ fn client_certificate(node: &Node<'_>) -> Option<ClientCertificate> {
 
 /// A name from `services`, or the URL of the one endpoint of a service that is named after it.
 pub(super) fn service(node: &Node<'_>, services: &mut Services) -> Option<Arc<str>> {
-    let text = node.text()?;
+    named(node, &node.text()?, services)
+}
+
+/// The same for a text that stands somewhere else than in the node's value.
+pub(super) fn named(node: &Node<'_>, text: &str, services: &mut Services) -> Option<Arc<str>> {
     if text.contains("://") {
-        let uri = url(node, &text)?;
+        let uri = url(node, text)?;
         let name: Arc<str> = uri.authority()?.as_str().into();
         services
             .entry(Arc::clone(&name))
             .or_insert_with(|| ServicePolicy { urls: vec![uri], ..Default::default() });
         return Some(name);
     }
-    if let Some((name, _)) = services.get_key_value(text.as_str()) {
+    if let Some((name, _)) = services.get_key_value(text) {
         return Some(Arc::clone(name));
     }
     let known: Vec<&str> = services.keys().map(|name| &**name).collect();
-    node.reject_name("is neither a URL nor a service of `services`", known);
+    node.reject_key(text, "is neither a URL nor a service of `services`", known);
     None
 }

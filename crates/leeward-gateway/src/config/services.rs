@@ -50,6 +50,11 @@ fn service(node: &Node<'_>) -> ServicePolicy {
     if urls.is_given() {
         policy.urls = urls.texts().iter().filter_map(|text| url(&urls, text)).collect();
     }
+    let name = node.get("dns");
+    policy.dns = name.parse(DNS.0, DNS.1);
+    if policy.dns.is_some() && urls.is_given() {
+        name.reject("does not go with `urls`: endpoints are given or looked up", "one of the two");
+    }
     for (old, new) in [("breaker", "circuit_breaker"), ("concurrency", "concurrency_limit")] {
         renamed(node, old, new);
     }
@@ -64,6 +69,10 @@ fn service(node: &Node<'_>) -> ServicePolicy {
     policy
 }
 
+const DNS: (&str, &str) = (
+    "a name in DNS",
+    "HOST:PORT, as orders.internal:4001, or service records, as _http._tcp.orders.internal",
+);
 const URL: &str = "http://HOST:PORT without a path, as http://127.0.0.1:4001";
 
 /// Reads an endpoint's URL, or records why it is none.

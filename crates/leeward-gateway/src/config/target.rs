@@ -9,6 +9,7 @@ use leeward_runtime::units;
 
 use super::parse::set;
 use super::routes::{Services, service};
+use super::split::split;
 use crate::headers::{may_come_from_clients, may_come_from_services};
 use crate::router::{Host, Pattern};
 use crate::target::{
@@ -22,6 +23,8 @@ const CHANGES_MAX: usize = 32;
 
 /// What only a route to a service has.
 const OF_SERVICES: [&str; 4] = ["strip_prefix", "rewrite", "stale_if_error", "forward_token"];
+/// What only a route to several services has.
+const OF_SEVERAL: [&str; 1] = ["deal"];
 
 /// Who answers: exactly one of them.
 pub(super) fn target(
@@ -30,10 +33,10 @@ pub(super) fn target(
     hosts: &[Host],
     services: &mut Services,
 ) -> Option<Target> {
-    let (service_node, redirect_node, respond_node) =
-        (node.get("service"), node.get("redirect"), node.get("respond"));
-    let given = [&service_node, &redirect_node, &respond_node].into_iter().filter(|node| node.is_given());
-    let mut given: Vec<&Node<'_>> = given.collect();
+    let (service_node, split_node) = (node.get("service"), node.get("split"));
+    let (redirect_node, respond_node) = (node.get("redirect"), node.get("respond"));
+    let nodes = [&service_node, &split_node, &redirect_node, &respond_node];
+    let mut given: Vec<&Node<'_>> = nodes.into_iter().filter(|node| node.is_given()).collect();
     let mut target = None;
     if redirect_node.is_given() {
         target = pattern.and_then(|pattern| redirect(&redirect_node, pattern, hosts)).map(Target::Redirect);
@@ -41,18 +44,26 @@ pub(super) fn target(
     if respond_node.is_given() {
         target = respond(&respond_node).map(Target::Respond);
     }
+    if split_node.is_given() {
+        target = split(node, services).map(Target::Split);
+    }
     if service_node.is_given() || given.is_empty() {
         let node = if given.is_empty() { service_node.clone().required() } else { service_node.clone() };
         target = service(&node, services).map(Target::Service);
-    } else {
+    } else if !split_node.is_given() {
         for other in OF_SERVICES.map(|key| node.get(key)).iter().filter(|other| other.is_given()) {
             other.reject("is for routes to a service", "none: the gateway answers this one itself");
+        }
+    }
+    if !split_node.is_given() {
+        for other in OF_SEVERAL.map(|key| node.get(key)).iter().filter(|other| other.is_given()) {
+            other.reject("is for routes with a `split`", "none, or a `split` in the place of `service`");
         }
     }
     if given.len() > 1
         && let Some(second) = given.pop()
     {
-        second.reject("is the second to answer this route", "one of service, redirect and respond");
+        second.reject("is the second to answer this route", "one of service, split, redirect and respond");
         return None;
     }
     target

@@ -289,7 +289,8 @@ async fn whoever_waits_for_keys_gets_those_that_are_fetched_under_other_times() 
     on_paused_time(async {
         let store = store();
         let waits = Arc::clone(&store);
-        let waiting = tokio::spawn(async move { matches!(waits.lookup("k1").await, Lookup::Known(_)) });
+        let waiting =
+            tokio::task::spawn_local(async move { matches!(waits.lookup("k1").await, Lookup::Known(_)) });
         tokio::task::yield_now().await;
         let next = Arc::new(store.after(Duration::from_secs(60), Duration::from_secs(60)));
         let (task, _) = fetching(&next, |_| Ok(jwks("k1")));

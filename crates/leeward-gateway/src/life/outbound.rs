@@ -14,17 +14,16 @@ use http::header;
 use http::{Response, StatusCode};
 use leeward_discovery::{NoEndpoint, PickHint, Picked};
 use leeward_resilience::pipeline::Guard;
-use leeward_resilience::{
-    Attempt, Call, Class, Deadline, Error, Rejected, adaptive, breaker, rate, throttle,
-};
+use leeward_resilience::{Attempt, Call, Class, Clock, Deadline, Instant};
 
 use super::Core;
 use super::fallback::{last_good_copy, tee};
 use super::forward::Forward;
-use super::sending::{Outgoing, Sending, body_refusal, is_idempotent};
-use super::trip::Held;
-use crate::access::Notes;
+use super::sending::{Outgoing, Sending, is_idempotent};
+use super::trip::{Held, Trip};
+use super::unanswered;
 use crate::body::{Download, Passing};
+use crate::decisions::{Attempts, Outcome};
 use crate::headers;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Service};
@@ -36,7 +35,7 @@ const REFUSED_MAX: usize = 3;
 
 /// Why an attempt brought no answer.
 #[derive(Debug)]
-enum Failure {
+pub(super) enum Failure {
     NoEndpoint(NoEndpoint),
     Upstream(upstream::Error),
 }
@@ -54,7 +53,7 @@ pub(super) async fn call(
     sending: Sending,
     deadline: Deadline,
     held: Held,
-    notes: &Notes,
+    trip: &Trip,
 ) -> Result<Response<Download>, Refusal> {
     let shared = &*core.shared;
     let idempotent = is_idempotent(&forward.method);
@@ -67,17 +66,17 @@ pub(super) async fn call(
         .pipeline
         .call_held(
             call,
-            |attempt| one_attempt(core, service, &forward, &sending, (&failed_at, notes), attempt),
+            |attempt| one_attempt(core, service, &forward, &sending, (&failed_at, trip), attempt),
             classify,
         )
         .await;
-    notes.upstream(shared.clock.now().saturating_duration_since(begun));
+    trip.notes.upstream(shared.clock.now().saturating_duration_since(begun));
     let answered = match answered {
         Ok(answered) => {
             let (got, guard) = answered.into_parts();
             checked(service, got).map(|got| (got, guard))
         }
-        Err(error) => Err(refusal(route, service, &sending, error)),
+        Err(error) => Err(unanswered::refusal((route, service), &sending, error)),
     };
     let failed = answered.as_ref().map_or(true, |(got, _)| is_failure(got.response.status()));
     if failed && let Some(copy) = last_good_copy(shared, route, service, &forward) {
@@ -101,7 +100,7 @@ async fn one_attempt(
     service: &Service,
     forward: &Forward,
     sending: &Sending,
-    (failed_at, notes): (&RefCell<Vec<Arc<str>>>, &Notes),
+    (failed_at, trip): (&RefCell<Vec<Arc<str>>>, &Trip),
     attempt: Attempt,
 ) -> Result<Got, Failure> {
     let clock = &*core.shared.clock;
@@ -114,8 +113,9 @@ async fn one_attempt(
         if refused.is_some() && failed_at.borrow().contains(&here) {
             break;
         }
-        notes.attempt(&here);
-        let mut trying = Trying { failed_at, here: Some(here) };
+        trip.notes.attempt(&here);
+        let attempts = &trip.witness.attempts;
+        let mut trying = Trying { failed_at, attempts, clock, began: now, here: Some(here), became: None };
         let outgoing = Outgoing {
             forward,
             sending,
@@ -126,11 +126,10 @@ async fn one_attempt(
         let sent = core.pool.send(picked.endpoint(), service.keep, &outgoing).await;
         let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
         let class = classify(&sent);
-        if !matches!(class, Class::Failure { .. }) {
-            trying.here = None;
-        }
+        let ended = clock.now();
+        trying.became = Some((outcome(&sent, class), class, ended));
         drop(trying);
-        picked.report(class, clock.now());
+        picked.report(class, ended);
         match sent {
             Err(Failure::Upstream(error @ upstream::Error::Connect(_))) => {
                 refused = Some(error);
@@ -149,12 +148,39 @@ async fn one_attempt(
 /// time is over.
 struct Trying<'a> {
     failed_at: &'a RefCell<Vec<Arc<str>>>,
+    attempts: &'a Attempts,
+    clock: &'a dyn Clock,
+    began: Instant,
+    /// `Some` until it is dropped.
     here: Option<Arc<str>>,
+    became: Option<(Outcome, Class, Instant)>,
 }
 
 impl Drop for Trying<'_> {
     fn drop(&mut self) {
-        self.failed_at.borrow_mut().extend(self.here.take());
+        let Some(here) = self.here.take() else { return };
+        let has_failed = self.became.is_none_or(|(_, class, _)| matches!(class, Class::Failure { .. }));
+        if has_failed {
+            self.failed_at.borrow_mut().push(Arc::clone(&here));
+        }
+        if self.attempts.is_on() {
+            let given_up = || (Outcome::GivenUp, Class::Ignored, self.clock.now());
+            let (outcome, _, ended) = self.became.unwrap_or_else(given_up);
+            self.attempts.add(here, outcome, ended.saturating_duration_since(self.began));
+        }
+    }
+}
+
+fn outcome(sent: &Result<Got, Failure>, class: Class) -> Outcome {
+    match sent {
+        Ok(got) => match class {
+            Class::Failure { .. } => Outcome::Failed(got.response.status().as_u16()),
+            _ => Outcome::Answered(got.response.status().as_u16()),
+        },
+        Err(Failure::Upstream(upstream::Error::Connect(_))) => Outcome::NotConnected,
+        Err(Failure::Upstream(upstream::Error::Body)) => Outcome::BodyCut,
+        Err(Failure::Upstream(upstream::Error::Answer(_))) => Outcome::NoHttp,
+        Err(Failure::Upstream(upstream::Error::Ended(_)) | Failure::NoEndpoint(_)) => Outcome::BrokenOff,
     }
 }
 
@@ -162,7 +188,7 @@ fn pick(
     service: &Service,
     forward: &Forward,
     failed_at: &RefCell<Vec<Arc<str>>>,
-    now: leeward_resilience::Instant,
+    now: Instant,
 ) -> Result<Picked, NoEndpoint> {
     let avoid = failed_at.borrow();
     let key = service.hash_on.as_ref().and_then(|hash_on| hash_on.key(&forward.headers));
@@ -213,70 +239,4 @@ fn pass_on(
     let read_timeout = service.read_timeout;
     let body = Passing::new(body, lease, read_timeout, tee, guard, held);
     Response::from_parts(head, Download::Service(Box::new(body)))
-}
-
-/// The one place that turns a call that brought no answer into one.
-fn refusal(route: &RouteState, service: &Service, sending: &Sending, error: Error<Failure>) -> Refusal {
-    if let Some(cut) = sending.cut.get() {
-        return body_refusal(route, cut);
-    }
-    let name = &service.name;
-    tracing::debug!(service = %name, ?error, "no answer");
-    let late = |code, stage, detail: String| Refusal::new(StatusCode::GATEWAY_TIMEOUT, code, stage, detail);
-    match error {
-        Error::Rejected(rejected) => rejection(name, &rejected),
-        Error::Timeout { .. } => {
-            late(code::UPSTREAM_TIMEOUT, Stage::Upstream, format!("{name} did not answer in time"))
-                .hint("the service's attempt_timeout")
-        }
-        Error::DeadlineExceeded { .. } => late(
-            code::DEADLINE_EXCEEDED,
-            Stage::Deadline,
-            format!("{name} did not answer before the deadline"),
-        )
-        .hint("limits.deadline, or the route's deadline"),
-        Error::Injected(fault) => {
-            Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name}: {fault}"))
-                .hint("an experiment with faults runs")
-        }
-        Error::Inner(Failure::NoEndpoint(error)) => {
-            let code = match error {
-                NoEndpoint::Empty { .. } => code::UNAVAILABLE,
-                NoEndpoint::Busy { .. } => code::OVERLOADED,
-            };
-            let rejected = Rejected::from(&error);
-            Refusal::unavailable(code, Stage::Balance, error.to_string()).retry_after(rejected.retry_after)
-        }
-        Error::Inner(Failure::Upstream(upstream::Error::Connect(_))) => {
-            Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name} cannot be reached"))
-                .hint("the service is down, or its URL is wrong")
-        }
-        Error::Inner(Failure::Upstream(_)) => {
-            let detail = format!("{name} broke off or answered something that is no HTTP");
-            Refusal::new(StatusCode::BAD_GATEWAY, code::UPSTREAM_INVALID, Stage::Upstream, detail)
-        }
-    }
-}
-
-fn rejection(name: &str, rejected: &Rejected) -> Refusal {
-    let (code, stage, hint) = match rejected.policy {
-        breaker::NAME => (
-            code::BREAKER_OPEN,
-            Stage::Breaker,
-            "the service failed too often: see its health, and circuit_breaker in the configuration",
-        ),
-        throttle::NAME => (
-            code::OVERLOADED,
-            Stage::Throttle,
-            "the service refuses many: see its health, and throttle in the configuration",
-        ),
-        rate::NAME => (code::OVERLOADED, Stage::Limit, "the service's rate_limit"),
-        adaptive::NAME => {
-            (code::OVERLOADED, Stage::Limit, "the service's adaptive limit: it is slower than it was")
-        }
-        _ => (code::OVERLOADED, Stage::Limit, "the service's concurrency_limit"),
-    };
-    Refusal::unavailable(code, stage, format!("{name}: {}", rejected.reason))
-        .retry_after(rejected.retry_after)
-        .hint(hint)
 }

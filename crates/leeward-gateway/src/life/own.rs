@@ -23,7 +23,7 @@ pub(super) fn answer(
         Target::Redirect(redirect) => elsewhere(config, redirect, head, path)?,
         Target::Respond(respond) => fixed(respond),
         // Services answer for themselves.
-        Target::Service(_) => return Err(no_route()),
+        Target::Service(_) | Target::Split(_) => return Err(no_route()),
     };
     route.config.response_headers.apply(answer.headers_mut());
     Ok(answer)

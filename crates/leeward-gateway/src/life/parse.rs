@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use http::header;
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{StatusCode, Uri, Version};
 use http_body::Body;
 
+use crate::decisions::{Ruling, Setting};
 use crate::h1::Rule;
 use crate::incoming::Incoming;
 use crate::path::{self, EncodedSlash};
@@ -50,9 +51,13 @@ pub(crate) fn host(head: &Parts) -> Result<(), Refusal> {
 
 /// The host that [`host`] found right, without its port; `None` where HTTP/1.0 names none.
 pub(crate) fn host_name(head: &Parts) -> Option<&str> {
-    match head.headers.get(header::HOST) {
+    host_name_of(head.headers.get(header::HOST), &head.uri)
+}
+
+pub(super) fn host_name_of<'h>(host: Option<&'h HeaderValue>, uri: &'h Uri) -> Option<&'h str> {
+    match host {
         Some(host) => host.to_str().ok().map(without_port),
-        None => head.uri.host(),
+        None => uri.host(),
     }
 }
 
@@ -99,7 +104,8 @@ pub(crate) fn size(body: &Incoming, bytes_max: u64) -> Result<(), Refusal> {
 pub(crate) fn too_large(bytes_max: u64) -> Refusal {
     let detail = format!("the body is larger than {}", leeward_runtime::units::show_size(bytes_max));
     let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, code::TOO_LARGE, Stage::Size, detail);
-    Refusal { close: true, ..refusal }.hint("limits.body, or the route's body")
+    let ruling = Ruling::by(Setting::RouteOrTop("body", "limits.body")).number("bytes_max", bytes_max);
+    Refusal { close: true, ..refusal }.hint("limits.body, or the route's body").ruled(ruling)
 }
 
 #[cfg(test)]

@@ -11,16 +11,18 @@ use leeward_resilience::{Deadline, Instant};
 use leeward_telemetry::metrics::Gauge;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, Span, SpanKind, TRACEPARENT, TraceContext, span};
 
+use super::witness::Witness;
 use super::{Core, parse};
 use crate::access::{Begin, Delivery, Notes, Ticket};
 use crate::body::Download;
 use crate::config::Rule;
+use crate::decisions::{Ruling, Setting};
 use crate::incoming::Incoming;
 use crate::jwt::Subject;
 use crate::limits::Seen;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
 use crate::router::{Ask, Match, Methods};
-use crate::shared::{RouteState, Shared};
+use crate::shared::{Answers, RouteState, Service, Shared};
 use crate::{address, cors, headers};
 
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
@@ -38,12 +40,14 @@ pub(crate) struct Trip {
     pub(super) request_id: HeaderValue,
     pub(super) correlation_id: HeaderValue,
     pub(super) span: Span,
-    method: &'static str,
+    pub(super) method: &'static str,
     origin: Option<HeaderValue>,
     route: Option<usize>,
+    service: Option<usize>,
     seen: Seen,
     ticket: Option<Ticket>,
     pub(super) notes: Notes,
+    pub(super) witness: Witness,
 }
 
 /// Counts a request on its way until it is dropped.
@@ -85,14 +89,17 @@ impl Trip {
             method,
             origin: one_origin(headers).cloned(),
             route: None,
+            service: None,
             seen: Seen::default(),
             ticket: None,
             notes: Notes::default(),
+            witness: Witness::default(),
         }
     }
 
-    /// Takes a place in the access log, if there is one. `None` is what is no request.
+    /// Takes a place in the access log and among the decisions, if there is one. `None` is what is no request.
     pub(super) fn record(&mut self, core: &Core, request: Option<&Request<Incoming>>) {
+        self.witness = Witness::begin(core, request);
         let Some(recorder) = &core.recorder else { return };
         let nothing = (Uri::default(), HeaderMap::new());
         let ticket = Ticket::begin(
@@ -148,14 +155,29 @@ impl Trip {
             Match::Route(index) => {
                 self.route = Some(index);
                 let route = &shared.routes[index];
-                let service = route.service.map_or("", |at| &*shared.services[at].name);
-                self.notes.route(&route.config.id, service);
+                self.notes.route(&route.config.id);
+                if let Answers::Service(at) = route.answers {
+                    self.is_answered_by(shared, at);
+                }
                 Ok(route)
             }
             Match::Method(allow) => Err(method_not_allowed(allow)),
             Match::Unmet => Err(unmet()),
             Match::None => Err(no_route()),
         }
+    }
+
+    /// Which service the request is for, as far as that is known.
+    pub(super) fn service<'s>(&self, shared: &'s Shared) -> Option<&'s Service> {
+        self.service.map(|at| &shared.services[at])
+    }
+
+    /// Which service gets the request.
+    pub(super) fn is_answered_by<'s>(&mut self, shared: &'s Shared, at: usize) -> &'s Service {
+        let service = &shared.services[at];
+        self.service = Some(at);
+        self.notes.service(&service.name);
+        service
     }
 
     pub(super) fn preflight(&self, shared: &Shared, head: &Parts) -> Option<Response<Download>> {
@@ -198,9 +220,16 @@ impl Trip {
             None => {
                 let longest = deadline.remaining(self.started).min(shared.config.concurrency.max_wait);
                 shared.shed.acquire_within(longest).await.map_err(|rejected| {
+                    let options = &shared.config.concurrency;
+                    let ruling = Ruling::by(Setting::Top("concurrency_limit"))
+                        .number("limit", options.limit.get())
+                        .number("in_flight", shared.shed.in_flight())
+                        .number("queue", options.queue)
+                        .number("waiting", shared.shed.waiting());
                     Refusal::unavailable(code::OVERLOADED, Stage::Shed, "the gateway is at its limit")
                         .retry_after(rejected.retry_after)
                         .hint("concurrency_limit in the configuration")
+                        .ruled(ruling)
                 })?
             }
         };
@@ -212,23 +241,39 @@ impl Trip {
         self.route.and_then(|index| shared.routes.get(index))
     }
 
+    pub(super) fn route_number(&self) -> Option<usize> {
+        self.route
+    }
+
     /// The answer to a refusal, with everything that every answer has.
-    pub(super) fn refuse(mut self, shared: &Shared, refusal: &Refusal) -> Response<Delivery> {
+    pub(super) fn refuse(mut self, core: &Core, refusal: Refusal) -> Response<Delivery> {
+        let shared = &*core.shared;
         self.notes.refused(refusal.code, refusal.stage.as_str(), refusal.rule.unwrap_or_default());
         shared.metrics.refusals.with([refusal.stage.as_str(), refusal.code]).inc();
         let trusted = shared.config.explain_to.iter().any(|network| network.contains(self.client));
         let origin = self.route_state(shared).map(|route| &*route.config.origin);
         let explanation = trusted.then_some(Explanation { origin });
         let request_id = self.request_id.to_str().unwrap_or_default();
-        let answer = refusal::respond(refusal, request_id, &shared.accepted, explanation);
+        let answer = refusal::respond(&refusal, request_id, &shared.accepted, explanation);
         if refusal.status.is_server_error() {
             self.span.error(refusal.code);
         }
-        self.finish(shared, answer.map(|body: Bytes| Download::Own(Some(body))))
+        self.end(core, answer.map(|body: Bytes| Download::Own(Some(body))), Some(refusal))
+    }
+
+    /// Ends a request that was not refused.
+    pub(super) fn finish(self, core: &Core, answer: Response<Download>) -> Response<Delivery> {
+        self.end(core, answer, None)
     }
 
     /// Ends the request: response headers, metrics, log, span.
-    pub(super) fn finish(mut self, shared: &Shared, mut answer: Response<Download>) -> Response<Delivery> {
+    fn end(
+        mut self,
+        core: &Core,
+        mut answer: Response<Download>,
+        refusal: Option<Refusal>,
+    ) -> Response<Delivery> {
+        let shared = &*core.shared;
         let took = shared.clock.now().saturating_duration_since(self.started);
         let status = answer.status();
         let route = self.route_state(shared);
@@ -236,12 +281,12 @@ impl Trip {
         shared.metrics.requests.with([self.method, label, status.as_str()]).inc();
         shared.metrics.durations.with([self.method, label]).observe_duration(took);
         self.notes.answered(status, took);
+        self.testify(core, status, took, refusal);
         if self.span.is_recording() {
             self.span.attr("http.route", label.to_owned()).attr("http.request.method", self.method);
             self.span.attr("http.response.status_code", i64::from(status.as_u16()));
         }
-        let service = route.and_then(|route| route.service);
-        let service = service.map(|at| shared.services[at].name_header.clone());
+        let service = self.service(shared).map(|service| service.name_header.clone());
         let headers = answer.headers_mut();
         headers.insert(REQUEST_ID, self.request_id);
         headers.insert(CORRELATION_ID, self.correlation_id);

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use leeward_resilience::config::units::show_duration;
+use leeward_runtime::config::join;
 
 use super::Findings;
 use super::rules::{
-    ACCESS_WIDER, DRAIN_TOO_SHORT, LIMIT_TIMES_REPLICAS, METHOD_NOT_PASSED_ON, NO_COPIES, TOKEN_UNCHECKED,
+    ACCESS_WIDER, DRAIN_TOO_SHORT, LIMIT_TIMES_REPLICAS, METHOD_NOT_PASSED_ON, NO_COPIES, SHARE_OF_NOTHING,
+    TOKEN_UNCHECKED,
 };
 use crate::config::{Config, Route, Rule};
+use crate::target::Target;
 
 pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     for (index, route) in config.routes.iter().enumerate() {
@@ -43,8 +46,26 @@ pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
             );
         }
     }
+    shares(config, found);
     neighbours(config, found);
     drain(config, found);
+}
+
+/// Services of a split that get nothing of it.
+fn shares(config: &Config, found: &mut Findings<'_>) {
+    for (index, route) in config.routes.iter().enumerate() {
+        let Target::Split(split) = &route.target else { continue };
+        for arm in split.arms.iter().filter(|arm| arm.weight == 0) {
+            let mut path = format!("routes[{index}].split");
+            join(&mut path, &arm.service);
+            let what = format!(
+                "{} has a share of 0, and nothing else sends it a request of {}",
+                arm.service,
+                shown(route)
+            );
+            found.add(&SHARE_OF_NOTHING, path, what);
+        }
+    }
 }
 
 fn shown(route: &Route) -> String {

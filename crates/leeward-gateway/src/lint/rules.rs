@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// All of them: those of one service, of the graph, of routes, of the edge.
-pub static RULES: [&Rule; 26] = [
+pub static RULES: [&Rule; 27] = [
     &TIMEOUT_INVERSION,
     &ATTEMPTS_OVER_DEADLINE,
     &WINDOW_TOO_SHORT,
@@ -41,6 +41,7 @@ pub static RULES: [&Rule; 26] = [
     &HEALTH_TOO_SLOW,
     &NO_COPIES,
     &METHOD_NOT_PASSED_ON,
+    &SHARE_OF_NOTHING,
     &ACCESS_WIDER,
     &TOKEN_UNCHECKED,
     &ADMIN_REACHABLE,
@@ -401,6 +402,22 @@ services: {orders: {}}
 routes:
   - {path: /, service: orders}
   - {path: /orders, service: orders}
+",
+};
+
+pub(super) static SHARE_OF_NOTHING: Rule = Rule {
+    id: "share-of-nothing",
+    severity: Severity::Note,
+    what: "A service of a split gets no request.",
+    why: "It is checked, watched and shown, and nobody finds out whether it works.",
+    fix: "Give it a share, or take it out of the split.",
+    fires: "
+services: {orders: {}, next: {}}
+routes: [{path: /, split: {orders: 100%, next: 0%}}]
+",
+    quiet: "
+services: {orders: {}, next: {}}
+routes: [{path: /, split: {orders: 99%, next: 1%}}]
 ",
 };
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::current::Current;
 use super::{Handed, Load, connection};
+use crate::decisions::{Asked, Question};
 use crate::published::Published;
 use crate::shared::Traffic;
 
@@ -18,7 +19,7 @@ pub(super) fn start(
     number: usize,
     published: &Published,
     load: Arc<Load>,
-    handed: mpsc::Receiver<Handed>,
+    comes: (mpsc::Receiver<Handed>, Asked),
     hold: Hold,
 ) -> std::io::Result<()> {
     let published = published.clone();
@@ -26,7 +27,7 @@ pub(super) fn start(
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         match runtime {
-            Ok(runtime) => runtime.block_on(run(published, load, handed)),
+            Ok(runtime) => runtime.block_on(run(published, load, comes)),
             Err(error) => tracing::error!(%error, "a core has no runtime"),
         }
         drop(hold);
@@ -35,9 +36,14 @@ pub(super) fn start(
 }
 
 /// Takes connections until the acceptor is gone, then lets those that are open come to their end.
-async fn run(published: Published, load: Arc<Load>, mut handed: mpsc::Receiver<Handed>) {
+async fn run(
+    published: Published,
+    load: Arc<Load>,
+    (mut handed, mut asked): (mpsc::Receiver<Handed>, Asked),
+) {
     let current = Rc::new(Current::new(&published, Arc::clone(&load)));
     let mut snapshots = published.follow();
+    let mut held_back = published.current().traffic.follow_hold();
     let (drain, draining) = watch::channel(false);
     // Each open connection holds a clone: when all are gone, the channel says so.
     let (open, mut closed) = mpsc::channel::<std::convert::Infallible>(1);
@@ -51,6 +57,15 @@ async fn run(published: Published, load: Arc<Load>, mut handed: mpsc::Receiver<H
             // A core without requests lets go of what is no longer in force.
             Ok(()) = snapshots.changed() => {
                 let _newest = current.core();
+                continue;
+            }
+            Ok(()) = held_back.changed() => {
+                let is_wanted = *held_back.borrow_and_update();
+                drain.send_replace(is_wanted);
+                continue;
+            }
+            Some(question) = asked.recv() => {
+                answer(&current, question);
                 continue;
             }
         };
@@ -71,6 +86,14 @@ async fn run(published: Published, load: Arc<Load>, mut handed: mpsc::Receiver<H
         );
     }
     core.pool.close();
+}
+
+/// Says which decisions of this core are wanted.
+fn answer(current: &Current, question: Question) {
+    let core = current.core();
+    let found = core.book.as_ref().map(|book| book.find(&question.filter)).unwrap_or_default();
+    // Who asked may have had enough of waiting.
+    let _asker = question.answer.send(found);
 }
 
 /// Counts a connection until it is closed.

@@ -5,20 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leeward_discovery::{Balance, Health, Upstream};
-use leeward_resilience::{ConcurrencyLimit, ConfigErrors, Observer, Pipeline, PipelineOptions};
+use leeward_resilience::{
+    ConcurrencyLimit, ConfigErrors, FaultInjector, Observer, Pipeline, PipelineOptions,
+};
 
-use super::{Basic, Lasting, Pending, RouteState, Service, Shared, Version};
+use super::{Answers, Basic, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Route};
 use crate::cors;
 use crate::credentials::{Accepted, Checks, Store};
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
+use crate::lookups::Lookups;
 use crate::router::Router;
 use crate::stale::StaleStore;
+use crate::target::Target;
 use crate::upstream::Keep;
 
 pub(super) struct Making<'a> {
     pub(super) config: &'a Config,
+    pub(super) lookups: Option<Arc<Lookups>>,
     pub(super) lasting: &'a Lasting,
     pub(super) old: Option<&'a Shared>,
     pub(super) pending: &'a mut Pending,
@@ -54,7 +59,9 @@ impl Making<'_> {
             minter: lasting.minter.clone(),
             metrics: lasting.metrics.clone(),
             directory: lasting.directory.clone(),
+            lookups: self.lookups.take(),
             traffic: Arc::clone(&lasting.traffic),
+            holds: Arc::clone(&lasting.holds),
             entries: Arc::clone(&lasting.entries),
             access: lasting.access.clone(),
             refused: Arc::clone(&lasting.refused),
@@ -81,13 +88,15 @@ impl Making<'_> {
         let options = policy.outbound(deadline);
         let upstream = self.lasting.directory.upstream(name);
         self.balance(&upstream, policy.balance(&options))?;
+        let faults = self.faults(name);
         Ok(Service {
             name: Arc::clone(name),
             name_header: http::HeaderValue::try_from(&**name).unwrap_or(http::HeaderValue::from_static("")),
             upstream,
             hash_on: policy.key().cloned(),
             attempt_timeout: options.attempt_longest(),
-            pipeline: self.pipeline(name, &options)?,
+            pipeline: self.pipeline(name, &options, faults.as_ref())?,
+            faults,
             options,
             read_timeout: policy.read_timeout,
             keep: Keep {
@@ -111,12 +120,35 @@ impl Making<'_> {
         Ok(())
     }
 
+    /// An experiment goes on. Whether there may be one is said at the start alone.
+    fn faults(&self, name: &Arc<str>) -> Option<FaultInjector> {
+        let Lasting { metrics, clock, rng, .. } = self.lasting;
+        if !self.config.admin.faults {
+            return None;
+        }
+        if let Some(old) = self.old.and_then(|old| old.service(name)) {
+            return old.faults.clone();
+        }
+        let observer: Arc<dyn Observer> = Arc::new(metrics.policies.clone());
+        Some(FaultInjector::with(Arc::clone(name), Arc::clone(clock), Arc::clone(rng), Some(observer)))
+    }
+
     /// Windows, states, permits and budgets go on.
-    fn pipeline(&mut self, name: &Arc<str>, options: &PipelineOptions) -> Result<Pipeline, ConfigErrors> {
+    fn pipeline(
+        &mut self,
+        name: &Arc<str>,
+        options: &PipelineOptions,
+        faults: Option<&FaultInjector>,
+    ) -> Result<Pipeline, ConfigErrors> {
         let Lasting { metrics, clock, rng, .. } = self.lasting;
         let Some(old) = self.old.and_then(|old| old.service(name)) else {
             let observer: Arc<dyn Observer> = Arc::new(metrics.policies.clone());
-            return Pipeline::builder(Arc::clone(name))
+            let builder = Pipeline::builder(Arc::clone(name));
+            let builder = match faults {
+                Some(faults) => builder.faults(faults.clone()),
+                None => builder,
+            };
+            return builder
                 .options(options.clone())
                 .clock(Arc::clone(clock))
                 .rng(Arc::clone(rng))
@@ -139,9 +171,10 @@ impl Making<'_> {
             .routes
             .iter()
             .map(|route| {
-                let limiter = old.get(&*route.id).and_then(|old| old.limiter.as_ref());
+                let old = old.get(&*route.id).copied();
+                let limiter = old.and_then(|old| old.limiter.as_ref());
                 Ok(RouteState {
-                    service: route.target.services().find_map(|name| names.binary_search(name).ok()),
+                    answers: self.answers(route, names, old),
                     deadline: route.deadline.unwrap_or(config.limits.deadline),
                     body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
                     limiter: self.route_limiter(route, limiter)?,
@@ -149,6 +182,29 @@ impl Making<'_> {
                 })
             })
             .collect()
+    }
+
+    /// Who answers. Turns go on where they were, so that a reload favours nobody.
+    fn answers(&self, route: &Route, names: &[Arc<str>], old: Option<&RouteState>) -> Answers {
+        let mut places = route.target.services().filter_map(|name| names.binary_search(name).ok());
+        match &route.target {
+            Target::Redirect(_) | Target::Respond(_) => Answers::Gateway,
+            Target::Service(_) => places.next().map_or(Answers::Gateway, Answers::Service),
+            Target::Split(split) => {
+                let turns = match old.map(|old| &old.answers) {
+                    Some(Answers::OneOf(dealt)) => Arc::clone(&dealt.turns),
+                    _ => Arc::default(),
+                };
+                let counters = &self.lasting.metrics.split_requests;
+                let requests = split.arms.iter().map(|arm| counters.with([&route.id, &arm.service]));
+                Answers::OneOf(Box::new(Dealt {
+                    services: places.collect(),
+                    requests: requests.collect(),
+                    shares: split.shares(),
+                    turns,
+                }))
+            }
+        }
     }
 
     fn route_limiter(&mut self, route: &Route, old: Option<&ByName>) -> Result<Option<ByName>, ConfigErrors> {

@@ -102,6 +102,13 @@ fn mistakes_about_callers_are_reported_and_what_stands_there_is_not() {
 }
 
 #[test]
+fn mistakes_of_a_split_are_reported_at_their_place() {
+    let text = include_str!("config/split.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/split.wrong.report"), "\n{report}");
+}
+
+#[test]
 fn an_open_admin_api_needs_a_token() {
     let text = "admin: {listen: \"0.0.0.0:9900\"}\nroutes: [{path: /, service: \"http://a:1\"}]";
     let error = Config::parse("a.yaml", text, &Env::default()).unwrap_err().to_string();

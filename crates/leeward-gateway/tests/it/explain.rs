@@ -106,6 +106,34 @@ fn it_says_what_decides_and_where_that_stands() {
     }
 }
 
+const SPLIT: &str = "
+services:
+  old: {urls: [\"http://127.0.0.1:1\"]}
+  new: {urls: [\"http://127.0.0.1:2\"], attempt_timeout: 777ms}
+routes:
+  - {path: /chance, split: {old: 9, new: 1}}
+  - {path: /turns, split: {old: 100%, new: 0%}, deal: turns}
+";
+
+fn told_of_a_split(target: &str, headers: &[&str]) -> String {
+    let config = Config::parse("leeward.yaml", SPLIT, &Env::default()).unwrap();
+    let headers: Vec<String> = headers.iter().map(|&line| line.to_owned()).collect();
+    explain(&config, "GET", target, &headers).unwrap().to_string()
+}
+
+#[test]
+fn it_says_which_services_a_request_may_go_to() {
+    let text = told_of_a_split("/chance", &[]);
+    for part in
+        ["version        old 90%, new 10%: by chance", "to old, http://127.0.0.1:1", "777ms", "to new"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let text = told_of_a_split("/turns", &[]);
+    assert!(text.contains("old 100%, new 0%: in turns") && text.contains("to old"), "{text}");
+    assert!(!text.contains("to new") && !text.contains("777ms"), "nobody goes there: {text}");
+}
+
 #[test]
 fn it_says_why_another_route_does_not_take_it() {
     let (refused, text) = told("/open", "GET", &["Host: beta.example"]);

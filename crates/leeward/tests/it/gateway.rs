@@ -198,3 +198,28 @@ async fn the_file_is_read_again_when_it_changes_and_at_a_hangup() {
     gateway.terminate();
     assert_eq!(gateway.code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_a_request_was_refused_can_be_asked_afterwards() {
+    let upstream = serve(Router::new().fallback(async || "fine")).await;
+    let folder = tempfile::tempdir().unwrap();
+    write_config(folder.path(), upstream);
+    let gateway = Process::start(folder.path(), &FREE_PORTS, &["gateway"]);
+    let admin = format!("http://{}", gateway.address("admin"));
+    let refused = get(gateway.address("gateway"), "/%zz");
+    let id = refused.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+    let why = |id: &str| run(folder.path(), &[], &["why", id, "--admin", &admin]);
+
+    let (code, told, _) = why(id);
+    assert_eq!(code, Some(0), "{told}");
+    for part in
+        ["/%zz from 127.0.0.1", "answered 400 bad_path", "at the stage path", "what decided is encoded_slash"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let (code, told, complaint) = why("nobody-ever-saw-it");
+    assert_eq!((code, told.as_str()), (Some(1), ""));
+    assert!(complaint.contains("nothing is kept of nobody-ever-saw-it"), "{complaint}");
+    let (code, _, complaint) = why("a&b");
+    assert!(code == Some(2) && complaint.contains("is no request id"), "{complaint}");
+}

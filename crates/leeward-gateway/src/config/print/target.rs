@@ -6,6 +6,7 @@ use crate::target::{Changes, Target};
 pub(super) fn print(out: &mut Yaml, route: &Route) {
     match &route.target {
         Target::Service(name) => out.quoted(2, "service", name),
+        Target::Split(split) => super::split::print(out, split),
         Target::Redirect(redirect) => {
             out.open(2, "redirect");
             out.quoted(3, "to", &redirect.to.text);

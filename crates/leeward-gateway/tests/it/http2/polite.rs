@@ -272,6 +272,21 @@ async fn a_stop_lets_requests_finish_and_says_which_ones_it_takes() {
 }
 
 #[tokio::test]
+async fn a_drain_tells_clients_to_leave_and_is_over_when_it_is_taken_back() {
+    let (rig, _upstream) = rig("").await;
+    let mut raw = Raw::connect(&rig).await;
+    raw.send(&get(1, "/")).await;
+    assert_eq!(raw.outcome(1).await, Outcome::Status(200));
+    assert_eq!(rig.send(rig.admin("POST", "/v1/drain"), "").await.status, 204);
+    assert_eq!(raw.wait_for(GOAWAY).await.unwrap().code(), 0);
+    assert_eq!(rig.send(rig.admin("DELETE", "/v1/drain"), "").await.status, 204);
+    let send = open(&rig).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&send, to(Method::GET, "/"), b"").await.unwrap().0.status().as_u16(), 200);
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_nothing_is_told_to_leave() {
     let (rig, _upstream) = rig("limits: {idle_timeout: 300ms, head_timeout: 300ms}").await;
     for asks in [false, true] {

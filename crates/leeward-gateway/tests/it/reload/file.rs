@@ -81,7 +81,7 @@ async fn a_file_that_is_written_renamed_or_removed_and_made_again_is_taken() {
     assert!(check().value.contains("cannot be read"), "{:?}", check());
     filed.write("", "/fourth");
     filed.until_served("/fourth").await;
-    assert_eq!(check().status, State::Up);
+    filed.rig.until("it is there", async || check().status == State::Up).await;
 }
 
 /// As Kubernetes keeps a `ConfigMap`: a link to a link to a folder, of which the middle one is turned.
@@ -130,7 +130,7 @@ async fn a_bad_file_changes_nothing_and_shows() {
 
     filed.write("", "/second");
     filed.until_served("/second").await;
-    assert_eq!(check().status, State::Up);
+    filed.rig.until("it is well", async || check().status == State::Up).await;
     assert_ne!(hash(), good);
     let metrics = filed.rig.metrics().await;
     assert!(metrics.contains("leeward_gateway_config_refused 0"), "{metrics}");

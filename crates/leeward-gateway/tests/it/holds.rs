@@ -1,0 +1,168 @@
+//! What operators hold for a time.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::rig::{Answer, Rig, Upstream};
+
+async fn rig(top: &str) -> (Rig, Upstream) {
+    let upstream = Upstream::start().await;
+    let yaml = format!(
+        "{top}\nservices: {{orders: {{urls: [\"{}\"], retry: off}}}}\nroutes: [{{path: /, service: orders}}]\n",
+        upstream.url()
+    );
+    (Rig::start(&yaml).await, upstream)
+}
+
+async fn act(rig: &Rig, method: &str, path: &str, body: Value) -> Answer {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    rig.send(rig.admin(method, path).header("content-type", "application/json"), body).await
+}
+
+async fn holds(rig: &Rig) -> Value {
+    act(rig, "GET", "/v1/holds", Value::Null).await.json()
+}
+
+const BREAKER: &str = "/v1/services/orders/breaker";
+
+#[tokio::test]
+async fn a_breaker_is_held_for_a_time_and_everybody_can_see_it() {
+    let (rig, upstream) = rig("").await;
+    let open = json!({"state": "open", "lasts": "2s", "reason": "the disk is full"});
+    assert_eq!(act(&rig, "PUT", BREAKER, open).await.status, 204);
+    assert_eq!(rig.get("/").await.code(), "breaker_open");
+    let held = holds(&rig).await["held"][0].clone();
+    assert_eq!(
+        (&held["state"], &held["service"], &held["reason"]),
+        (&json!("open"), &json!("orders"), &json!("the disk is full"))
+    );
+    let services = act(&rig, "GET", "/v1/services", Value::Null).await.json();
+    let orders = services.as_array().unwrap().iter().find(|one| one["name"] == "orders").unwrap();
+    assert_eq!(orders["held"]["state"], "open");
+    let health = act(&rig, "GET", "/v1/health", Value::Null).await.json();
+    assert!(
+        health["checks"]["held"]["value"].as_str().unwrap().starts_with("breaker of orders held open for"),
+        "{health}"
+    );
+    assert!(
+        rig.gateway.explain().contains("an operator has breaker of orders held open"),
+        "{}",
+        rig.gateway.explain()
+    );
+
+    // It ends by itself.
+    rig.until("the breaker is let go", async || rig.get("/").await.status == 200).await;
+    assert_eq!(holds(&rig).await["held"], json!([]));
+    // Closed on purpose it lets everything pass, also what fails.
+    assert_eq!(act(&rig, "PUT", BREAKER, json!({"state": "closed"})).await.status, 204);
+    upstream.fail(true);
+    for _ in 0..40 {
+        assert_eq!(rig.get("/").await.status, 503);
+    }
+    assert_eq!(upstream.hits(), 41);
+    assert_eq!(act(&rig, "PUT", BREAKER, json!({"state": "auto"})).await.status, 204);
+    let acts = holds(&rig).await["acts"].clone();
+    let to: Vec<&str> = acts.as_array().unwrap().iter().map(|act| act["to"].as_str().unwrap()).collect();
+    assert_eq!(to, ["auto", "closed", "ended", "open"]);
+}
+
+#[tokio::test]
+async fn nothing_is_held_for_ever_and_a_slip_is_a_mistake() {
+    let (rig, _upstream) = rig("").await;
+    for (method, path, body) in [
+        ("PUT", BREAKER, json!({"state": "open", "lasts": "25h"})),
+        ("PUT", BREAKER, json!({"state": "open", "lasts": "0s"})),
+        ("PUT", BREAKER, json!({"state": "open", "lasts": 5})),
+        ("PUT", BREAKER, json!({"state": "ajar"})),
+        ("PUT", BREAKER, json!({"state": "open", "for": "5m"})),
+        ("PUT", BREAKER, json!({"state": "open", "reason": "two\nlines"})),
+        ("PUT", BREAKER, json!({"state": "open", "reason": "x".repeat(201)})),
+        ("POST", "/v1/drain", json!({"lasts": "2 weeks"})),
+    ] {
+        let answer = act(&rig, method, path, body.clone()).await;
+        assert_eq!(answer.status, 400, "{body}: {answer:?}");
+    }
+    let answer = act(&rig, "PUT", "/v1/services/nobody/breaker", json!({"state": "open"})).await;
+    assert_eq!(answer.status, 404);
+    let seen = holds(&rig).await;
+    assert_eq!((&seen["held"], &seen["acts"]), (&json!([]), &json!([])), "none of it did anything");
+    assert_eq!(rig.get("/").await.status, 200);
+    for _ in 0..300 {
+        act(&rig, "PUT", BREAKER, json!({"state": "auto"})).await;
+    }
+    assert_eq!(holds(&rig).await["acts"].as_array().unwrap().len(), 256);
+}
+
+#[tokio::test]
+async fn a_drained_gateway_answers_and_says_that_others_should_be_asked() {
+    let (rig, _upstream) = rig("").await;
+    let mut idle = TcpStream::connect(rig.gateway.addr()).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut chunk = [0; 4_096];
+    assert!(idle.read(&mut chunk).await.unwrap() > 0);
+    assert_eq!(act(&rig, "DELETE", "/v1/drain", Value::Null).await.code(), "not_drained");
+
+    assert_eq!(act(&rig, "POST", "/v1/drain", Value::Null).await.status, 204);
+    assert_eq!((rig.get("/health/ready").await.status, rig.get("/health/live").await.status), (503, 200));
+    let answer = rig.get("/").await;
+    assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+    assert!(!rig.gateway.is_ready());
+    // The connection without a request comes to its end.
+    let ended = async { while idle.read(&mut chunk).await.unwrap_or(0) > 0 {} };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+
+    assert_eq!(act(&rig, "DELETE", "/v1/drain", Value::Null).await.status, 204);
+    assert_eq!(rig.get("/health/ready").await.status, 200);
+    let answer = rig.get("/").await;
+    assert_eq!((answer.status, answer.header("connection")), (200, ""));
+    // A drain that nobody takes back ends too.
+    assert_eq!(act(&rig, "POST", "/v1/drain", json!({"lasts": "1s"})).await.status, 204);
+    assert!(!rig.gateway.is_ready());
+    rig.until("it is ready again", async || rig.gateway.is_ready()).await;
+    let answer = rig.get("/").await;
+    assert_eq!((answer.status, answer.header("connection")), (200, ""));
+}
+
+const FAULTS: &str = "/v1/services/orders/faults";
+
+#[tokio::test]
+async fn calls_are_broken_on_purpose_where_that_is_allowed() {
+    let (rig, upstream) = rig("admin: {faults: true}").await;
+    assert_eq!(act(&rig, "PUT", FAULTS, json!({"error_percent": 100, "lasts": "5m"})).await.status, 204);
+    let answer = rig.get("/").await;
+    assert_eq!((answer.status, answer.code().as_str(), upstream.hits()), (503, "upstream_unavailable", 0));
+    assert_eq!(holds(&rig).await["faults"][0]["error_percent"], 100.0);
+    assert!(
+        act(&rig, "GET", "/v1/health", Value::Null).await.json()["checks"]["held"]["value"]
+            == "faults at orders"
+    );
+    assert_eq!(act(&rig, "DELETE", FAULTS, Value::Null).await.status, 204);
+    assert_eq!(rig.get("/").await.status, 200);
+    assert_eq!(act(&rig, "PUT", FAULTS, json!({"latency_ms": 300})).await.status, 204);
+    let begun = std::time::Instant::now();
+    assert_eq!(rig.get("/").await.status, 200);
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert_eq!(
+        act(&rig, "PUT", FAULTS, json!({"error_percent": 60, "refuse_percent": 60})).await.status,
+        422
+    );
+    assert_eq!(act(&rig, "PUT", FAULTS, json!({"error": 60})).await.status, 400);
+    // They end by themselves.
+    assert_eq!(act(&rig, "PUT", FAULTS, json!({"error_percent": 100, "lasts": "1s"})).await.status, 204);
+    rig.until("the experiment is over", async || rig.get("/").await.status == 200).await;
+    assert_eq!(holds(&rig).await["faults"], json!([]));
+}
+
+#[tokio::test]
+async fn faults_are_off_unless_the_gateway_was_started_with_them() {
+    let (rig, upstream) = rig("").await;
+    let answer = act(&rig, "PUT", FAULTS, json!({"error_percent": 100})).await;
+    assert_eq!((answer.status, answer.code().as_str()), (409, "faults_off"));
+    assert_eq!(rig.get("/").await.status, 200);
+    let yaml = format!("admin: {{faults: true}}\nroutes: [{{path: /, service: \"{}\"}}]", upstream.url());
+    let error = rig.reload(&yaml).unwrap_err().to_string();
+    assert!(error.contains("`admin.faults`"), "{error}");
+}
