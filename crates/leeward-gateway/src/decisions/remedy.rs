@@ -25,18 +25,16 @@ pub(crate) fn unless(refused: &str) -> &'static str {
         code::RATE_LIMITED => {
             "it passes when the caller waits for what `Retry-After` says, or under a higher limit"
         }
-        code::UNAUTHENTICATED => {
-            "it passes with a token, an API key or a password, whichever the gateway listens to"
-        }
+        code::UNAUTHENTICATED => "it passes with a credential of a kind that `WWW-Authenticate` names",
         code::TOKEN_INVALID => "it passes with exactly one good `Authorization: Bearer TOKEN`",
         code::TOKEN_EXPIRED => "it passes with a token whose time is not over",
         code::TOKEN_REVOKED => "it passes with a token of a new login",
-        code::KEYS_UNAVAILABLE => "it passes when the keys that tokens are checked with can be fetched",
-        code::KEY_INVALID => "it passes with one API key that stands in the file of `api_keys`",
-        code::KEY_EXPIRED => "it passes with an API key whose time is not over",
+        code::KEY_INVALID => "it passes with one key that stands in the file of `api_keys`",
+        code::KEY_EXPIRED => "it passes with a key whose time is not over",
         code::PASSWORD_INVALID => "it passes with a name and the password that stands in the file of `basic`",
         code::CHECKS_BUSY => "it passes when fewer passwords are checked, or with more `basic.checks`",
-        code::TWO_SPEAKERS => "it passes with an API key or an `Authorization` header, not with both",
+        code::TWO_SPEAKERS => "it passes with one credential: a token or a key",
+        code::KEYS_UNAVAILABLE => "it passes when the keys that tokens are checked with can be fetched",
         code::CERTIFICATE_REQUIRED => "it passes with a client certificate that the route names",
         code::FORBIDDEN => "it passes for a user whom the route's `access` lets in",
         code::OVERLOADED => "it passes when fewer requests are on their way, or under a higher limit",

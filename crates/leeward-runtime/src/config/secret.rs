@@ -117,7 +117,7 @@ mod tests {
                 "has `https://a:b@c`, not `https://d:e@f` or http://g",
                 "has `https://...@c`, not `https://...@f` or http://g",
             ),
-            ("http://@c", "http://@c"),
+            ("http://@c", "http://...@c"),
             ("http://h/a b@c", "http://h/a b@c"),
             ("a:b@c", "a:b@c"),
             ("://", "://"),
