@@ -56,7 +56,7 @@ use crate::target::{Changes, Rewrite, Target};
 
 pub use self::access::Rule;
 pub use self::access_log::{AccessLog, AccessLogTo};
-pub use self::callers::ApiKeys;
+pub use self::callers::{ApiKeys, Basic};
 pub use self::decisions::Decisions;
 pub use self::facts::{Calls, Facts, Known};
 pub use self::hash_on::HashOn;
@@ -103,6 +103,8 @@ pub struct Config {
     pub jwt: Vec<Jwt>,
     /// Callers that present a key; `None`: nobody does.
     pub api_keys: Option<ApiKeys>,
+    /// Callers that present a name and a password; `None`: nobody does.
+    pub basic: Option<Basic>,
     /// Tokens that were revoked before their end; `None`: none ever is.
     pub revocation: Option<Revocation>,
     /// Rate limits.
@@ -143,6 +145,7 @@ impl Default for Config {
             cors: None,
             jwt: Vec::new(),
             api_keys: None,
+            basic: None,
             revocation: None,
             rate_limits: RateLimits::default(),
             concurrency: concurrency(),
@@ -400,7 +403,7 @@ impl Config {
     /// Whether a request may say who it is for.
     #[must_use]
     pub fn knows_callers(&self) -> bool {
-        !self.jwt.is_empty() || self.api_keys.is_some()
+        !self.jwt.is_empty() || self.api_keys.is_some() || self.basic.is_some()
     }
 
     /// The names of all services that a route or the token check needs.

@@ -295,7 +295,7 @@ fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &ht
     if !accepted.is_any() {
         told.step(
             "authenticate",
-            "jwt, api_keys",
+            "jwt, api_keys, basic",
             "off: nobody is known, and a token goes on to the service",
         );
         return true;
@@ -317,6 +317,7 @@ fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &ht
             format!("whose token it is the keys of {} say", keys.join(" or "))
         }
         Ok(Presented::Key(_)) => "whose key it is the file of `api_keys` says".to_owned(),
+        Ok(Presented::Password(_)) => "whose name and password it is the file of `basic` says".to_owned(),
         Ok(Presented::Nothing) => {
             let unless = format!("it passes with {} of {needs}", accepted.ways());
             told.refuse(&life::nobody(&accepted), &*route.origin, &unless);

@@ -17,7 +17,7 @@ use crate::access::AccessLog;
 use crate::admin;
 use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
-use crate::credentials::{FileProblem, Keys, Store};
+use crate::credentials::{FileProblem, Store};
 use crate::decisions;
 use crate::health;
 use crate::holds::Holds;
@@ -263,7 +263,8 @@ impl Builder {
             cause,
         })?;
         watch_certificates(&published, tasks);
-        follow_callers(&published, tasks);
+        follow_callers(&published, tasks, "api_keys", |shared| shared.api_keys.clone());
+        follow_callers(&published, tasks, "basic", |shared| Some(Arc::clone(&shared.basic.as_ref()?.store)));
         let following = Arc::clone(&reloader);
         tasks.spawn(Stage::Work, "gateway.config", |stop| reload::follow_file(following, stop));
         tracing::info!(?addrs, %admin_addr, cores = loads.len(), "gateway listens");
@@ -479,15 +480,20 @@ fn watch_certificates(published: &Published, tasks: &Tasks) {
     });
 }
 
-/// Follows the files of callers on disk.
-fn follow_callers(published: &Published, tasks: &Tasks) {
+/// Follows a file of callers on disk.
+fn follow_callers<T: Send + Sync + 'static>(
+    published: &Published,
+    tasks: &Tasks,
+    kind: &'static str,
+    part: impl Fn(&Shared) -> Option<Arc<Store<T>>> + Send + Sync + 'static,
+) {
     let published = published.clone();
-    tasks.spawn(Stage::Work, "gateway.callers", |stop| async move {
+    tasks.spawn(Stage::Work, "gateway.callers", move |stop| async move {
         let metrics = published.current().metrics.clone();
-        let run = async |store: Arc<Store<Keys>>, stop: Stop| {
-            store.follow(stop, |file, taken| note_callers(&metrics, "api_keys", file, taken)).await;
+        let run = async |store: Arc<Store<T>>, stop: Stop| {
+            store.follow(stop, |file, taken| note_callers(&metrics, kind, file, taken)).await;
         };
-        published.run_for(stop, |shared| shared.api_keys.clone(), Arc::ptr_eq, run).await;
+        published.run_for(stop, part, Arc::ptr_eq, run).await;
     });
 }
 

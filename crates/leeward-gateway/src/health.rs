@@ -151,11 +151,14 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     if let Some(auth) = &shared.authentication {
         checks.insert("token_keys", token_keys(auth, shared));
     }
+    if let Some(keys) = &shared.api_keys {
+        checks.insert("api_keys", callers(keys.now().holders().len(), keys.problem()));
+    }
+    if let Some(basic) = &shared.basic {
+        checks.insert("basic", callers(basic.store.now().holders().len(), basic.store.problem()));
+    }
     if let Some(lookups) = &shared.lookups {
         checks.insert("lookups", lookups_check(lookups));
-    }
-    if let Some(keys) = &shared.api_keys {
-        checks.insert("api_keys", callers(keys.now().len(), keys.problem()));
     }
     if let Some(check) = certificates(shared) {
         checks.insert("certificates", check);
@@ -188,6 +191,15 @@ fn token_keys(auth: &Authentication, shared: &Shared) -> Check {
     worst.unwrap_or(Check { status: State::Up, value: "none".to_owned(), threshold: String::new() })
 }
 
+/// How many callers a file has, and whether those on disk are in force.
+fn callers(count: usize, problem: Option<FileProblem>) -> Check {
+    let (status, value) = match problem {
+        None => (State::Up, format!("{count} in force")),
+        Some(why) => (State::Degraded, format!("{count} in force; the file on disk is not taken: {why}")),
+    };
+    Check { status, value, threshold: "what the file says".to_owned() }
+}
+
 /// Whether all endpoints that are looked up are as the registry says now.
 fn lookups_check(lookups: &Lookups) -> Check {
     let failing: Vec<_> = lookups.statuses().filter(|one| one.error.is_some()).collect();
@@ -201,15 +213,6 @@ fn lookups_check(lookups: &Lookups) -> Check {
         if failing.len() > 1 { format!(", and {} others", failing.len() - 1) } else { String::new() };
     let value = format!("{} {known}: {error}{others}", first.service);
     Check { status: State::Degraded, value, threshold }
-}
-
-/// How many callers a file has, and whether those on disk are in force.
-fn callers(count: usize, problem: Option<FileProblem>) -> Check {
-    let (status, value) = match problem {
-        None => (State::Up, format!("{count} in force")),
-        Some(why) => (State::Degraded, format!("{count} in force; the file on disk is not taken: {why}")),
-    };
-    Check { status, value, threshold: "what the file says".to_owned() }
 }
 
 /// The certificate that ends first, and whether those on disk are in force.

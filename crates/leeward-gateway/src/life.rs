@@ -166,7 +166,7 @@ async fn pass(
     // Floods end before anything is computed for them.
     trip.limit_by_address(shared)?;
     // Who is it? A good token is verified once and remembered; a revoked one is no token.
-    let subject = identity::authenticate(core, route, &head).await?;
+    let subject = identity::authenticate(core, route, &head, trip.client).await?;
     // May they?
     trip.is_for(subject.as_deref());
     identity::authorise(route, subject.as_deref())?;

@@ -117,6 +117,10 @@ pub mod code {
     pub const KEY_INVALID: &str = "key_invalid";
     /// The API key's time is over.
     pub const KEY_EXPIRED: &str = "key_expired";
+    /// The name or the password is wrong.
+    pub const PASSWORD_INVALID: &str = "password_invalid";
+    /// Too many passwords are checked at the moment.
+    pub const CHECKS_BUSY: &str = "password_checks_busy";
     /// The request says in two ways who it is for.
     pub const TWO_SPEAKERS: &str = "two_speakers";
     /// The keys that tokens are checked with cannot be had now.
@@ -162,6 +166,8 @@ pub mod code {
         (TOKEN_REVOKED, 401),
         (KEY_INVALID, 401),
         (KEY_EXPIRED, 401),
+        (PASSWORD_INVALID, 401),
+        (CHECKS_BUSY, 503),
         (TWO_SPEAKERS, 400),
         (KEYS_UNAVAILABLE, 503),
         (CERTIFICATE_REQUIRED, 403),
@@ -372,6 +378,9 @@ mod tests {
         let both = Accepted { key_header: keys, ..tokens };
         assert_eq!(check(code::TOKEN_EXPIRED, &both), ["Bearer error=\"invalid_token\"", "ApiKey"]);
         assert_eq!(check(code::KEY_INVALID, &both), ["Bearer", "ApiKey"]);
+        let all = Accepted { realm: Some("the shop".into()), ..both };
+        let basic = "Basic realm=\"the shop\", charset=\"UTF-8\"";
+        assert_eq!(check(code::PASSWORD_INVALID, &all), ["Bearer", "ApiKey", basic]);
     }
 
     #[test]

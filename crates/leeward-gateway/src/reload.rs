@@ -116,6 +116,7 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
         ("cors", old.cors != new.cors),
         ("jwt", old.jwt != new.jwt),
         ("api_keys", old.api_keys != new.api_keys),
+        ("basic", old.basic != new.basic),
         ("rate_limits", old.rate_limits != new.rate_limits),
         ("concurrency", old.concurrency != new.concurrency),
         ("dns", old.dns != new.dns),

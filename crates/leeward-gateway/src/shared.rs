@@ -24,7 +24,7 @@ use self::make::Making;
 use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
-use crate::credentials::{Accepted, Keys, Store};
+use crate::credentials::{Accepted, Accounts, Checks, Keys, Store};
 use crate::delivery::Moving;
 use crate::gateway::Error;
 use crate::holds::Holds;
@@ -92,6 +92,14 @@ pub(crate) struct RouteState {
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
     pub(crate) limiter: Option<ByName>,
+}
+
+/// Names with passwords, as the request path needs them.
+#[derive(Debug)]
+pub(crate) struct Basic {
+    pub(crate) store: Arc<Store<Accounts>>,
+    pub(crate) checks: Arc<Checks>,
+    pub(crate) attempts: ByAddress,
 }
 
 /// Whether connections are taken, and how many there are.
@@ -198,6 +206,7 @@ pub(crate) struct Shared {
     pub(crate) shed: ConcurrencyLimit,
     pub(crate) authentication: Option<Authentication>,
     pub(crate) api_keys: Option<Arc<Store<Keys>>>,
+    pub(crate) basic: Option<Basic>,
     /// What says who calls.
     pub(crate) accepted: Accepted,
     /// How the keys of each issuer are fetched, where that is encrypted and their place is a URL.

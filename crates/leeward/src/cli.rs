@@ -30,10 +30,10 @@ pub(crate) enum Command {
     /// Shows a gateway configuration with all values in force, defaults included; or what would become of a request
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
+    /// Keys and passwords of callers, for the files of `api_keys` and `basic`
+    Keys(Keys),
     /// Says why a request was refused, or what was tried for it
     Why(Why),
-    /// Keys of callers, for the file of `api_keys`
-    Keys(Keys),
     /// Sagas: list, show, and the operator's verbs
     Sagas(Sagas),
     /// Events: lag and dead letters
@@ -193,6 +193,13 @@ pub(crate) enum KeyVerb {
         /// What the caller is called: letters, digits, `-`, `_`, `.`, `@` and `+`
         id: String,
         /// What its holder is and may: user:ID role:NAME permission:NAME scope:NAME claim:NAME=VALUE expires:2027-06-30
+        words: Vec<String>,
+    },
+    /// Writes the line of an account for the file of `basic`; the password is read from standard input
+    Password {
+        /// The name: letters, digits, `-`, `_`, `.`, `@` and `+`
+        name: String,
+        /// What its holder is and may, as for a key
         words: Vec<String>,
     },
 }

@@ -1,6 +1,8 @@
 //! `leeward keys`: lines for the files of callers.
 
-use leeward_gateway::credentials::NewKey;
+use std::io::Read;
+
+use leeward_gateway::credentials::{NewKey, password_line};
 
 use crate::Error;
 use crate::cli::{KeyVerb, Keys};
@@ -8,6 +10,7 @@ use crate::cli::{KeyVerb, Keys};
 pub(crate) fn run(keys: &Keys) -> Result<(), Error> {
     match &keys.verb {
         KeyVerb::New { id, words } => new(id, words),
+        KeyVerb::Password { name, words } => password(name, words),
     }
 }
 
@@ -17,5 +20,16 @@ fn new(id: &str, words: &[String]) -> Result<(), Error> {
     let line = key.line(id, words).map_err(|mistake| format!("no key was made: {mistake}"))?;
     eprintln!("{}", key.key.reveal());
     println!("{line}");
+    Ok(())
+}
+
+/// Bytes that are read at most: a password and a line break.
+const PASSWORD_BYTES_MAX: u64 = 1_024;
+
+fn password(name: &str, words: &[String]) -> Result<(), Error> {
+    let mut text = String::new();
+    std::io::stdin().take(PASSWORD_BYTES_MAX).read_to_string(&mut text)?;
+    let line = password_line(name, text.trim_end_matches(['\r', '\n']), words);
+    println!("{}", line.map_err(|mistake| format!("no line was written: {mistake}"))?);
     Ok(())
 }

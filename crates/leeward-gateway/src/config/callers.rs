@@ -1,12 +1,15 @@
 //! Callers that stand in a file of the operator's.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::header::{self, HeaderName};
+use leeward_resilience::rate::RateLimit;
 use leeward_runtime::config::Node;
 
 use super::parse::set;
-use crate::credentials::{FileProblem, Keys, Loaded};
+use crate::credentials::{Accounts, FileProblem, Keys, Loaded};
 use crate::headers::may_come_from_clients;
 
 /// The default of `api_keys.header`.
@@ -20,6 +23,50 @@ pub struct ApiKeys {
     /// The header that the key is presented in, beside `Authorization: ApiKey`. Default `x-api-key`.
     pub header: HeaderName,
     pub(crate) loaded: Loaded<Keys>,
+}
+
+/// Callers that present a name and a password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Basic {
+    /// Who has which password: a line for each, with its argon2id hash. It is read again when it changes.
+    pub file: PathBuf,
+    /// What the passwords are for, as browsers show it. Default `leeward`.
+    pub realm: Arc<str>,
+    /// Passwords that are checked at a time, each on a thread of its own beside the cores. Default 2.
+    pub checks: usize,
+    /// Checks by the client's address; a password that was right is not checked again. Default 30 a minute, 60 at once.
+    pub attempts: RateLimit,
+    pub(crate) loaded: Loaded<Accounts>,
+}
+
+pub(super) fn basic(node: &Node<'_>) -> Option<Basic> {
+    if !node.is_given() {
+        return None;
+    }
+    let mut realm: Arc<str> = "leeward".into();
+    set(&mut realm, node.get("realm").parse_with("a realm", REALM, is_realm));
+    let mut checks = 2;
+    set(&mut checks, node.get("checks").int(1..=64));
+    let mut attempts = attempts();
+    node.get("attempts").policy(&mut attempts);
+    let file = node.get("file").required();
+    let path = file.file()?;
+    let loaded = Loaded::load(&path, Accounts::read);
+    let loaded = loaded.map_err(|problem| reject(&file, &problem)).ok()?;
+    Some(Basic { file: path, realm, checks, attempts, loaded })
+}
+
+fn attempts() -> RateLimit {
+    const A_MINUTE: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
+    const AT_ONCE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
+    RateLimit { burst: AT_ONCE, ..RateLimit::per_minute(A_MINUTE) }
+}
+
+const REALM: &str = "1 to 64 letters, digits, blanks, `-`, `_` and `.`";
+
+fn is_realm(text: &str) -> Option<Arc<str>> {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b" -_.".contains(&byte);
+    ((1..=64).contains(&text.len()) && text.bytes().all(fine)).then(|| text.into())
 }
 
 pub(super) fn api_keys(node: &Node<'_>) -> Option<ApiKeys> {

@@ -85,8 +85,9 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.facts.check(root);
     config.jwt = jwt::issuers(&root.get("jwt"));
     config.api_keys = callers::api_keys(&root.get("api_keys"));
+    config.basic = callers::basic(&root.get("basic"));
     config.revocation = revocation(&root.get("revocation"), root.get("jwt").is_given());
-    let knows_users = ["jwt", "api_keys"].iter().any(|key| root.get(key).is_given());
+    let knows_users = ["jwt", "api_keys", "basic"].iter().any(|key| root.get(key).is_given());
     config.routes = routes(&root.get("routes").required(), &for_routes, &mut config.services, knows_users);
     config.policies = for_services.list().chain(for_routes.list()).collect();
     jwt::services(&root.get("jwt"), &config.services);

@@ -12,7 +12,7 @@ use leeward_runtime::units::{Rate, show_duration, show_size};
 
 use super::parse::FAMILIES;
 use super::{
-    ApiKeys, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
+    ApiKeys, Basic, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
     ServiceTls, access_log, decisions,
 };
 use crate::address::Addresses;
@@ -150,6 +150,13 @@ impl Config {
             out.open(0, "api_keys");
             out.quoted(1, "file", &file.to_string_lossy());
             out.quoted(1, "header", header.as_str());
+        }
+        if let Some(Basic { file, realm, checks, attempts, .. }) = &self.basic {
+            out.open(0, "basic");
+            out.quoted(1, "file", &file.to_string_lossy());
+            out.quoted(1, "realm", realm);
+            out.line(1, "checks", checks);
+            out.line(1, "attempts", show_rate(Some(attempts)));
         }
         if let Some(revocation) = &self.revocation {
             out.open(0, "revocation");

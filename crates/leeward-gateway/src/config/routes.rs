@@ -58,8 +58,8 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
     let rule = access(&node.get("access"));
     if rule != Rule::Anyone && !knows_users {
         node.get("access").reject(
-            "needs `jwt` or `api_keys`: without them nobody is known",
-            "anyone, or a `jwt` or `api_keys` section",
+            "needs `jwt`, `api_keys` or `basic`: without them nobody is known",
+            "anyone, or one of these sections",
         );
     }
     let (stale, stale_node) = stale(node);

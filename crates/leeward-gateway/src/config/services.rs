@@ -99,6 +99,13 @@ const URL: &str = "http://HOST:PORT or https://HOST:PORT without a path, as http
 /// Reads an endpoint's URL, or records why it is none.
 pub(super) fn url(node: &Node<'_>, text: &str) -> Option<Uri> {
     let uri = text.parse::<Uri>().ok();
+    if uri.as_ref().and_then(Uri::authority).is_some_and(|authority| authority.as_str().contains('@')) {
+        node.reject(
+            "has a name or a password in front of its host: a secret does not stand in a configuration itself",
+            URL,
+        );
+        return None;
+    }
     let fine = uri.filter(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())

@@ -104,14 +104,7 @@ impl NewKey {
     /// # Errors
     /// What is wrong, without repeating it.
     pub fn line(&self, id: &str, words: &[String]) -> Result<String, String> {
-        let mut line = format!("{id} {}", self.sha256);
-        for word in words {
-            line.push(' ');
-            line.push_str(word);
-        }
-        let is_one = line.lines().count() == 1 && !id.contains(char::is_whitespace) && !id.starts_with('#');
-        let read = is_one.then(|| Keys::read(&line)).ok_or("an id is one word")?;
-        read.map(|_| line).map_err(|mistakes| mistakes.to_string())
+        line::written(id, &self.sha256, words, Keys::read)
     }
 }
 

@@ -82,6 +82,24 @@ pub(super) fn read<'t, P>(
     mistakes.map_or(Ok(lines), Err)
 }
 
+/// A line for the file, if `read` takes it.
+pub(super) fn written<T>(
+    id: &str,
+    proof: &str,
+    words: &[String],
+    read: impl FnOnce(&str) -> Result<T, Mistakes>,
+) -> Result<String, String> {
+    let mut line = format!("{id} {proof}");
+    for word in words {
+        line.push(' ');
+        line.push_str(word);
+    }
+    if line.lines().count() != 1 || id.contains(char::is_whitespace) || id.starts_with('#') {
+        return Err("an id is one word, and words have no line breaks".to_owned());
+    }
+    read(&line).map(|_| line.clone()).map_err(|mistakes| mistakes.to_string())
+}
+
 fn one<'t, P>(
     line: &'t str,
     prefix: &str,

@@ -1,5 +1,7 @@
 //! What a request says about who calls: at most one thing.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::is_api_key;
@@ -14,6 +16,8 @@ pub(crate) struct Accepted {
     pub(crate) token_bytes_max: Option<usize>,
     /// API keys, and their header.
     pub(crate) key_header: Option<HeaderName>,
+    /// Names with passwords, and what they are for.
+    pub(crate) realm: Option<Arc<str>>,
 }
 
 /// What a request presents.
@@ -22,6 +26,8 @@ pub(crate) enum Presented<'h> {
     Nothing,
     Token(&'h str),
     Key(&'h str),
+    /// What stands behind `Basic`.
+    Password(&'h str),
 }
 
 /// Why nothing can be made of what a request presents.
@@ -33,6 +39,8 @@ pub(crate) enum Unreadable {
     Token(jwt::BearerError),
     /// No key is like that.
     Key,
+    /// No name and password are like that, or they are not known.
+    Password,
 }
 
 impl Accepted {
@@ -41,6 +49,7 @@ impl Accepted {
         Self {
             token_bytes_max: config.jwt.iter().map(|jwt| jwt.token_bytes).max(),
             key_header: config.api_keys.as_ref().map(|keys| keys.header.clone()),
+            realm: config.basic.as_ref().map(|basic| Arc::clone(&basic.realm)),
         }
     }
 
@@ -48,7 +57,9 @@ impl Accepted {
     pub(crate) fn ways(&self) -> String {
         let token = self.token_bytes_max.map(|_| "`Authorization: Bearer TOKEN`".to_owned());
         let key = self.key_header.as_ref().map(|name| format!("`{name}: KEY`"));
-        token.into_iter().chain(key).collect::<Vec<_>>().join(" or ")
+        let password =
+            self.realm.as_ref().map(|_| "a name and a password (`Authorization: Basic`)".to_owned());
+        token.into_iter().chain(key).chain(password).collect::<Vec<_>>().join(" or ")
     }
 
     /// What a refused client is asked for (RFC 9110, 11.6.1), a challenge for each way.
@@ -58,40 +69,49 @@ impl Accepted {
         let bearer = if is_token { "Bearer error=\"invalid_token\"" } else { "Bearer" };
         let token = self.token_bytes_max.map(|_| bearer);
         let key = self.key_header.as_ref().map(|_| "ApiKey");
-        token.into_iter().chain(key).map(HeaderValue::from_static).collect()
+        // A realm holds nothing that would end its quotes.
+        let basic = self.realm.as_ref().map(|realm| format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
+        let challenges = token.into_iter().chain(key).map(HeaderValue::from_static);
+        challenges.chain(basic.and_then(|basic| basic.try_into().ok())).collect()
     }
 
     /// Whether it listens at all.
     pub(crate) const fn is_any(&self) -> bool {
-        self.token_bytes_max.is_some() || self.key_header.is_some()
+        self.token_bytes_max.is_some() || self.key_header.is_some() || self.realm.is_some()
     }
 }
 
 const API_KEY: &str = "apikey";
+
+const BASIC: &str = "basic";
 
 /// Reads it. An `Authorization` of a scheme that is not accepted is not the gateway's business.
 pub(crate) fn presented<'h>(
     headers: &'h HeaderMap,
     accepted: &Accepted,
 ) -> Result<Presented<'h>, Unreadable> {
-    let Some(name) = &accepted.key_header else { return token(headers, accepted) };
-    let mut keys = headers.get_all(name).iter();
-    let Some(key) = keys.next() else {
-        return match of_scheme(headers, API_KEY) {
-            Some(key) => only_key(key).map(Presented::Key),
-            None => token(headers, accepted),
-        };
-    };
+    let mut keys = accepted.key_header.as_ref().map(|name| headers.get_all(name).iter());
+    let Some(key) = keys.as_mut().and_then(Iterator::next) else { return authorization(headers, accepted) };
     if headers.contains_key(header::AUTHORIZATION) {
         return Err(Unreadable::Both);
     }
-    if keys.next().is_some() {
+    if keys.is_some_and(|mut more| more.next().is_some()) {
         return Err(Unreadable::Key);
     }
     only_key(key.to_str().map_err(|_| Unreadable::Key)?).map(Presented::Key)
 }
 
-fn token<'h>(headers: &'h HeaderMap, accepted: &Accepted) -> Result<Presented<'h>, Unreadable> {
+fn authorization<'h>(headers: &'h HeaderMap, accepted: &Accepted) -> Result<Presented<'h>, Unreadable> {
+    if accepted.key_header.is_some()
+        && let Some(key) = of_scheme(headers, API_KEY)
+    {
+        return only_key(key).map(Presented::Key);
+    }
+    if accepted.realm.is_some()
+        && let Some(login) = of_scheme(headers, BASIC)
+    {
+        return Ok(Presented::Password(login));
+    }
     let Some(bytes_max) = accepted.token_bytes_max else { return Ok(Presented::Nothing) };
     let token = jwt::token(headers, bytes_max).map_err(Unreadable::Token)?;
     Ok(token.map_or(Presented::Nothing, Presented::Token))
@@ -114,16 +134,21 @@ pub(crate) fn strip(headers: &mut HeaderMap, accepted: &Accepted, forward_token:
     if !accepted.is_any() {
         return;
     }
-    let Some(name) = &accepted.key_header else {
-        if !forward_token {
-            headers.remove(header::AUTHORIZATION);
-        }
-        return;
-    };
-    if !forward_token || of_scheme(headers, API_KEY).is_some() {
+    if !forward_token || is_ours_alone(headers, accepted) {
         headers.remove(header::AUTHORIZATION);
     }
-    headers::remove_spelt_any_way(headers, name);
+    if let Some(name) = &accepted.key_header {
+        headers::remove_spelt_any_way(headers, name);
+    }
+}
+
+/// Whether any `Authorization` is one that only the gateway reads.
+fn is_ours_alone(headers: &HeaderMap, accepted: &Accepted) -> bool {
+    let ours = [(API_KEY, accepted.key_header.is_some()), (BASIC, accepted.realm.is_some())];
+    headers.get_all(header::AUTHORIZATION).iter().any(|value| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        ours.iter().any(|(name, is_on)| *is_on && scheme.eq_ignore_ascii_case(name.as_bytes()))
+    })
 }
 
 #[cfg(test)]
@@ -139,7 +164,7 @@ mod tests {
             headers.append(*name, value.parse().unwrap());
         }
         let key_header = Some(HeaderName::from_static("x-api-key"));
-        let accepted = Accepted { token_bytes_max: has_tokens.then_some(20), key_header };
+        let accepted = Accepted { token_bytes_max: has_tokens.then_some(20), key_header, realm: None };
         presented(&headers, &accepted).map(|presented| format!("{presented:?}"))
     }
 

@@ -49,6 +49,22 @@ impl<T> Loaded<T> {
         hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
         Ok(Self { path: path.to_owned(), stamp, hash, read, holders })
     }
+
+    pub(crate) fn holders(&self) -> &T {
+        &self.holders
+    }
+
+    /// Another one where another text was read.
+    pub(crate) fn generation(&self) -> u64 {
+        self.hash.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(holders: T) -> Self {
+        let path = PathBuf::new();
+        let read = |_: &str| panic!("nobody reads it");
+        Self { stamp: Stamp::at(&path), path, hash: [0; 32], read, holders: Arc::new(holders) }
+    }
 }
 
 impl<T> Clone for Loaded<T> {
@@ -78,7 +94,7 @@ impl<T: fmt::Debug> fmt::Debug for Loaded<T> {
 /// What is in force of a file while the gateway runs.
 pub(crate) struct Store<T> {
     first: Loaded<T>,
-    now: ArcSwap<T>,
+    now: ArcSwap<Loaded<T>>,
     problem: Mutex<Option<FileProblem>>,
 }
 
@@ -93,11 +109,11 @@ impl<T: fmt::Debug> fmt::Debug for Store<T> {
 
 impl<T: Send + Sync + 'static> Store<T> {
     pub(crate) fn new(first: Loaded<T>) -> Self {
-        let now = ArcSwap::new(Arc::clone(&first.holders));
+        let now = ArcSwap::from_pointee(first.clone());
         Self { first, now, problem: Mutex::new(None) }
     }
 
-    pub(crate) fn now(&self) -> arc_swap::Guard<Arc<T>> {
+    pub(crate) fn now(&self) -> arc_swap::Guard<Arc<Loaded<T>>> {
         self.now.load()
     }
 
@@ -119,7 +135,7 @@ impl<T: Send + Sync + 'static> Store<T> {
     fn take(&self) -> Result<(), FileProblem> {
         let loaded = Loaded::load(&self.first.path, self.first.read);
         *self.problem.lock() = loaded.as_ref().err().cloned();
-        self.now.store(loaded?.holders);
+        self.now.store(Arc::new(loaded?));
         Ok(())
     }
 }

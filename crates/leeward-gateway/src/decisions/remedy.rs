@@ -31,6 +31,8 @@ pub(crate) fn unless(refused: &str) -> &'static str {
         code::TOKEN_REVOKED => "it passes with a token of a new login",
         code::KEY_INVALID => "it passes with one key that stands in the file of `api_keys`",
         code::KEY_EXPIRED => "it passes with a key whose time is not over",
+        code::PASSWORD_INVALID => "it passes with a name and the password that stands in the file of `basic`",
+        code::CHECKS_BUSY => "it passes when fewer passwords are checked, or with more `basic.checks`",
         code::TWO_SPEAKERS => "it passes with one credential: a token or a key",
         code::KEYS_UNAVAILABLE => "it passes when the keys that tokens are checked with can be fetched",
         code::CERTIFICATE_REQUIRED => "it passes with a client certificate that the route names",

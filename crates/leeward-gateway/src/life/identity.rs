@@ -1,14 +1,17 @@
 //! Who it is and what they may.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
 
 use super::{Core, Peer};
+use crate::address;
 use crate::config::Rule;
-use crate::credentials::{self, Accepted, Presented, Unreadable};
+use crate::credentials::{self, Accepted, Busy, Login, Presented, Unreadable};
 use crate::jwt::{self, Authentication, NotVerified, Subject};
+use crate::limits::Seen;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Shared};
 
@@ -18,6 +21,7 @@ pub(super) async fn authenticate(
     core: &Rc<Core>,
     route: &RouteState,
     head: &Parts,
+    client: IpAddr,
 ) -> Result<Option<Arc<Subject>>, Refusal> {
     let accepted = &core.shared.accepted;
     if !accepted.is_any() || route.config.stale_if_error.is_some() {
@@ -27,6 +31,7 @@ pub(super) async fn authenticate(
         Ok(Presented::Nothing) => Ok(None),
         Ok(Presented::Token(token)) => subject(core, token).await.map(Some),
         Ok(Presented::Key(key)) => holder(&core.shared, key).map(Some),
+        Ok(Presented::Password(login)) => account(core, login, client).await.map(Some),
         Err(Unreadable::Both) => return Err(unreadable(Unreadable::Both)),
         Err(error) => Err(unreadable(error)),
     };
@@ -39,11 +44,36 @@ pub(super) async fn authenticate(
 
 /// Whose key it is.
 fn holder(shared: &Shared, key: &str) -> Result<Arc<Subject>, Refusal> {
-    let found = shared.api_keys.as_ref().and_then(|keys| keys.now().holder(key).cloned());
+    let found = shared.api_keys.as_ref().and_then(|keys| keys.now().holders().holder(key).cloned());
     let subject = found.ok_or_else(|| unreadable(Unreadable::Key))?;
     if shared.clock.unix_ms() >= subject.expires_at_s.saturating_mul(1_000) {
         let detail = "the API key's time is over: ask the operator for another one";
         return Err(Refusal::unauthorised(code::KEY_EXPIRED, Stage::Authenticate, detail));
+    }
+    Ok(subject)
+}
+
+/// Whose name and password it is. What was right a moment ago is not computed again.
+async fn account(core: &Rc<Core>, text: &str, client: IpAddr) -> Result<Arc<Subject>, Refusal> {
+    let (shared, bad) = (&core.shared, || unreadable(Unreadable::Password));
+    let basic = shared.basic.as_ref().ok_or_else(bad)?;
+    let accounts = Arc::clone(&basic.store.now());
+    let (mark, generation, now_ms) = (basic.checks.mark(text), accounts.generation(), shared.clock.unix_ms());
+    let known = mark.as_ref().and_then(|mark| core.tokens.borrow_mut().get(mark, generation, now_ms));
+    if let Some(subject) = known {
+        return Ok(subject);
+    }
+    let login = Login::read(text).ok_or_else(bad)?;
+    basic.attempts.check(&address::limit_key(client), shared.clock.now(), &mut Seen::default())?;
+    let checked = basic.checks.holder(accounts, login).await;
+    let found = checked.map_err(|Busy| {
+        let detail = "too many passwords are checked at the moment";
+        Refusal::unavailable(code::CHECKS_BUSY, Stage::Authenticate, detail).hint("basic.checks")
+    })?;
+    let subject =
+        found.filter(|subject| now_ms < subject.expires_at_s.saturating_mul(1_000)).ok_or_else(bad)?;
+    if let Some(mark) = mark {
+        core.tokens.borrow_mut().put(&mark, generation, Arc::clone(&subject));
     }
     Ok(subject)
 }
@@ -144,6 +174,7 @@ pub(crate) fn unreadable(error: Unreadable) -> Refusal {
             return Refusal::bad_request(code::TWO_SPEAKERS, Stage::Authenticate, detail);
         }
         Unreadable::Key => (code::KEY_INVALID, "the API key is not one that is known here"),
+        Unreadable::Password => (code::PASSWORD_INVALID, "the name or the password is wrong"),
         Unreadable::Token(jwt::BearerError::Several) => {
             (code::TOKEN_INVALID, "several Authorization headers")
         }

@@ -10,10 +10,10 @@ use leeward_resilience::{
     ConcurrencyLimit, ConfigErrors, FaultInjector, Observer, Pipeline, PipelineOptions,
 };
 
-use super::{Answers, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
+use super::{Answers, Basic, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Jwt, KeySource, Route, ServicePolicy, ServiceTls};
 use crate::cors;
-use crate::credentials::{Accepted, Store};
+use crate::credentials::{Accepted, Checks, Store};
 use crate::delivery::Moving;
 use crate::gateway::Error;
 use crate::jwt::Authentication;
@@ -56,6 +56,7 @@ impl Making<'_> {
             shed: self.shed()?,
             authentication: self.authentication(),
             api_keys: config.api_keys.as_ref().map(|keys| Arc::new(Store::new(keys.loaded.clone()))),
+            basic: self.basic()?,
             accepted: Accepted::by(config),
             keys_tls: self.keys_tls()?,
             stale: self.stale()?,
@@ -323,6 +324,16 @@ impl Making<'_> {
     fn authentication(&self) -> Option<Authentication> {
         let old = self.old.and_then(|old| Some((&*old.config.jwt, old.authentication.as_ref()?)));
         Authentication::new(&self.config.jwt, &self.config.routes, old, &self.lasting.clock)
+    }
+
+    /// Checks that run, and what each address has used up, go on.
+    fn basic(&mut self) -> Result<Option<Basic>, ConfigErrors> {
+        let Some(config) = &self.config.basic else { return Ok(None) };
+        let old = self.old.and_then(|old| old.basic.as_ref());
+        let kept = old.filter(|old| old.checks.at_a_time() == config.checks);
+        let checks = kept.map_or_else(|| Arc::new(Checks::new(config.checks)), |old| Arc::clone(&old.checks));
+        let attempts = self.limiter("password", &config.attempts, old.map(|old| &old.attempts))?;
+        Ok(Some(Basic { store: Arc::new(Store::new(config.loaded.clone())), checks, attempts }))
     }
 
     /// Copies stay, unless the room for them is another one.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use leeward_gateway::Config;
-use leeward_gateway::credentials::NewKey;
+use leeward_gateway::credentials::{NewKey, password_line};
 use leeward_runtime::Env;
 use leeward_service::identity::Identity;
 use serde_json::json;
@@ -162,4 +162,90 @@ async fn a_changed_file_is_in_force_and_a_wrong_one_is_not() {
     }
     let user = || std::fs::read_to_string(&log).unwrap().contains("\"user\":\"key:one\"");
     rig.until("the access log says who", async || user()).await;
+}
+
+/// The passwords of `config/callers.passwords`.
+pub(crate) const ANNA: &str = "Basic YW5uYTpjb3JyZWN0IGhvcnNl"; // anna:correct horse
+const GONE: &str = "Basic Z29uZTpjb3JyZWN0IGhvcnNl"; // gone:correct horse, expired
+
+async fn with_passwords(more: &str) -> (Rig, Upstream) {
+    let upstream = Upstream::start().await;
+    let more = format!("basic: {{file: tests/it/config/callers.passwords{more}}}\n");
+    (Rig::start(&yaml(&upstream, "tests/it/config/callers.keys", &more)).await, upstream)
+}
+
+async fn log_in(rig: &Rig, login: &str, path: &str) -> Answer {
+    rig.send(rig.request("GET", path).header("authorization", login), "").await
+}
+
+fn basic(login: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login))
+}
+
+#[tokio::test]
+async fn a_name_and_a_password_say_who_it_is() {
+    let (rig, upstream) = with_passwords(", realm: desk").await;
+    for path in ["/open", "/mine", "/forward", "/deploy"] {
+        let answer = log_in(&rig, ANNA, path).await;
+        assert_eq!((answer.status, answer.seen("x-user-id").as_str()), (200, "basic:anna"), "{path}");
+        assert_eq!(answer.seen("authorization"), "", "{path}");
+    }
+    let hits = upstream.hits();
+    for login in [
+        basic("anna:correct hors"),
+        basic("anna:"),
+        basic("Anna:correct horse"),
+        basic("nobody:correct horse"),
+        basic("anna"),
+        "Basic %%%".to_owned(),
+        "Basic".to_owned(),
+        GONE.to_owned(),
+    ] {
+        let refused = log_in(&rig, &login, "/mine").await;
+        assert_eq!((refused.status, refused.code().as_str()), (401, "password_invalid"), "{login}");
+        let challenges: Vec<_> = refused.headers.get_all("www-authenticate").iter().collect();
+        assert_eq!(challenges, ["ApiKey", "Basic realm=\"desk\", charset=\"UTF-8\""]);
+    }
+    let both = rig.request("GET", "/mine").header("authorization", ANNA).header("x-api-key", CI);
+    assert_eq!(rig.send(both, "").await.code(), "two_speakers");
+    assert_eq!(upstream.hits(), hits, "who is refused reaches no service");
+    let nobody = log_in(&rig, &basic("anna:wrong"), "/open").await;
+    assert_eq!((nobody.status, nobody.seen("x-user-id").as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn guesses_are_limited_by_address_and_a_known_password_is_no_guess() {
+    let (rig, _upstream) = with_passwords(", attempts: 1/h burst 5").await;
+    // Each of two cores checks it once at most.
+    for _ in 0..20 {
+        assert_eq!(log_in(&rig, ANNA, "/mine").await.status, 200);
+    }
+    let mut codes = Vec::new();
+    for guess in 0..6 {
+        codes.push(log_in(&rig, &basic(&format!("anna:guess {guess}")), "/mine").await.code());
+    }
+    let limited = codes.iter().position(|code| code == "rate_limited").unwrap();
+    assert!((3..=4).contains(&limited), "{codes:?}");
+    assert!(codes[limited..].iter().all(|code| code == "rate_limited"), "{codes:?}");
+    assert_eq!(ask(&rig, CI, "/mine").await.status, 200, "who has a key is not concerned");
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_is_not_remembered() {
+    let (upstream, folder) = (Upstream::start().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("passwords");
+    let put = |password: &str| {
+        std::fs::write(&file, password_line("anna", password, &[]).unwrap()).unwrap();
+    };
+    put("the first one");
+    let more = format!("basic: {{file: \"{}\"}}\n", file.display());
+    let rig = Rig::start(&yaml(&upstream, "tests/it/config/callers.keys", &more)).await;
+    let status =
+        async |password: &str| log_in(&rig, &basic(&format!("anna:{password}")), "/mine").await.status;
+    assert_eq!((status("the first one").await, status("the second one").await), (200, 401));
+    put("the second one");
+    // Asked with the old one only: each answer is from what is remembered.
+    rig.until("the old one is forgotten", async || status("the first one").await == 401).await;
+    assert_eq!(status("the second one").await, 200);
 }

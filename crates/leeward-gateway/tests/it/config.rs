@@ -94,10 +94,11 @@ fn mistakes_of_a_listener_are_reported_at_their_place() {
 }
 
 #[test]
-fn mistakes_about_lookups_are_reported_at_their_place() {
-    let text = include_str!("config/dns.wrong.yaml");
+fn mistakes_about_callers_are_reported_and_what_stands_there_is_not() {
+    let text = include_str!("config/callers.wrong.yaml");
     let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
-    assert_eq!(report, include_str!("config/dns.wrong.report"), "\n{report}");
+    assert_eq!(report, include_str!("config/callers.wrong.report"), "\n{report}");
+    assert!(!report.contains("hunter2"));
 }
 
 #[test]
@@ -107,12 +108,34 @@ fn mistakes_of_a_split_are_reported_at_their_place() {
     assert_eq!(report, include_str!("config/split.wrong.report"), "\n{report}");
 }
 
+/// Wherever a URL may stand.
 #[test]
-fn mistakes_about_callers_are_reported_and_what_stands_there_is_not() {
-    let text = include_str!("config/callers.wrong.yaml");
+fn a_password_in_a_url_is_refused_and_not_repeated() {
+    let with = |place: &str, url: &str| match place {
+        "route" => format!("routes: [{{path: /, service: \"{url}\"}}]"),
+        "urls" => format!("services: {{a: {{urls: [\"{url}\"]}}}}\nroutes: [{{path: /, service: a}}]"),
+        "jwt" => format!("jwt: {{url: \"{url}/keys\"}}\nroutes: [{{path: /, service: \"http://a:1\"}}]"),
+        "redirect" => format!("routes: [{{path: /, redirect: \"{url}/b\"}}]"),
+        _ => format!("cors: {{origins: [\"{url}\"]}}\nroutes: [{{path: /, service: \"http://a:1\"}}]"),
+    };
+    for place in ["route", "urls", "jwt", "redirect", "cors"] {
+        for scheme in ["http", "https"] {
+            let text = with(place, &format!("{scheme}://hunter:hunter2@a:1"));
+            let report = Config::parse("a.yaml", &text, &Env::default()).unwrap_err().to_string();
+            assert!(report.contains("://...@a:1") || place == "urls", "{place}: {report}");
+            assert!(!report.contains("hunter"), "{place}: {report}");
+        }
+    }
+    let report =
+        Config::parse("a.yaml", &with("route", "http://hunter:hunter2@a:1"), &Env::default()).unwrap_err();
+    assert!(report.to_string().contains("has a name or a password in front of its host"), "{report}");
+}
+
+#[test]
+fn mistakes_about_lookups_are_reported_at_their_place() {
+    let text = include_str!("config/dns.wrong.yaml");
     let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
-    assert_eq!(report, include_str!("config/callers.wrong.report"), "\n{report}");
-    assert!(!report.contains("hunter2"));
+    assert_eq!(report, include_str!("config/dns.wrong.report"), "\n{report}");
 }
 
 #[test]

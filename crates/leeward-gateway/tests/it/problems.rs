@@ -128,6 +128,7 @@ fn yaml(upstream: &Upstream, folder: &Path, nobody: &str, garbage: &str) -> Stri
         "limits: {{head_timeout: 200ms, body_timeout: 200ms}}
 jwt: {{service: users}}
 api_keys: {{file: tests/it/config/callers.keys}}
+basic: {{file: tests/it/config/callers.passwords, checks: 1}}
 revocation: {{database: \"sqlite:{folder}/gateway.db\"}}
 services:
   users: {{urls: [\"{url}\"]}}
@@ -186,6 +187,7 @@ async fn each_code_comes_from_a_gateway_that_runs() {
         let request = lines.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         seen.answer(&rig.send(request, "").await);
     }
+    busy(&rig, &mut seen).await;
     let (one, two) = tokio::join!(rig.get("/narrow?sleep=300"), rig.get("/narrow?sleep=300"));
     seen.answer(if one.status == 503 { &one } else { &two });
     let open = rig.admin("PUT", "/v1/services/held/breaker").header("content-type", "application/json");
@@ -212,6 +214,16 @@ async fn cut(rig: &Rig) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// More passwords at once than may wait for the one thread.
+async fn busy(rig: &Rig, seen: &mut Seen) {
+    let ask = || rig.send(rig.request("GET", "/user").header("authorization", "Basic YTpi"), "");
+    let answers = futures_util::future::join_all((0..40).map(|_| ask())).await;
+    for status in [503, 401] {
+        let found = answers.iter().find(|answer| answer.status == status);
+        seen.answer(found.expect("40 checks at 20 ms, and 25 places"));
+    }
 }
 
 async fn tokens(rig: &Rig, bus: &Bus, seen: &mut Seen) {

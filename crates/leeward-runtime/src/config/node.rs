@@ -3,6 +3,7 @@ use std::fmt::Display;
 
 use super::document::{Document, join};
 use super::problem::{Origin, Problem};
+use super::secret::without_credentials;
 use super::shape::{Form, Guise, Shape};
 use super::tree::{Key, Kind, Place, Tree};
 
@@ -257,6 +258,8 @@ impl<'d> Node<'d> {
         if matches!(self.given, Given::Asked) {
             return;
         }
+        let (given, message) =
+            (given.map(|given| without_credentials(&given)), without_credentials(&message));
         let problem =
             Problem { origin: self.origin(), path: self.path.clone(), given, message, allowed, suggestion };
         let mut notes = self.doc.notes().borrow_mut();

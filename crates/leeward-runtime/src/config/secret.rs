@@ -76,8 +76,54 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<String, Error> {
     Ok(text)
 }
 
+/// The text with `...` for whatever stands in front of the host of a URL: it may be a name and a password.
+pub(super) fn without_credentials(text: &str) -> String {
+    const START: &str = "://";
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(START) {
+        let (before, url) = rest.split_at(at + START.len());
+        let url_end = url.find(|c: char| c.is_whitespace() || "`\"'<>,".contains(c)).unwrap_or(url.len());
+        shown.push_str(before);
+        // A slash ends nothing here: people put them into passwords, too.
+        let host = url[..url_end].rfind('@').inspect(|_| shown.push_str("...")).unwrap_or(0);
+        rest = &url[host..];
+        if host == 0 {
+            shown.push_str(&url[..url_end]);
+            rest = &url[url_end..];
+        }
+    }
+    shown.push_str(rest);
+    shown
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_front_of_a_host_is_not_shown() {
+        for (text, shown) in [
+            ("http://a:b@c:1/d", "http://...@c:1/d"),
+            ("http://a:b/c@d", "http://...@d"),
+            ("http://a@b@c", "http://...@c"),
+            (
+                "has `https://a:b@c`, not `https://d:e@f` or http://g",
+                "has `https://...@c`, not `https://...@f` or http://g",
+            ),
+            ("http://@c", "http://...@c"),
+            ("http://h/a b@c", "http://h/a b@c"),
+            ("a:b@c", "a:b@c"),
+            ("://", "://"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(text), shown, "{text}");
+        }
     }
 }

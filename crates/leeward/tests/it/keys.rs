@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::process::{Process, get, run, send};
+use crate::process::{Process, get, run, run_with, send};
 
 #[test]
 fn a_new_key_opens_what_its_line_allows() {
@@ -44,4 +44,16 @@ fn a_wrong_word_makes_no_key() {
             "{complaint}"
         );
     }
+}
+
+#[test]
+fn a_password_comes_from_standard_input_and_stays_out_of_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, line, _) =
+        run_with(folder.path(), &["keys", "password", "anna", "role:desk"], "correct horse\n");
+    assert_eq!(code, Some(0));
+    assert!(line.starts_with("anna $argon2id$v=19$") && line.ends_with(" role:desk\n"), "{line}");
+    let (code, line, complaint) = run_with(folder.path(), &["keys", "password", "anna"], "short\n");
+    assert_eq!((code, line.as_str()), (Some(2), ""));
+    assert!(complaint.contains("8 bytes at least") && !complaint.contains("short"), "{complaint}");
 }

@@ -76,7 +76,17 @@ impl Drop for Process {
 
 /// Runs it to its end; gives its exit code, what it printed, and its complaints.
 pub(crate) fn run(folder: &Path, env: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String, String) {
-    let child = command(folder, env, args).stderr(Stdio::piped()).spawn().unwrap();
+    ended(command(folder, env, args).stderr(Stdio::piped()).spawn().unwrap(), args)
+}
+
+/// The same with a text on standard input.
+pub(crate) fn run_with(folder: &Path, args: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut child = command(folder, &[], args).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+    ended(child, args)
+}
+
+fn ended(child: Child, args: &[&str]) -> (Option<i32>, String, String) {
     let id = Pid::from_child(&child);
     let (done, ended) = sync_channel(1);
     std::thread::spawn(move || done.send(child.wait_with_output()));
