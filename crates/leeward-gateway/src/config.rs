@@ -58,6 +58,7 @@ pub use self::hash_on::HashOn;
 pub use self::jwt::{Jwt, KeySource};
 pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls, UnknownNames, Version};
 pub use self::named::Named;
+pub(crate) use self::parse::read;
 pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
 pub use crate::jwt::{Algorithm, Names as ClaimNames};

@@ -32,6 +32,7 @@ mod revocation;
 mod rewriting;
 mod rig;
 mod routing;
+mod schema;
 mod split;
 mod stale;
 mod tls;
