@@ -225,7 +225,7 @@ impl Builder {
 
         let minter = identity.clone().map(Minter::new);
         let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
-        let metrics = Metrics::new(registry);
+        let metrics = Metrics::new(registry, config.metrics.routes);
         let doors = Arc::clone(&entries);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
         let refused = Arc::new(Refused::default());
@@ -252,11 +252,7 @@ impl Builder {
             check_health(&published, tasks);
         }
         let admin = open(admin, "admin.listen", admin_addr)?;
-        let doors = public.into_iter().zip(&*addrs).zip(&*doors).map(|((socket, addr), entry)| {
-            let listener = open(socket, "listen", *addr)?;
-            Ok(Door { listener, entry: Arc::clone(entry) })
-        });
-        let doors: Vec<Door> = doors.collect::<Result<_, Error>>()?;
+        let doors = open_doors(public, &addrs, &doors)?;
         let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory, source));
         let (decisions, asked) = decisions::channels(plane::cores(&published.current().config));
         let loads = plane::start(&published, doors, asked, tasks).map_err(Error::Thread)?;
@@ -383,6 +379,20 @@ fn holds(traffic: &Arc<Traffic>, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Arc<H
     let held = Arc::clone(&holds);
     tasks.spawn(Stage::Work, "gateway.holds", |stop| async move { held.run(stop).await });
     holds
+}
+
+/// Lets clients connect to each address.
+fn open_doors(
+    sockets: Vec<socket2::Socket>,
+    addrs: &[SocketAddr],
+    entries: &[Arc<Entry>],
+) -> Result<Vec<Door>, Error> {
+    let doors = sockets.into_iter().zip(addrs).zip(entries);
+    let open = doors.map(|((socket, addr), entry)| {
+        let listener = open(socket, "listen", *addr)?;
+        Ok(Door { listener, entry: Arc::clone(entry) })
+    });
+    open.collect()
 }
 
 /// How connections to each listener begin.

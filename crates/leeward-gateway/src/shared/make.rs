@@ -16,6 +16,7 @@ use crate::credentials::{Accepted, Store};
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::lookups::Lookups;
+use crate::metrics::OTHER_ROUTES;
 use crate::router::Router;
 use crate::stale::StaleStore;
 use crate::target::Target;
@@ -169,7 +170,9 @@ impl Making<'_> {
         config
             .routes
             .iter()
-            .map(|route| {
+            .enumerate()
+            .map(|(number, route)| {
+                let has_own = number < config.metrics.routes;
                 let old = old.get(&*route.id).copied();
                 let limiter = old.and_then(|old| old.limiter.as_ref());
                 Ok(RouteState {
@@ -177,6 +180,7 @@ impl Making<'_> {
                     deadline: route.deadline.unwrap_or(config.limits.deadline),
                     body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
                     limiter: self.route_limiter(route, limiter)?,
+                    label: if has_own { Arc::clone(&route.id) } else { OTHER_ROUTES.into() },
                     config: route.clone(),
                 })
             })

@@ -33,6 +33,8 @@ mod rewriting;
 mod rig;
 mod routing;
 mod schema;
+mod series;
+mod spans;
 mod split;
 mod stale;
 mod tls;
