@@ -279,8 +279,8 @@ impl Upstream {
     /// Nobody is to count it any more.
     pub(crate) fn forget(&self) {
         if let Some(metrics) = self.shared.metrics.get() {
-            metrics.endpoints.with([&self.shared.name]).set(0);
-            metrics.unhealthy.with([&self.shared.name]).set(0);
+            metrics.endpoints.forget(0, &self.shared.name);
+            metrics.unhealthy.forget(0, &self.shared.name);
         }
     }
 }

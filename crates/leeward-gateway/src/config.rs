@@ -24,6 +24,7 @@ mod facts;
 mod hash_on;
 mod jwt;
 mod listen;
+mod metrics;
 mod named;
 mod parse;
 mod policy;
@@ -62,7 +63,9 @@ pub use self::facts::{Calls, Facts, Known};
 pub use self::hash_on::HashOn;
 pub use self::jwt::{Jwt, KeySource};
 pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls, UnknownNames, Version};
+pub use self::metrics::Metrics;
 pub use self::named::Named;
+pub(crate) use self::parse::read;
 pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
 pub use self::service_tls::ServiceTls;
@@ -95,6 +98,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// What is kept of decisions, for operators who ask why.
     pub decisions: Decisions,
+    /// How far metrics may grow.
+    pub metrics: Metrics,
     /// Sizes and times of one connection and one request.
     pub limits: Limits,
     /// Cross-origin requests; `None` leaves them to the services.
@@ -141,6 +146,7 @@ impl Default for Config {
             admin: Admin::default(),
             access_log: None,
             decisions: Decisions::default(),
+            metrics: Metrics::default(),
             limits: Limits::default(),
             cors: None,
             jwt: Vec::new(),

@@ -226,7 +226,7 @@ impl Builder {
 
         let minter = identity.clone().map(Minter::new);
         let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
-        let metrics = Metrics::new(registry);
+        let metrics = Metrics::new(registry, config.metrics.routes);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
         let refused = Arc::new(Refused::default());
         let holds = holds(&traffic, &clock, tasks);

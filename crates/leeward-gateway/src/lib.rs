@@ -70,6 +70,7 @@ pub mod refusal;
 pub mod reload;
 mod revocation;
 pub mod router;
+pub mod schema;
 mod shared;
 mod socket;
 pub mod split;

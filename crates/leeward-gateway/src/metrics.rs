@@ -3,7 +3,7 @@
 
 use leeward_telemetry::PolicyMetrics;
 use leeward_telemetry::metrics::{
-    Counter, Counters, Gauge, Gauges, Histogram, LATENCY_BUCKETS, Registry, http as names,
+    Bound, Counter, Counters, Gauge, Gauges, Histogram, LATENCY_BUCKETS, OTHER, Registry, http as names,
 };
 
 /// Refusals by the gateway itself. Labels: `stage`, `code`.
@@ -55,6 +55,16 @@ pub const CONFIG_EPOCH: &str = "leeward_gateway_config_epoch";
 /// When the configuration came into force, in seconds of Unix time.
 pub const CONFIG_SINCE: &str = "leeward_gateway_config_since_seconds";
 
+/// Routes that have no series of their own: they are counted as `other`.
+pub const ROUTES_FOLDED: &str = "leeward_gateway_routes_folded";
+
+/// The route label of requests that have no route.
+pub(crate) const NO_ROUTE: &str = "none";
+/// The route label of routes beyond the budget.
+pub(crate) const OTHER_ROUTES: &str = OTHER;
+/// Series a route on average: methods times statuses that it is asked with and answers.
+const SERIES_A_ROUTE: usize = 16;
+
 /// Handles to all of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -84,19 +94,30 @@ pub(crate) struct Metrics {
     pub(crate) config_hash: Gauge,
     pub(crate) config_epoch: Gauge,
     pub(crate) config_since: Gauge,
+    pub(crate) routes_folded: Gauge,
     pub(crate) policies: PolicyMetrics,
 }
 
 impl Metrics {
-    pub(crate) fn new(registry: Registry) -> Self {
+    /// With series of their own for so many routes.
+    pub(crate) fn new(registry: Registry, routes: usize) -> Self {
         registry.process_metrics();
+        // Beside the routes: none, and all others.
+        let bound = Bound { values_per_label: routes + 2, series: (routes + 2) * SERIES_A_ROUTE };
+        let help = "Time from the request's head to the response's head";
         Self {
-            requests: registry.counters(names::REQUESTS_TOTAL, "Requests answered", names::REQUEST_LABELS),
-            durations: registry.histograms(
+            requests: registry.counters_bounded(
+                names::REQUESTS_TOTAL,
+                "Requests answered",
+                names::REQUEST_LABELS,
+                bound,
+            ),
+            durations: registry.histograms_bounded(
                 names::REQUEST_DURATION_SECONDS,
-                "Time from the request's head to the response's head",
+                help,
                 names::DURATION_LABELS,
                 LATENCY_BUCKETS,
+                bound,
             ),
             refusals: registry.counters(REFUSALS, "Answers by the gateway itself", ["stage", "code"]),
             stale: registry.counters(STALE_ANSWERS, "Answers from a last good copy", ["service"]),
@@ -147,8 +168,17 @@ impl Metrics {
             config_epoch: registry.gauge(CONFIG_EPOCH, "Configurations that have been in force"),
             config_since: registry
                 .gauge(CONFIG_SINCE, "Unix time at which the configuration came into force"),
+            routes_folded: registry.gauge(ROUTES_FOLDED, "Routes that are counted as `other`"),
             policies: PolicyMetrics::new(&registry),
             registry,
         }
+    }
+    /// Takes away what would go on to say how a route or a service was that is gone.
+    pub(crate) fn forget(&self, routes: &[String], services: &[String]) {
+        for route in routes {
+            self.requests.forget(1, route);
+            self.durations.forget(1, route);
+        }
+        services.iter().for_each(|service| self.policies.forget(service));
     }
 }

@@ -126,17 +126,25 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
 }
 
 /// What is not as it is in the running gateway and cannot be changed in it: sockets and threads are made at the start, revocations
-/// are read before the first request, policies are made with a place for faults or without one, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
+/// are read before the first request, policies are made with a place for faults or without one, series have their bounds, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     only_true([
         ("listen", old.listen != new.listen),
         ("cores", old.cores != new.cores),
         ("admin.listen", old.admin.listen != new.admin.listen),
+        ("metrics", old.metrics != new.metrics),
         ("admin.faults", old.admin.faults != new.admin.faults),
         ("access_log", old.access_log != new.access_log),
         ("revocation", old.revocation != new.revocation),
         ("rate_limits.keys", old.rate_limits.keys != new.rate_limits.keys),
     ])
+}
+
+/// Services that nothing needs any more.
+fn gone(old: &Config, new: &Config) -> Vec<String> {
+    let left = new.service_names();
+    let gone = old.service_names().into_iter().filter(|name| left.binary_search(name).is_err());
+    gone.map(|name| name.to_string()).collect()
 }
 
 fn only_true<const N: usize>(table: [(&'static str, bool); N]) -> Vec<&'static str> {
@@ -197,7 +205,9 @@ impl Reloader {
         next.measure();
         self.published.publish(Arc::new(next));
         places::leave(&old.config, config, &self.lasting.directory);
-        Ok(Changes::between(&old.config, config, epoch))
+        let changes = Changes::between(&old.config, config, epoch);
+        self.lasting.metrics.forget(&changes.routes.removed, &gone(&old.config, config));
+        Ok(changes)
     }
 
     /// The tables. Asking for a service makes the directory know its name: one that comes to nothing is forgotten again.

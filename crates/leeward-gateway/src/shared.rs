@@ -88,6 +88,8 @@ pub(crate) struct Dealt {
 #[derive(Debug)]
 pub(crate) struct RouteState {
     pub(crate) config: Route,
+    /// What it is counted as: its id, or with all beyond the budget `other`.
+    pub(crate) label: Arc<str>,
     pub(crate) answers: Answers,
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
@@ -261,6 +263,15 @@ impl Shared {
         self.metrics.config_hash.set(hash.cast_signed());
         self.metrics.config_epoch.set(epoch.cast_signed());
         self.metrics.config_since.set(since_ms / 1_000);
+        let folded = self.routes.len().saturating_sub(self.config.metrics.routes);
+        self.metrics.routes_folded.set(i64::try_from(folded).unwrap_or(i64::MAX));
+        if folded > 0 {
+            tracing::warn!(
+                folded,
+                budget = self.config.metrics.routes,
+                "routes are counted as `other`: `metrics.routes` allows no more"
+            );
+        }
     }
 
     /// The TLS towards services and issuers.

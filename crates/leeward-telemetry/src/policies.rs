@@ -102,6 +102,16 @@ impl PolicyMetrics {
     }
 }
 
+impl PolicyMetrics {
+    /// Takes the gauges of a handle or pipeline away that is gone: they would go on to say how it was. Counters stay.
+    pub fn forget(&self, policy: &str) {
+        for gauges in [&self.breaker_state, &self.panicking, &self.adaptive_limit, &self.shed_level] {
+            gauges.forget(0, policy);
+        }
+        self.versions.forget(0, policy);
+    }
+}
+
 impl Observer for PolicyMetrics {
     fn observe(&self, name: &str, event: &Event) {
         match *event {

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Check(ConfigFile),
     /// Says what does not fit together in a gateway configuration, though it has no mistake
     Lint(Lint),
+    /// Prints a JSON schema of gateway configurations, for editors
+    Schema,
     /// Shows a gateway configuration with all values in force, defaults included; or what would become of a request
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),

@@ -51,6 +51,10 @@ pub fn main(parts: Parts) -> ExitCode {
         Command::Check(file) => config::check(&file),
         Command::Lint(lint) => return ended(tools::lint(&lint)),
         Command::Why(wanted) => return ended(why::run(&wanted)),
+        Command::Schema => {
+            println!("{:#}", leeward_gateway::schema::schema());
+            Ok(())
+        }
         Command::Explain(file) => config::explain(&file),
         Command::Keys(keys) => keys::run(&keys),
         Command::Sagas(sagas) => sagas::run(&sagas),

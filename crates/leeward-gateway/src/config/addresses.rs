@@ -27,9 +27,10 @@ pub(super) fn addresses(node: &Node<'_>) -> Addresses {
 
 fn networks(node: &Node<'_>) -> Networks {
     let (mut written, mut networks) = (Vec::new(), Vec::new());
-    let items = if node.is_list() || !node.is_given() { node.items() } else { vec![node.clone()] };
+    let is_list = node.is_list() || !node.is_given();
+    let items = if is_list { node.items() } else { vec![node.clone()] };
     for item in items {
-        let item = item.required();
+        let item = if is_list { item.required() } else { item };
         let Some(text) = item.text() else { continue };
         if text.starts_with("file:") {
             from_file(&item, &mut networks);

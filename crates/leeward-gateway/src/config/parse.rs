@@ -13,7 +13,7 @@ use super::named::Policies;
 use super::routes::routes;
 use super::{
     Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, callers,
-    decisions, jwt, listen, services,
+    decisions, jwt, listen, metrics, services,
 };
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
@@ -70,6 +70,7 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.admin = admin(&root.get("admin"));
     config.access_log = access_log::read(&root.get("access_log"));
     config.decisions = decisions::read(&root.get("decisions"));
+    config.metrics = metrics::read(&root.get("metrics"));
     config.cors = cors(&root.get("cors"));
     config.rate_limits = rate_limits(&root.get("rate_limits"));
     renamed(root, "concurrency", "concurrency_limit");

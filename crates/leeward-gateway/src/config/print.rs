@@ -13,7 +13,7 @@ use leeward_runtime::units::{Rate, show_duration, show_size};
 use super::parse::FAMILIES;
 use super::{
     ApiKeys, Basic, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
-    ServiceTls, access_log, decisions,
+    ServiceTls, access_log, decisions, metrics,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -43,6 +43,7 @@ impl Config {
             access_log::print(&mut out, log);
         }
         decisions::print(&mut out, &self.decisions);
+        metrics::print(&mut out, &self.metrics);
         self.print_limits(&mut out);
         if let Some(cors) = &self.cors {
             print_cors(&mut out, cors);

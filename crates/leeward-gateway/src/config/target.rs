@@ -43,7 +43,7 @@ pub(super) fn target(
     let mut given: Vec<&Node<'_>> = nodes.into_iter().filter(|node| node.is_given()).collect();
     let mut target = None;
     if redirect_node.is_given() {
-        target = pattern.and_then(|pattern| redirect(&redirect_node, pattern, hosts)).map(Target::Redirect);
+        target = redirect(&redirect_node, pattern, hosts).map(Target::Redirect);
     }
     if respond_node.is_given() {
         target = respond(&respond_node).map(Target::Respond);
@@ -82,11 +82,11 @@ pub(super) fn target(
     target
 }
 
-fn redirect(node: &Node<'_>, pattern: &Pattern, hosts: &[Host]) -> Option<Redirect> {
+fn redirect(node: &Node<'_>, pattern: Option<&Pattern>, hosts: &[Host]) -> Option<Redirect> {
     const ALLOWED: &str = "a path as /new/{id}, or https://HOST with a path or none, HOST a name or {host}";
     let is_map = !node.is_scalar();
     let to_node = if is_map { node.get("to").required() } else { node.clone() };
-    let to = to_node.text().and_then(|text| {
+    let to = to_node.text().zip(pattern).and_then(|(text, pattern)| {
         Location::parse(&text, pattern).map_err(|error| to_node.reject(error, ALLOWED)).ok()
     });
     let (mut status, mut keeps_query) = (StatusCode::TEMPORARY_REDIRECT, true);

@@ -62,7 +62,12 @@ impl Forward {
         route.config.request_headers.apply(&mut headers);
         headers.insert(REQUEST_ID, trip.request_id.clone());
         headers.insert(CORRELATION_ID, trip.correlation_id.clone());
-        headers.insert(TRACEPARENT, trip.span.context().to_header());
+        // Where spans are recorded, each attempt says its own.
+        if trip.span.is_recording() {
+            headers.remove(TRACEPARENT);
+        } else {
+            headers.insert(TRACEPARENT, trip.span.context().to_header());
+        }
         headers.insert(SERVICE_NAME, HeaderValue::from_static(NAME));
         headers.insert(TIMESTAMP, HeaderValue::from(shared.clock.unix_ms()));
         let client = address::to_header(trip.client);

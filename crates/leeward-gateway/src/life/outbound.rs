@@ -15,12 +15,13 @@ use http::{Response, StatusCode};
 use leeward_discovery::{NoEndpoint, PickHint, Picked};
 use leeward_resilience::pipeline::Guard;
 use leeward_resilience::{Attempt, Call, Class, Clock, Deadline, Instant};
+use leeward_telemetry::{Span, SpanKind, span};
 
 use super::Core;
 use super::fallback::{last_good_copy, tee};
 use super::forward::Forward;
 use super::sending::{Outgoing, Sending, is_idempotent};
-use super::trip::{Held, Trip};
+use super::trip::{Held, NAME, Trip};
 use super::unanswered;
 use crate::body::{Download, Passing};
 use crate::decisions::{Attempts, Outcome};
@@ -115,13 +116,17 @@ async fn one_attempt(
         }
         trip.notes.attempt(&here);
         let attempts = &trip.witness.attempts;
-        let mut trying = Trying { failed_at, attempts, clock, began: now, here: Some(here), became: None };
+        let span = attempt_span(trip, service, &here, attempt.number);
+        let trace = span.as_ref().map(|span| span.context().to_header());
+        let mut trying =
+            Trying { failed_at, attempts, clock, began: now, here: Some(here), became: None, span };
         let outgoing = Outgoing {
             forward,
             sending,
             host: forward.host.as_deref().unwrap_or(picked.endpoint().authority()),
             deadline_ms: attempt.deadline.header_ms(now),
             effort: attempt.effort,
+            trace,
         };
         let sent = core.pool.send(picked.endpoint(), &service.way, &outgoing).await;
         let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
@@ -154,6 +159,7 @@ struct Trying<'a> {
     /// `Some` until it is dropped.
     here: Option<Arc<str>>,
     became: Option<(Outcome, Class, Instant)>,
+    span: Option<Span>,
 }
 
 impl Drop for Trying<'_> {
@@ -163,11 +169,35 @@ impl Drop for Trying<'_> {
         if has_failed {
             self.failed_at.borrow_mut().push(Arc::clone(&here));
         }
+        if let Some(span) = &mut self.span {
+            tell(span, self.became.map_or(Outcome::GivenUp, |(outcome, ..)| outcome), has_failed);
+        }
         if self.attempts.is_on() {
             let given_up = || (Outcome::GivenUp, Class::Ignored, self.clock.now());
             let (outcome, _, ended) = self.became.unwrap_or_else(given_up);
             self.attempts.add(here, outcome, ended.saturating_duration_since(self.began));
         }
+    }
+}
+
+/// The span of one attempt, where the request's is recorded.
+fn attempt_span(trip: &Trip, service: &Service, endpoint: &str, number: u32) -> Option<Span> {
+    if !trip.span.is_recording() {
+        return None;
+    }
+    let mut span = span(service.name.to_string(), SpanKind::Client, NAME, &trip.span.context());
+    span.attr("http.request.method", trip.method).attr("server.address", endpoint.to_owned());
+    span.attr("leeward.attempt", i64::from(number));
+    Some(span)
+}
+
+fn tell(span: &mut Span, outcome: Outcome, has_failed: bool) {
+    span.attr("leeward.outcome", outcome.as_str());
+    if let Some(status) = outcome.status() {
+        span.attr("http.response.status_code", i64::from(status));
+    }
+    if has_failed {
+        span.error(outcome.as_str());
     }
 }
 

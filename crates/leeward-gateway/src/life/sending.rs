@@ -9,6 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use http_body::Body;
 use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Effort};
+use leeward_telemetry::TRACEPARENT;
 
 use super::forward::Forward;
 use super::parse::{rule_broken, too_large};
@@ -90,21 +91,31 @@ pub(super) struct Outgoing<'a> {
     pub(super) host: &'a str,
     pub(super) deadline_ms: u64,
     pub(super) effort: Effort,
+    /// In place of the request's own, where spans are recorded.
+    pub(super) trace: Option<HeaderValue>,
 }
 
 impl Source for Outgoing<'_> {
     fn make(&self) -> Option<Box<Asking<Upload>>> {
         let body = self.sending.take()?;
         let deadline = (DEADLINE, HeaderValue::from(self.deadline_ms));
-        let effort = (!self.effort.is_first()).then(|| HeaderValue::try_from(self.effort.to_string()).ok());
-        let more = [deadline, (ATTEMPT, effort.flatten().unwrap_or(HeaderValue::from_static("")))];
+        let effort = || HeaderValue::try_from(self.effort.to_string()).ok();
+        let effort = if self.effort.is_first() { None } else { effort() };
+        let nothing = || (ATTEMPT, HeaderValue::from_static(""));
+        let mut more = [deadline, nothing(), nothing()];
+        let mut count = 1;
+        let others = [(ATTEMPT, effort), (TRACEPARENT, self.trace.clone())];
+        for (name, value) in others.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            more[count] = (name, value);
+            count += 1;
+        }
         let Forward { method, target, headers, .. } = self.forward;
         let saying = Saying {
             method,
             target,
             host: self.host,
             headers,
-            more: if self.effort.is_first() { &more[..1] } else { &more },
+            more: &more[..count],
             // A server that expects no body here may take one for the next request: there is to be none on this connection.
             closes: !self.sending.empty && has_no_use_for_a_body(method),
         };

@@ -20,6 +20,7 @@ use crate::decisions::{Ruling, Setting};
 use crate::incoming::Incoming;
 use crate::jwt::Subject;
 use crate::limits::Seen;
+use crate::metrics::NO_ROUTE;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
 use crate::router::{Ask, Match, Methods};
 use crate::shared::{Answers, RouteState, Service, Shared};
@@ -29,8 +30,6 @@ const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 pub(super) const SERVICE_NAME: HeaderName = HeaderName::from_static("x-service-name");
 /// The gateway's name towards services and in traces.
 pub(super) const NAME: &str = "gateway";
-/// The route label of requests that have no route.
-const NO_ROUTE: &str = "none";
 
 /// One request.
 #[derive(Debug)]
@@ -283,7 +282,7 @@ impl Trip {
         let took = shared.clock.now().saturating_duration_since(self.started);
         let status = answer.status();
         let route = self.route_state(shared);
-        let label = route.map_or(NO_ROUTE, |route| route.config.pattern.text());
+        let label = route.map_or(NO_ROUTE, |route| &*route.label);
         if let Some(deprecated) = route.and_then(|route| route.config.deprecated.as_ref()) {
             deprecated.write(answer.headers_mut());
         }
@@ -292,7 +291,8 @@ impl Trip {
         self.notes.answered(status, took);
         self.testify(core, status, took, refusal);
         if self.span.is_recording() {
-            self.span.attr("http.route", label.to_owned()).attr("http.request.method", self.method);
+            let pattern = route.map_or(NO_ROUTE, |route| route.config.pattern.text());
+            self.span.attr("http.route", pattern.to_owned()).attr("http.request.method", self.method);
             self.span.attr("http.response.status_code", i64::from(status.as_u16()));
         }
         let service = self.service(shared).map(|service| service.name_header.clone());

@@ -19,6 +19,7 @@ use crate::gateway::Error;
 use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::lookups::Lookups;
+use crate::metrics::OTHER_ROUTES;
 use crate::router::Router;
 use crate::split::Split;
 use crate::stale::StaleStore;
@@ -215,7 +216,9 @@ impl Making<'_> {
         config
             .routes
             .iter()
-            .map(|route| {
+            .enumerate()
+            .map(|(number, route)| {
+                let has_own = number < config.metrics.routes;
                 let old = old.get(&*route.id).copied();
                 let limiter = old.and_then(|old| old.limiter.as_ref());
                 Ok(RouteState {
@@ -223,6 +226,7 @@ impl Making<'_> {
                     deadline: route.deadline.unwrap_or(config.limits.deadline),
                     body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
                     limiter: self.route_limiter(route, limiter)?,
+                    label: if has_own { Arc::clone(&route.id) } else { OTHER_ROUTES.into() },
                     config: route.clone(),
                 })
             })

@@ -143,7 +143,8 @@ async fn health_and_metrics_are_the_gateways_own() {
     assert_eq!((health["status"].as_str(), health["services"]["one"].as_str()), (Some("up"), Some("up")));
     rig.get("/api/v1/products").await;
     let metrics = rig.metrics().await;
-    let line = "http_requests_total{method=\"GET\",route=\"/api/v1/products\",status_code=\"200\"} 1";
+    let line =
+        "http_requests_total{method=\"GET\",route=\"GET, HEAD /api/v1/products\",status_code=\"200\"} 1";
     assert!(metrics.contains(line), "{metrics}");
     assert_eq!(one.hits(), 1);
 }

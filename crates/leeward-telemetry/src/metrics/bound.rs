@@ -35,6 +35,13 @@ impl<const L: usize> Admitted<L> {
         Self { bound, values: std::array::from_fn(|_| HashSet::new()) }
     }
 
+    /// Makes room for another value.
+    pub(super) fn forget(&mut self, label: usize, value: &str) {
+        if let Some(values) = self.values.get_mut(label) {
+            values.remove(value);
+        }
+    }
+
     /// The label set under which to count `labels` when there are `series` already and `labels` is not one of
     /// them.
     pub(super) fn admit<'a>(&mut self, labels: [&'a str; L], series: usize) -> [&'a str; L] {

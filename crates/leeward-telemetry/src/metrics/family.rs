@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-use super::bound::{Admitted, Bound};
+use super::bound::{Admitted, Bound, OTHER};
 use super::kinds::{Counter, Gauge, Histogram};
 
 /// Counters by label set.
@@ -75,6 +75,22 @@ impl<M: Clone + EncodeMetric, const L: usize> Family<M, L> {
             state.find(self.shared.hasher.hash_one(values), values)
         };
         found.unwrap_or_else(|| self.add(values))
+    }
+
+    /// Takes away every series in which the label has this value: what it stood for is gone. Of handles to them that somebody
+    /// keeps nothing is shown any more. The series that count for all others stay.
+    pub fn forget(&self, label: usize, value: &str) {
+        if label >= L || value == OTHER {
+            return;
+        }
+        let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        state.series.retain(|_, same_hash| {
+            same_hash.retain(|(values, _)| *values[label] != *value);
+            !same_hash.is_empty()
+        });
+        state.count = state.series.values().map(Vec::len).sum();
+        state.admitted.forget(label, value);
     }
 
     fn add(&self, values: [&str; L]) -> M {
@@ -159,6 +175,23 @@ mod tests {
             47,
             "a value beyond the bound finds the same series again"
         );
+    }
+
+    #[test]
+    fn what_is_gone_vanishes_and_makes_room() {
+        let family = counters(Bound { values_per_label: 2, series: 100 });
+        for route in ["/a", "/b", "/c"] {
+            family.with(["GET", route]).inc();
+        }
+        family.forget(1, "/a");
+        family.forget(1, "other");
+        family.forget(7, "/b");
+        assert_eq!(family.with(["GET", "other"]).get(), 1);
+        family.with(["GET", "/d"]).inc();
+        assert_eq!(family.with(["GET", "/d"]).get(), 1, "there is room for another one");
+        assert_eq!(family.with(["GET", "/b"]).get(), 1);
+        let state = family.shared.state.read().unwrap();
+        assert_eq!((state.count, state.series.values().flatten().count()), (3, 3));
     }
 
     #[test]

@@ -116,8 +116,20 @@ impl Registry {
         labels: [&'static str; L],
         bounds: &'static [f64],
     ) -> Histograms<L> {
-        let family =
-            || Family::new(labels, Bound::default(), MetricType::Histogram, || Histogram::new(bounds));
+        self.histograms_bounded(name, help, labels, bounds, Bound::default())
+    }
+
+    /// Histograms by label set over the given upper bounds, under a bound of their own.
+    #[must_use]
+    pub fn histograms_bounded<const L: usize>(
+        &self,
+        name: &'static str,
+        help: &str,
+        labels: [&'static str; L],
+        bounds: &'static [f64],
+        bound: Bound,
+    ) -> Histograms<L> {
+        let family = || Family::new(labels, bound, MetricType::Histogram, || Histogram::new(bounds));
         self.register(name, help, family, |known| known.names() == labels)
     }
 
