@@ -138,12 +138,15 @@ fn placed(place: &str, codes: &[&str]) -> String {
         }
         "route" => {
             let path = unless(&["path:"], "path: /, ");
-            let answers = ["service:", "redirect:", "respond:"];
+            let answers = ["service:", "split:", "redirect:", "respond:"];
             let service = unless(&answers, "service: \"http://127.0.0.1:4001\", ");
             format!("routes: [{{{path}{service}{given}}}]\n")
         }
         other => panic!("{other} is no place in a configuration"),
     };
+    if has("split:") {
+        text.push_str("services: {orders: {}, orders-next: {}}\n");
+    }
     if place != "top" && given.contains("access:") {
         text.push_str("jwt: {secret: \"env:LEGACY_SECRET\", issuer: legacy}\n");
     }
