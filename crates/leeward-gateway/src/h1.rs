@@ -17,8 +17,8 @@ mod asking;
 mod body;
 mod chunked;
 pub(crate) mod date;
-#[cfg(test)]
-mod differential;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod differential;
 mod head;
 mod io;
 mod link;

@@ -48,6 +48,9 @@ mod decisions;
 pub mod delivery;
 pub mod deprecation;
 pub mod explain;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod h1;
 mod headers;

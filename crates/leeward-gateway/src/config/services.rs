@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Uri;
+use http::uri::Authority;
 use leeward_runtime::config::Node;
 
 use super::facts::known;
@@ -96,6 +97,15 @@ pub(super) fn is_encrypted(url: &Uri) -> bool {
 
 const URL: &str = "http://HOST:PORT or https://HOST:PORT without a path, as http://127.0.0.1:4001";
 
+/// A host, and a port that is one, if any. The parser of URLs lets much more through, and what stands here names
+/// a service.
+fn is_place(authority: &Authority) -> bool {
+    let (host, text) = (authority.host(), authority.as_str());
+    let port = authority.port_u16().filter(|port| *port > 0);
+    let whole = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    !host.is_empty() && is_name(host) && text == whole
+}
+
 /// Reads an endpoint's URL, or records why it is none.
 pub(super) fn url(node: &Node<'_>, text: &str) -> Option<Uri> {
     let uri = text.parse::<Uri>().ok();
@@ -108,7 +118,7 @@ pub(super) fn url(node: &Node<'_>, text: &str) -> Option<Uri> {
     }
     let fine = uri.filter(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.authority().is_some_and(is_place)
             && uri.path_and_query().is_none_or(|path| path.as_str() == "/")
     });
     if fine.is_none() {

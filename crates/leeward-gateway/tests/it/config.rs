@@ -63,6 +63,21 @@ fn all_mistakes_are_reported_at_once_with_their_place() {
 }
 
 #[test]
+fn an_endpoint_has_a_port_that_is_one() {
+    let read = |url: &str| {
+        let yaml = format!("routes: [{{path: /, service: \"{url}\"}}]");
+        Config::parse("leeward.yaml", &yaml, &Env::default()).map_err(|error| error.to_string())
+    };
+    for fine in ["http://a:80", "http://a/", "http://127.0.0.1:65535", "http://[::1]:1", "http://a_b.c-d"] {
+        assert!(read(fine).is_ok(), "{fine}: {}", read(fine).unwrap_err());
+    }
+    for wrong in ["http://a:65536", "http://a:0", "http://a:", "http://a:8)0", "http://a(b:80"] {
+        let report = read(wrong).unwrap_err();
+        assert!(report.contains("is not the URL of an endpoint"), "{wrong}: {report}");
+    }
+}
+
+#[test]
 fn no_service_is_called_as_the_gateway_is() {
     let yaml = "services: {gateway: {urls: [\"http://127.0.0.1:1\"]}}\nroutes: [{path: /, service: gateway}]";
     let error = Config::parse("leeward.yaml", yaml, &Env::default()).unwrap_err().to_string();

@@ -26,6 +26,7 @@ mod link;
 mod lint;
 mod named;
 mod outbound;
+mod pages;
 mod pki;
 mod problems;
 mod reload;

@@ -6,3 +6,4 @@ mod gateway;
 mod keys;
 mod operators;
 mod process;
+mod tools;
