@@ -56,7 +56,7 @@ pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls
 pub use self::named::Named;
 pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
-pub use self::service_tls::ServiceTls;
+pub use self::service_tls::{Protocol, ServiceTls};
 pub use crate::jwt::{Algorithm, Names as ClaimNames};
 
 /// The default of `listen`.

@@ -183,7 +183,7 @@ fn classify(answer: &Result<Got, Failure>) -> Class {
         Err(Failure::Upstream(
             upstream::Error::Connect(_) | upstream::Error::Handshake(_) | upstream::Error::Ended(_),
         )) => Class::RETRYABLE,
-        Err(Failure::Upstream(upstream::Error::Answer(_))) => Class::PERMANENT,
+        Err(Failure::Upstream(upstream::Error::Answer(_) | upstream::Error::Protocol(_))) => Class::PERMANENT,
         Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
     }
 }
