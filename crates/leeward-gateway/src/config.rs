@@ -68,7 +68,7 @@ pub use self::named::Named;
 pub(crate) use self::parse::read;
 pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
-pub use self::service_tls::ServiceTls;
+pub use self::service_tls::{Protocol, ServiceTls};
 pub(crate) use self::split::hundredths;
 pub use crate::jwt::{Algorithm, Names as ClaimNames};
 

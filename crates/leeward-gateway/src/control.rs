@@ -7,15 +7,16 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use leeward_discovery::{Endpoint, PickHint, Upstream};
 use leeward_resilience::{Class, Clock};
 
+use crate::config::Protocol;
 use crate::tls::Outward;
-use crate::upstream::connect;
+use crate::upstream::{Way, connect};
 
 /// How long one such call may take in all.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -71,10 +72,10 @@ impl Control {
         upstream: &Upstream,
         path: &str,
         clock: &dyn Clock,
-        tls: Option<&Outward>,
+        way: Option<&Way>,
     ) -> Result<Vec<u8>, String> {
         let question = Question { method: Method::GET, path, headers: HeaderMap::new(), body: Bytes::new() };
-        text(self.ask(upstream, question, clock, tls).await?, path)
+        text(self.ask(upstream, question, clock, way).await?, path)
     }
 
     /// The text at a URL. It is asked for there alone: a redirect is an answer without it.
@@ -94,11 +95,15 @@ impl Control {
         upstream: &Upstream,
         question: Question<'_>,
         clock: &dyn Clock,
-        tls: Option<&Outward>,
+        way: Option<&Way>,
     ) -> Result<Answer, String> {
         let picked = upstream.pick(clock.now(), &PickHint::default()).map_err(|error| error.to_string())?;
-        let answer = if picked.endpoint().is_encrypted() {
-            tokio::time::timeout(TIMEOUT, ask_alone(picked.endpoint(), tls, question)).await
+        let is_plain =
+            way.is_none_or(|way| way.protocol != Protocol::Http2) && !picked.endpoint().is_encrypted();
+        let answer = if !is_plain {
+            let (tls, protocol) =
+                way.map_or((None, Protocol::Http1), |way| (way.tls.as_deref(), way.protocol));
+            tokio::time::timeout(TIMEOUT, ask_alone(picked.endpoint(), (tls, protocol), question)).await
         } else {
             let request = question.to(picked.endpoint())?;
             tokio::time::timeout(TIMEOUT, self.exchange(request)).await
@@ -130,16 +135,29 @@ impl Question<'_> {
 /// Asks over a connection of its own, which is opened as those for requests are: what it finds they would find.
 pub(crate) async fn ask_alone(
     endpoint: &Endpoint,
-    tls: Option<&Outward>,
+    (tls, protocol): (Option<&Outward>, Protocol),
     question: Question<'_>,
 ) -> Result<Answer, String> {
-    let mut request = question.to(endpoint)?;
+    let request = question.to(endpoint)?;
+    let opened =
+        connect(endpoint, tls, protocol, CONNECT_TIMEOUT).await.map_err(|error| error.to_string())?;
+    let is_http2 = opened.is_http2;
+    let io = TokioIo::new(opened.stream);
+    if is_http2 {
+        let begun = http2::handshake(TokioExecutor::new(), io).await;
+        let (mut sender, connection) = begun.map_err(|error| describe(&error))?;
+        let asked = async move {
+            let response = sender.send_request(request).await.map_err(|error| describe(&error))?;
+            whole(response).await
+        };
+        let (answer, _ended) = futures_util::future::join(asked, connection).await;
+        return answer;
+    }
+    let mut request = request;
     let host = HeaderValue::try_from(endpoint.authority()).map_err(|error| error.to_string())?;
     request.headers_mut().insert(header::HOST, host);
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     *request.uri_mut() = target.parse().map_err(|_| "the path is none".to_owned())?;
-    let opened = connect(endpoint, tls, CONNECT_TIMEOUT).await.map_err(|error| error.to_string())?;
-    let io = TokioIo::new(opened.stream);
     let (mut sender, connection) = http1::handshake(io).await.map_err(|error| describe(&error))?;
     let asked = async move {
         let response = sender.send_request(request).await.map_err(|error| describe(&error))?;
@@ -155,7 +173,7 @@ async fn fetch_alone(url: &Uri, tls: Option<&Outward>) -> Result<Answer, String>
     let endpoint = Endpoint::parse(&base).map_err(|error| error.to_string())?;
     let path = url.path_and_query().map_or("/", PathAndQuery::as_str);
     let question = Question { method: Method::GET, path, headers: HeaderMap::new(), body: Bytes::new() };
-    ask_alone(&endpoint, tls, question).await
+    ask_alone(&endpoint, (tls, Protocol::Http1), question).await
 }
 
 async fn whole(response: Response<hyper::body::Incoming>) -> Result<Answer, String> {

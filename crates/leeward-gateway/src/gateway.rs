@@ -535,9 +535,9 @@ fn fetch_keys(published: &Published, tasks: &Tasks) {
                 let fetch = async || match source {
                     KeySource::Service { service, path } => {
                         let current = published.current();
-                        let tls = current.service(service).and_then(|service| service.way.tls.clone());
+                        let way = current.service(service).map(|service| service.way.clone());
                         drop(current);
-                        control.fetch(&directory.upstream(service), path, &*clock, tls.as_deref()).await
+                        control.fetch(&directory.upstream(service), path, &*clock, way.as_ref()).await
                     }
                     KeySource::Url(url) => control.fetch_url(url, tls.as_deref()).await,
                     KeySource::Given(_) | KeySource::Secret(_) => {

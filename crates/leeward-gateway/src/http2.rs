@@ -17,4 +17,4 @@ mod wire;
 
 pub(crate) use self::body::Incoming;
 pub(crate) use self::connection::serve;
-pub(crate) use self::tally::PREFACE;
+pub(crate) use self::tally::{PREFACE, Tally};

@@ -6,7 +6,7 @@
 //! when all of that fails), and an admin API for operators.
 //!
 //! It is deliberately not a place for business logic and not a registry. Towards clients it speaks HTTP/1.1 and HTTP/2, with and
-//! without TLS, towards services HTTP/1.1, with and without TLS; what a client sends is parsed into a model and written anew, never passed through as bytes.
+//! without TLS, towards services the same; what a client sends is parsed into a model and written anew, never passed through as bytes.
 //!
 //! ```
 //! use leeward_gateway::{Config, Gateway};

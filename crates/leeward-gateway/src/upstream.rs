@@ -5,23 +5,30 @@
 //! new connection whatever its method, and one that was written is repeated once if it is safe to.
 
 mod connect;
+mod http2;
 mod stream;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Response;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
 use leeward_discovery::Endpoint;
 use leeward_resilience::{Clock, Instant};
 use rustls::ClientConfig;
 
-pub(crate) use self::connect::connect;
+pub(crate) use self::connect::{Opened, connect};
+use self::http2::{Connection, Next, Table as Multiplexed};
 pub(crate) use self::stream::Stream;
 use crate::body::Upload;
-use crate::h1::{self, Asking, Failed, Failure, Link};
+use crate::config::Protocol;
+use crate::h1::{self, AnswerError, Asking, Failed, Failure, Link};
 use crate::tls::{self, Outward};
 
 /// Endpoints with idle connections: entries of endpoints that are gone are dropped when the table is full.
@@ -30,13 +37,51 @@ const ENDPOINTS_MAX: usize = 1_024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// The body of a service's answer.
-pub(crate) type Answer = h1::Answer<Upload>;
+pub(crate) enum Answer {
+    /// Over HTTP/1.1.
+    One(h1::Answer<Upload>),
+    /// Over HTTP/2.
+    Many(Box<http2::Answer>),
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = AnswerError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match &mut *self {
+            Self::One(answer) => Pin::new(answer).poll_frame(cx),
+            Self::Many(answer) => Pin::new(answer).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::One(answer) => answer.is_end_stream(),
+            Self::Many(answer) => answer.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::One(answer) => answer.size_hint(),
+            Self::Many(answer) => answer.size_hint(),
+        }
+    }
+}
+
+/// Connections that turn out to be of no use for one request, before it is given up.
+const ROUNDS_MAX: usize = 3;
 
 /// How connections to one service are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keep {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) read_timeout: Duration,
     pub(crate) idle_max: usize,
 }
 
@@ -46,9 +91,22 @@ pub(crate) struct Way {
     pub(crate) keep: Keep,
     /// For endpoints that are `https://`.
     pub(crate) tls: Option<Arc<Outward>>,
+    pub(crate) protocol: Protocol,
 }
 
 impl Way {
+    fn may_be_http2(&self, endpoint: &Endpoint) -> bool {
+        match self.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => endpoint.is_encrypted(),
+        }
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Opened, Error> {
+        connect(endpoint, self.tls.as_deref(), self.protocol, self.keep.connect_timeout).await
+    }
+
     /// What a connection to an endpoint must have begun with.
     fn under(&self, endpoint: &Endpoint) -> Option<Arc<ClientConfig>> {
         let tls = self.tls.as_ref().filter(|_| endpoint.is_encrypted());
@@ -68,6 +126,9 @@ pub(crate) enum Error {
     /// The service closed the connection before it answered. It may have acted.
     #[error("the connection ended before an answer: {0}")]
     Ended(std::io::Error),
+    /// What came back breaks a rule of HTTP/2.
+    #[error("the answer is not HTTP/2: {0}")]
+    Protocol(String),
     /// The client's body could not be read to its end.
     #[error("the request body ended early")]
     Body,
@@ -114,6 +175,7 @@ type Table = HashMap<Box<str>, Vec<Idle>, foldhash::fast::RandomState>;
 /// The idle connections of one core.
 pub(crate) struct Pool {
     idle: RefCell<Table>,
+    many: Multiplexed,
     clock: Arc<dyn Clock>,
 }
 
@@ -138,6 +200,8 @@ impl Lease {
         if keep.idle_max == 0 {
             return;
         }
+        // A stream of many has nothing to give back: its connection never left.
+        let Answer::One(answer) = answer else { return };
         let Some(link) = answer.into_link() else { return };
         let now = pool.clock.now();
         let mut idle = pool.idle.borrow_mut();
@@ -153,10 +217,18 @@ impl Lease {
     }
 }
 
+/// A connection as it came about.
+enum Shared {
+    Many(Rc<Connection>),
+    One(Link, Option<Arc<ClientConfig>>),
+}
+
 /// How a request is sent again, if it may be.
 pub(crate) trait Source {
     /// The request, once more.
     fn make(&self) -> Option<Box<Asking<Upload>>>;
+    /// The same over HTTP/2.
+    fn make_http2(&self, is_encrypted: bool) -> Option<(Request<()>, Upload)>;
     /// Whether a repetition does no harm.
     fn is_safe(&self) -> bool;
 }
@@ -164,7 +236,7 @@ pub(crate) trait Source {
 impl Pool {
     /// An empty pool. It belongs to the runtime of its core.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Rc<Self> {
-        let pool = Rc::new(Self { idle: RefCell::default(), clock });
+        let pool = Rc::new(Self { idle: RefCell::default(), many: Multiplexed::default(), clock });
         tokio::task::spawn_local(keep_clean(Rc::downgrade(&pool)));
         pool
     }
@@ -176,25 +248,103 @@ impl Pool {
         way: &Way,
         source: &impl Source,
     ) -> Result<(Response<Answer>, Lease), Error> {
+        if way.may_be_http2(endpoint) {
+            return self.send_either(endpoint, way, source).await;
+        }
+        let under = way.under(endpoint);
+        let first = self.take(endpoint.authority(), under.as_ref()).map(|link| (link, true));
+        self.send_http1((endpoint, way), source, under, first).await
+    }
+
+    /// Sends it over whichever kind of connection there is, or comes about.
+    async fn send_either(
+        self: &Rc<Self>,
+        endpoint: &Endpoint,
+        way: &Way,
+        source: &impl Source,
+    ) -> Result<(Response<Answer>, Lease), Error> {
+        let mut why = Error::Body;
+        for _ in 0..ROUNDS_MAX {
+            let under = way.under(endpoint);
+            if let Some(link) = self.take(endpoint.authority(), under.as_ref()) {
+                return self.send_http1((endpoint, way), source, under, Some((link, true))).await;
+            }
+            let connection = match self.shared(endpoint, way).await? {
+                Shared::Many(connection) => connection,
+                Shared::One(link, under) => {
+                    return self.send_http1((endpoint, way), source, under, Some((link, false))).await;
+                }
+            };
+            let Some((request, body)) = source.make_http2(endpoint.is_encrypted()) else { return Err(why) };
+            match connection.ask(request, body).await {
+                Ok((head, answer)) => {
+                    let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
+                    let lease = Lease { pool, authority, under, keep: way.keep };
+                    return Ok((head.map(|()| Answer::Many(Box::new(answer))), lease));
+                }
+                Err(failed) => {
+                    if let (Error::Handshake(failure), Some(tls)) = (&failed.why, &way.tls) {
+                        tls.failed(*failure, endpoint);
+                    }
+                    why = failed.why;
+                    if !failed.is_untouched {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(why)
+    }
+
+    /// A connection with room, once there is one. Bounded by the time of the attempt, which is all that a request waits.
+    async fn shared(&self, endpoint: &Endpoint, way: &Way) -> Result<Shared, Error> {
+        loop {
+            let opening = match self.many.next(endpoint.authority(), way.under(endpoint).as_ref()) {
+                Next::Ask(connection) => return Ok(Shared::Many(connection)),
+                Next::Wait(room) => {
+                    room.notified().await;
+                    continue;
+                }
+                Next::Open(opening) => opening,
+            };
+            let opened = way.connect(endpoint).await?;
+            if !opened.is_http2 {
+                opening.is_http1();
+                return Ok(Shared::One(Link::new(opened.stream), opened.under));
+            }
+            let connection = Connection::begin(opened, way.keep, &opening.room).await?;
+            opening.came_about(&connection);
+            return Ok(Shared::Many(connection));
+        }
+    }
+
+    async fn send_http1(
+        self: &Rc<Self>,
+        (endpoint, way): (&Endpoint, &Way),
+        source: &impl Source,
+        mut under: Option<Arc<ClientConfig>>,
+        mut first: Option<(Link, bool)>,
+    ) -> Result<(Response<Answer>, Lease), Error> {
         let mut asking = source.make().ok_or(Error::Body)?;
-        let mut under = way.under(endpoint);
-        let mut reused = self.take(endpoint.authority(), under.as_ref());
         // Two rounds: a reused connection may turn out to be closed, a new one not for that reason.
         loop {
-            let is_reused = reused.is_some();
-            let link = match reused.take() {
-                Some(link) => link,
+            let (link, is_reused) = match first.take() {
+                Some(first) => first,
                 None => {
-                    let opened = connect(endpoint, way.tls.as_deref(), way.keep.connect_timeout).await?;
+                    let opened = way.connect(endpoint).await?;
+                    if opened.is_http2 {
+                        let changed = "it spoke HTTP/1.1 before, and HTTP/2 now";
+                        return Err(Error::Connect(std::io::Error::other(changed)));
+                    }
                     under = opened.under;
-                    Link::new(opened.stream)
+                    (Link::new(opened.stream), false)
                 }
             };
             let failed = match link.ask(asking).await {
                 Ok((head, answer)) => {
                     let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
                     let lease = Lease { pool, authority, under, keep: way.keep };
-                    return Ok((head.map(|()| answer), lease));
+                    return Ok((head.map(|()| Answer::One(answer)), lease));
                 }
                 Err(failed) => *failed,
             };
@@ -233,6 +383,7 @@ impl Pool {
     /// Closes every idle connection.
     pub(crate) fn close(&self) {
         self.idle.borrow_mut().clear();
+        self.many.clear();
     }
 }
 
@@ -249,6 +400,7 @@ async fn keep_clean(pool: Weak<Pool>) {
         tokio::time::sleep(SWEEP_EVERY).await;
         let Some(pool) = pool.upgrade() else { return };
         sweep(&mut pool.idle.borrow_mut(), pool.clock.now());
+        pool.many.sweep();
     }
 }
 

@@ -133,6 +133,6 @@ async fn ask(
     let minter = admin.minter.as_ref().ok_or("the gateway has no identity to vouch for operators with")?;
     let assertion = minter.mint(&Principal::Operator, upstream.name(), clock.unix_ms());
     headers.insert(ASSERTION_HEADER, assertion.map_err(|error| error.to_string())?);
-    let tls = shared.service(upstream.name()).and_then(|service| service.way.tls.as_deref());
-    admin.control.ask(upstream, Question { method, path, headers, body }, clock, tls).await
+    let way = shared.service(upstream.name()).map(|service| &service.way);
+    admin.control.ask(upstream, Question { method, path, headers, body }, clock, way).await
 }

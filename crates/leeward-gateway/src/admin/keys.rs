@@ -40,8 +40,8 @@ impl KeySource for ServiceKeys {
     ) -> Pin<Box<dyn Future<Output = Result<PublicKeys, FetchError>> + Send + '_>> {
         Box::pin(async move {
             let upstream = self.directory.service(&issuer).ok_or(FetchError::UnknownIssuer)?;
-            let tls = self.published.current().service(&issuer).and_then(|service| service.way.tls.clone());
-            let text = self.control.fetch(&upstream, KEYS_PATH, &*self.clock, tls.as_deref()).await;
+            let way = self.published.current().service(&issuer).map(|service| service.way.clone());
+            let text = self.control.fetch(&upstream, KEYS_PATH, &*self.clock, way.as_ref()).await;
             let text = text.map_err(|error| FetchError::Unreachable(error.into()))?;
             serde_json::from_slice(&text).map_err(|error| FetchError::Unreachable(error.to_string().into()))
         })

@@ -11,7 +11,7 @@ use leeward_resilience::{Breaker, Budget, Concurrency, Options};
 use leeward_resilience::{PipelineOptions, Retry, Timeout};
 
 use super::parse::{HOUR, MOMENT};
-use super::{HashOn, ServiceTls};
+use super::{HashOn, Protocol, ServiceTls};
 
 /// The outbound side for one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct ServicePolicy {
     /// How connections to it are encrypted, and who it must be. Where a URL of it is `https://` it is there; `None` speaks to no
     /// endpoint of that kind.
     pub tls: Option<ServiceTls>,
+    /// Which version of HTTP it is spoken to in. Default: where connections are encrypted both sides agree on one, elsewhere HTTP/1.1.
+    pub protocol: Protocol,
     /// Which of its endpoints gets a request, and which are left alone. `abandoned_after` follows from the attempt timeout.
     pub balance: Balance,
     /// What `balance: ring_hash` goes by. Default: the client's address.
@@ -62,6 +64,7 @@ impl Default for ServicePolicy {
             urls: Vec::new(),
             dns: None,
             tls: None,
+            protocol: Protocol::Auto,
             balance: Balance::default(),
             hash_on: HashOn::default(),
             policies: PipelineOptions {

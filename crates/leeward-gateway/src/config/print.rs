@@ -331,6 +331,7 @@ fn print_service(out: &mut Yaml, name: &str, policy: &ServicePolicy) {
     if let Some(tls) = &policy.tls {
         out.tls(2, tls);
     }
+    out.line(2, "protocol", policy.protocol.as_str());
     if let Some(key) = policy.key() {
         out.line(2, "hash_on", key);
     }

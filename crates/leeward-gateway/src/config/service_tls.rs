@@ -27,6 +27,41 @@ pub struct ServiceTls {
     pub reload: Duration,
 }
 
+/// Which version of HTTP a service is spoken to in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// Where connections are encrypted both sides agree on one (ALPN); elsewhere it is HTTP/1.1.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2. Where connections are not encrypted they begin with it unannounced ("prior knowledge").
+    Http2,
+}
+
+impl Protocol {
+    pub(super) const ALL: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("http1", Self::Http1), ("http2", Self::Http2)];
+
+    /// Its name in a configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        }
+    }
+
+    /// What a service is offered in a handshake.
+    pub(crate) const fn offered(self) -> &'static [&'static str] {
+        match self {
+            Self::Auto => &["h2", "http/1.1"],
+            Self::Http1 => &["http/1.1"],
+            Self::Http2 => &["h2"],
+        }
+    }
+}
+
 impl Default for ServiceTls {
     fn default() -> Self {
         Self {

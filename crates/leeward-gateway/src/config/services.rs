@@ -11,7 +11,7 @@ use super::facts::known;
 use super::hash_on::HASH_ON;
 use super::named::Policies;
 use super::parse::{renamed, set};
-use super::{Facts, HashOn, ServicePolicy, ServiceTls, service_tls};
+use super::{Facts, HashOn, Protocol, ServicePolicy, ServiceTls, service_tls};
 use crate::gateway::NAME;
 
 /// The services with their policies, and what is known of them.
@@ -57,6 +57,7 @@ fn service(node: &Node<'_>) -> ServicePolicy {
         name.reject("does not go with `urls`: endpoints are given or looked up", "one of the two");
     }
     policy.tls = tls(&node.get("tls"), &policy.urls);
+    set(&mut policy.protocol, node.get("protocol").one_of(&Protocol::ALL));
     if policy.tls.is_some() && policy.dns.is_some() {
         node.get("tls").reject(
             "does not go with `dns`: what it finds is spoken to without encryption",

@@ -18,7 +18,7 @@ const RESETS_FREE: u64 = 100;
 
 /// Why a connection is ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Flood {
+pub(crate) enum Flood {
     /// `PING`, `SETTINGS`, `PRIORITY`, and frames of unknown kinds.
     Control,
     /// `WINDOW_UPDATE`.
@@ -28,7 +28,7 @@ pub(super) enum Flood {
 }
 
 impl Flood {
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Control => "control",
             Self::Windows => "windows",
@@ -88,7 +88,7 @@ impl Frames {
 
 /// The account of one connection.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     inbound: Frames,
     outbound: Frames,
     requests: u64,
@@ -101,6 +101,8 @@ pub(super) struct Tally {
     /// Whether that head ends with the frame that came last.
     ends_block: bool,
     flood: Option<Flood>,
+    /// Whether requests go out on it. What the gateway takes back then is no fault of the other side.
+    is_asking: bool,
 }
 
 /// What a client says before its first frame.
@@ -119,21 +121,32 @@ impl Tally {
             head_since: None,
             ends_block: false,
             flood: None,
+            is_asking: false,
+        }
+    }
+
+    /// The account of a connection to a service.
+    pub(crate) fn of_service(now: Instant) -> Self {
+        Self {
+            inbound: Frames::after(0),
+            outbound: Frames::after(PREFACE.len()),
+            is_asking: true,
+            ..Self::new(now)
         }
     }
 
     /// The first bound that was passed.
-    pub(super) fn flood(&self) -> Option<Flood> {
+    pub(crate) fn flood(&self) -> Option<Flood> {
         self.flood
     }
 
     /// Since when a head is coming in, if one is.
-    pub(super) fn head_since(&self) -> Option<Instant> {
+    pub(crate) fn head_since(&self) -> Option<Instant> {
         self.head_since
     }
 
     /// These bytes came in.
-    pub(super) fn came(&mut self, bytes: &[u8], now: Instant) {
+    pub(crate) fn came(&mut self, bytes: &[u8], now: Instant) {
         let mut inbound = std::mem::replace(&mut self.inbound, Frames::after(0));
         inbound.feed(bytes, |frame| self.count(frame, now));
         // A head that ends with its frame ends when that is whole.
@@ -151,7 +164,7 @@ impl Tally {
         match frame.kind {
             DATA => {}
             HEADERS | CONTINUATION => {
-                self.requests += u64::from(frame.kind == HEADERS);
+                self.requests += u64::from(frame.kind == HEADERS && !self.is_asking);
                 self.head_since.get_or_insert(now);
                 self.ends_block = frame.flags & END_HEADERS != 0;
             }
@@ -170,11 +183,12 @@ impl Tally {
     }
 
     /// These bytes went out.
-    pub(super) fn went(&mut self, bytes: &[u8]) {
+    pub(crate) fn went(&mut self, bytes: &[u8]) {
         let mut outbound = std::mem::replace(&mut self.outbound, Frames::after(0));
         outbound.feed(bytes, |frame| match frame.kind {
             DATA => self.windows = (self.windows + WINDOWS_PER_DATA).min(WINDOW_BURST),
-            RST_STREAM => self.reset(),
+            HEADERS if self.is_asking => self.requests += 1,
+            RST_STREAM if !self.is_asking => self.reset(),
             _ => {}
         });
         self.outbound = outbound;

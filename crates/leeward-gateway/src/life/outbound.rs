@@ -211,7 +211,7 @@ fn outcome(sent: &Result<Got, Failure>, class: Class) -> Outcome {
             Outcome::NotConnected
         }
         Err(Failure::Upstream(upstream::Error::Body)) => Outcome::BodyCut,
-        Err(Failure::Upstream(upstream::Error::Answer(_))) => Outcome::NoHttp,
+        Err(Failure::Upstream(upstream::Error::Answer(_) | upstream::Error::Protocol(_))) => Outcome::NoHttp,
         Err(Failure::Upstream(upstream::Error::Ended(_)) | Failure::NoEndpoint(_)) => Outcome::BrokenOff,
     }
 }
@@ -241,7 +241,7 @@ fn classify(answer: &Result<Got, Failure>) -> Class {
         Err(Failure::Upstream(
             upstream::Error::Connect(_) | upstream::Error::Handshake(_) | upstream::Error::Ended(_),
         )) => Class::RETRYABLE,
-        Err(Failure::Upstream(upstream::Error::Answer(_))) => Class::PERMANENT,
+        Err(Failure::Upstream(upstream::Error::Answer(_) | upstream::Error::Protocol(_))) => Class::PERMANENT,
         Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
     }
 }

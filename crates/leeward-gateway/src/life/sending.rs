@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
+use http::uri::Scheme;
+use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Effort};
 use leeward_telemetry::TRACEPARENT;
@@ -122,10 +123,43 @@ impl Source for Outgoing<'_> {
         Some(Box::new(Asking::new(saying, body)))
     }
 
+    fn make_http2(&self, is_encrypted: bool) -> Option<(Request<()>, Upload)> {
+        let body = self.sending.take()?;
+        let Forward { method, target, headers, .. } = self.forward;
+        // A query alone stands for the root.
+        let slash = if target.as_str().starts_with('?') { "/" } else { "" };
+        let uri = Uri::builder()
+            .scheme(if is_encrypted { Scheme::HTTPS } else { Scheme::HTTP })
+            .authority(self.host)
+            .path_and_query(format!("{slash}{target}"));
+        let mut request = Request::new(());
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri.build().ok()?;
+        *request.version_mut() = Version::HTTP_2;
+        let map = request.headers_mut();
+        map.clone_from(headers);
+        for name in &OF_THE_WIRE {
+            map.remove(name);
+        }
+        map.insert(DEADLINE, HeaderValue::from(self.deadline_ms));
+        if let (false, Ok(effort)) = (self.effort.is_first(), HeaderValue::try_from(self.effort.to_string()))
+        {
+            map.insert(ATTEMPT, effort);
+        }
+        if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+            map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Some((request, body))
+    }
+
     fn is_safe(&self) -> bool {
         is_idempotent(&self.forward.method) && self.sending.is_replayable()
     }
 }
+
+/// What the connection says itself.
+const OF_THE_WIRE: [HeaderName; 4] =
+    [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
 
 /// Methods that HTTP defines as repeatable (RFC 9110, 9.2.2).
 pub(super) fn is_idempotent(method: &Method) -> bool {

@@ -11,7 +11,7 @@ use leeward_resilience::{
 };
 
 use super::{Answers, Basic, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
-use crate::config::{Config, Jwt, KeySource, Route, ServicePolicy, ServiceTls};
+use crate::config::{Config, Jwt, KeySource, Protocol, Route, ServicePolicy, ServiceTls};
 use crate::cors;
 use crate::credentials::{Accepted, Checks, Store};
 use crate::delivery::Moving;
@@ -110,9 +110,11 @@ impl Making<'_> {
                 keep: Keep {
                     connect_timeout: policy.connect_timeout,
                     idle_timeout: policy.idle_timeout,
+                    read_timeout: policy.read_timeout,
                     idle_max: policy.idle_connections,
                 },
                 tls: self.tls(name, &policy)?,
+                protocol: policy.protocol,
             },
         })
     }
@@ -120,21 +122,25 @@ impl Making<'_> {
     /// Connections and sessions stay where the options are the same.
     fn tls(&self, name: &Arc<str>, policy: &ServicePolicy) -> Result<Option<Arc<Outward>>, Problem> {
         let old = self.old.and_then(|old| old.service(name)?.way.tls.as_ref());
-        policy.tls.as_ref().map(|options| self.outward(name, options, old)).transpose()
+        policy
+            .tls
+            .as_ref()
+            .map(|options| self.outward(name, options, policy.protocol.offered(), old))
+            .transpose()
     }
 
     fn outward(
         &self,
         name: &Arc<str>,
         options: &ServiceTls,
+        protocols: &[&str],
         old: Option<&Arc<Outward>>,
     ) -> Result<Arc<Outward>, Problem> {
-        const PROTOCOLS: [&str; 1] = ["http/1.1"];
-        match old.filter(|old| old.is_of(options, &PROTOCOLS)) {
+        match old.filter(|old| old.is_of(options, protocols)) {
             Some(old) => Ok(Arc::clone(old)),
             None => {
                 let failures = self.lasting.metrics.upstream_handshakes_failed.clone();
-                Outward::new(name, options, &PROTOCOLS, failures).map(Arc::new)
+                Outward::new(name, options, protocols, failures).map(Arc::new)
             }
         }
     }
@@ -148,7 +154,8 @@ impl Making<'_> {
         };
         let tls = |jwt: &Jwt| {
             let (KeySource::Url(url), Some(options)) = (&jwt.keys, &jwt.tls) else { return Ok(None) };
-            self.outward(&url.host().unwrap_or_default().into(), options, old(url)).map(Some)
+            self.outward(&url.host().unwrap_or_default().into(), options, Protocol::Http1.offered(), old(url))
+                .map(Some)
         };
         self.config.jwt.iter().map(tls).collect()
     }

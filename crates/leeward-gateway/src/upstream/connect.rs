@@ -10,12 +10,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Error, Stream};
+use crate::config::Protocol;
 use crate::tls::{self, Outward};
 
 /// A connection, and the TLS that it began with.
 pub(crate) struct Opened {
     pub(crate) stream: Stream,
     pub(crate) under: Option<Arc<ClientConfig>>,
+    pub(crate) is_http2: bool,
 }
 
 /// Connects to an endpoint. `within` is for all of it.
@@ -28,13 +30,18 @@ pub(crate) struct Opened {
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     tls: Option<&Outward>,
+    protocol: Protocol,
     within: Duration,
 ) -> Result<Opened, Error> {
     let due = Instant::now() + within;
     let late = |_| Err(io::ErrorKind::TimedOut.into());
     let stream = timeout_at(due, open(endpoint)).await.unwrap_or_else(late).map_err(Error::Connect)?;
     if !endpoint.is_encrypted() {
-        return Ok(Opened { stream: Stream::Plain(stream), under: None });
+        return Ok(Opened {
+            stream: Stream::Plain(stream),
+            under: None,
+            is_http2: protocol == Protocol::Http2,
+        });
     }
     let tls =
         tls.ok_or_else(|| Error::Connect(io::Error::other("it is https:// and the service has no `tls`")))?;
@@ -47,7 +54,12 @@ pub(crate) async fn connect(
         tracing::debug!(%endpoint, %error, "a handshake failed");
         Error::Handshake(failure)
     })?;
-    Ok(Opened { stream: Stream::Tls(Box::new(reached.stream)), under: Some(reached.under) })
+    let is_http2 = reached.stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    if protocol == Protocol::Http2 && !is_http2 {
+        tls.failed(tls::Failure::Versions, endpoint);
+        return Err(Error::Handshake(tls::Failure::Versions));
+    }
+    Ok(Opened { stream: Stream::Tls(Box::new(reached.stream)), under: Some(reached.under), is_http2 })
 }
 
 async fn open(endpoint: &Endpoint) -> io::Result<TcpStream> {

@@ -1,4 +1,6 @@
 //! Towards services: how they are spoken to, and who they must be.
 
+mod http2;
 mod secure;
 mod tls;
+mod two;
