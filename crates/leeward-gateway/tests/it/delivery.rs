@@ -153,11 +153,9 @@ async fn no_request_fails_while_it_moves() {
         tokio::spawn(asking)
     });
     let clients: Vec<_> = clients.collect();
-    let mut version = 1;
-    for share in [0, 20, 40, 60, 80, 100, 50, 0, 100] {
+    for (version, share) in (1_u64..).zip([0, 20, 40, 60, 80, 100, 50, 0, 100]) {
         let (asked, before) = (json!({"share": format!("{share}%"), "expected": version}), new.hits());
         assert_eq!(order(&rig, asked).await.status, 200);
-        version += 1;
         if share > 0 {
             rig.until("the candidate gets requests", async || new.hits() >= before + 5).await;
         }
