@@ -16,8 +16,11 @@ use crate::jwt::{Authentication, KeySet, token as bearer};
 use crate::path::{EncodedSlash, canonical};
 use crate::{address, explain, headers as crossing, lint};
 
+/// What is done with the bytes; whether they were anything at all.
+pub type Target = fn(&[u8]) -> bool;
+
 /// Every target, by the name of its folder of seeds.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 5] =
+pub const TARGETS: [(&str, Target); 5] =
     [("config", config), ("headers", headers), ("path", path), ("request", request), ("token", token)];
 
 /// A secret of the configuration, and of [`SIGNED`].

@@ -142,7 +142,7 @@ async fn calls_are_broken_on_purpose_where_that_is_allowed() {
     assert_eq!(act(&rig, "DELETE", FAULTS, Value::Null).await.status, 204);
     assert_eq!(rig.get("/").await.status, 200);
     assert_eq!(act(&rig, "PUT", FAULTS, json!({"latency_ms": 300})).await.status, 204);
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     assert_eq!(rig.get("/").await.status, 200);
     assert!(begun.elapsed() >= Duration::from_millis(300));
     assert_eq!(

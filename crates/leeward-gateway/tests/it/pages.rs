@@ -1,5 +1,6 @@
 //! What the pages show is taken: every configuration in them parses, whole, in parts, or as a cell of a table.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -59,9 +60,19 @@ fn named(text: &str) -> Vec<&str> {
 
 /// A part of a configuration with what it needs to be one: a route, and the services that it names.
 fn whole(part: &str) -> String {
-    let mut text = part.to_owned();
+    // A part of a route, or of the list of routes, is shown as it is indented there.
+    let (above, inside) = match part {
+        part if part.starts_with("    ") => ("routes:\n  - path: /part\n", true),
+        part if part.starts_with("  - ") => ("routes:\n", true),
+        _ => ("", false),
+    };
+    let mut text = format!("{above}{part}");
+    let part = text.clone();
+    let part = part.as_str();
     if !says(part, "services") {
-        let services: Vec<_> = named(part).into_iter().map(|name| format!("{name}: {{}}")).collect();
+        let versions = if inside { &["orders", "orders-next"][..] } else { &[] };
+        let names: BTreeSet<&str> = named(part).into_iter().chain(versions.iter().copied()).collect();
+        let services: Vec<_> = names.into_iter().map(|name| format!("{name}: {{}}")).collect();
         writeln!(text, "services: {{{}}}", services.join(", ")).unwrap();
     }
     if !says(part, "routes") {
@@ -74,8 +85,13 @@ fn whole(part: &str) -> String {
 fn surroundings() -> (tempfile::TempDir, Env) {
     let folder = tempfile::tempdir().unwrap();
     let partner = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().public_key_pem();
-    let files =
-        [("blocked.txt", "198.51.100.7\n"), ("partner.pem", &partner), ("admin.token", "of-the-pages")];
+    let files = [
+        ("blocked.txt", "198.51.100.7\n"),
+        ("partner.pem", &partner),
+        ("admin.token", "of-the-pages"),
+        ("callers.keys", "# nobody yet\n"),
+        ("users.passwords", "# nobody yet\n"),
+    ];
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
@@ -198,7 +214,9 @@ fn the_settings_that_a_code_names_are_there() {
     for page in pages(&Path::new(DOCS).join("problems")) {
         let text = std::fs::read_to_string(&page).unwrap();
         let Some((_, settings)) = text.split_once("## Settings") else { continue };
-        let paths = codes(settings).into_iter().map(|code| code.split(':').next().unwrap());
+        // What ends in a colon is a word of some other file.
+        let codes = codes(settings).into_iter().filter(|code| !code.ends_with(':'));
+        let paths = codes.map(|code| code.split(':').next().unwrap());
         for path in paths.filter(|path| path.starts_with(char::is_alphabetic)) {
             count += 1;
             let said = said_of(path);
