@@ -154,13 +154,13 @@ fn placed(place: &str, codes: &[&str]) -> String {
         }
         "route" => {
             let path = unless(&["path:"], "path: /, ");
-            let answers = ["service:", "split:", "redirect:", "respond:"];
+            let answers = ["service:", "split:", "delivery:", "redirect:", "respond:"];
             let service = unless(&answers, "service: \"http://127.0.0.1:4001\", ");
             format!("routes: [{{{path}{service}{given}}}]\n")
         }
         other => panic!("{other} is no place in a configuration"),
     };
-    if has("split:") {
+    if has("split:") || has("delivery:") {
         text.push_str("services: {orders: {}, orders-next: {}}\n");
     }
     if place != "top" && given.contains("access:") {

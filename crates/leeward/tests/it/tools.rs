@@ -96,7 +96,7 @@ fn arguments_that_cannot_be_meant_are_refused() {
         (&["explain", "GET", "/", "more"], "explain"),
         (&["explain", "good.yaml", "--config", "wrong.yaml"], "two files: good.yaml and --config wrong.yaml"),
         (&["explain", "good.yaml", "-H", "a: b"], "a header belongs to a request"),
-        (&["chekc"], "a similar subcommand exists: 'check'"),
+        (&["chekc"], "'check'"),
     ] {
         let complaint = said(folder.path(), 2, args);
         assert!(complaint.contains(says), "{args:?}: {complaint}");
