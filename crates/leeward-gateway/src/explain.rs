@@ -378,6 +378,7 @@ fn outbound(
     let pipeline = Pipeline::builder(service).options(policy.outbound(deadline)).build()?;
     told.step("policies", format!("services.{}", service), pipeline.explain().trim_end());
     let urls: Vec<String> = policy.urls.iter().map(ToString::to_string).collect();
+    told.step("protocol", format!("services.{service}.protocol"), policy.protocol.as_str());
     if let Some(tls) = &policy.tls {
         told.step("tls", format!("services.{service}.tls"), encryption(tls));
     }

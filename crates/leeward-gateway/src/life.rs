@@ -65,6 +65,8 @@ impl Core {
     pub(crate) fn after(&self, shared: Arc<Shared>) -> Self {
         let reads_the_same = match (&shared.authentication, &self.shared.authentication) {
             (Some(new), Some(old)) => new.reads_the_same(old),
+            // What is known of passwords is bound to their file.
+            (None, None) => true,
             _ => false,
         };
         let tokens = if reads_the_same && shared.config.jwt == self.shared.config.jwt {

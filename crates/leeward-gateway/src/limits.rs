@@ -78,6 +78,7 @@ impl<K: std::hash::Hash + Eq + Clone + Send + 'static> Limiter<K> {
         let setting = match self.name {
             "address" => Setting::Top("rate_limits.address"),
             "principal" => Setting::Top("rate_limits.principal"),
+            "password" => Setting::Top("basic.attempts"),
             _ => Setting::Route("rate_limit"),
         };
         let ruling = Ruling::by(setting)
@@ -87,7 +88,7 @@ impl<K: std::hash::Hash + Eq + Clone + Send + 'static> Limiter<K> {
             .number("remaining", decision.remaining);
         Err(Refusal::new(http::StatusCode::TOO_MANY_REQUESTS, code::RATE_LIMITED, Stage::RateLimit, detail)
             .retry_after(decision.retry_after)
-            .hint("rate_limits in the configuration, or the route's rate_limit")
+            .hint("rate_limits or basic.attempts in the configuration, or the route's rate_limit")
             .ruled(ruling))
     }
 

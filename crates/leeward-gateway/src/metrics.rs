@@ -178,7 +178,12 @@ impl Metrics {
         for route in routes {
             self.requests.forget(1, route);
             self.durations.forget(1, route);
+            self.split_requests.forget(0, route);
+            self.delivery_share.forget(0, route);
         }
-        services.iter().for_each(|service| self.policies.forget(service));
+        for service in services {
+            self.policies.forget(service);
+            self.split_requests.forget(1, service);
+        }
     }
 }

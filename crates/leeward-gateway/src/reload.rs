@@ -8,7 +8,7 @@
 mod again;
 mod source;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -147,6 +147,15 @@ fn gone(old: &Config, new: &Config) -> Vec<String> {
     gone.map(|name| name.to_string()).collect()
 }
 
+/// Routes that had series of their own and have none any more: they are gone, or beyond the budget.
+fn labels_gone(old: &Shared, new: &Shared) -> Vec<String> {
+    let own = |shared: &Shared| -> HashSet<Arc<str>> {
+        let routes = shared.routes.iter().filter(|route| route.label == route.config.id);
+        routes.map(|route| Arc::clone(&route.label)).collect()
+    };
+    own(old).difference(&own(new)).map(ToString::to_string).collect()
+}
+
 fn only_true<const N: usize>(table: [(&'static str, bool); N]) -> Vec<&'static str> {
     table.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
@@ -206,7 +215,9 @@ impl Reloader {
         self.published.publish(Arc::new(next));
         places::leave(&old.config, config, &self.lasting.directory);
         let changes = Changes::between(&old.config, config, epoch);
-        self.lasting.metrics.forget(&changes.routes.removed, &gone(&old.config, config));
+        self.lasting
+            .metrics
+            .forget(&labels_gone(&old, &self.published.current()), &gone(&old.config, config));
         Ok(changes)
     }
 

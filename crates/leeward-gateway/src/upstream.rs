@@ -299,20 +299,25 @@ impl Pool {
     /// A connection with room, once there is one. Bounded by the time of the attempt, which is all that a request waits.
     async fn shared(&self, endpoint: &Endpoint, way: &Way) -> Result<Shared, Error> {
         loop {
-            let opening = match self.many.next(endpoint.authority(), way.under(endpoint).as_ref()) {
+            let under = way.under(endpoint);
+            let opening = match self.many.next(endpoint.authority(), under.as_ref()) {
                 Next::Ask(connection) => return Ok(Shared::Many(connection)),
-                Next::Wait(room) => {
+                Next::Wait(room, failures) => {
                     room.notified().await;
+                    if self.many.failures(endpoint.authority(), under.as_ref()) > failures {
+                        return Err(Error::Connect(std::io::ErrorKind::NotConnected.into()));
+                    }
                     continue;
                 }
                 Next::Open(opening) => opening,
             };
-            let opened = way.connect(endpoint).await?;
+            let opened = way.connect(endpoint).await.inspect_err(|_| opening.failed())?;
             if !opened.is_http2 {
                 opening.is_http1();
                 return Ok(Shared::One(Link::new(opened.stream), opened.under));
             }
-            let connection = Connection::begin(opened, way.keep, &opening.room).await?;
+            let begun = Connection::begin(opened, way.keep, &opening.room).await;
+            let connection = begun.inspect_err(|_| opening.failed())?;
             opening.came_about(&connection);
             return Ok(Shared::Many(connection));
         }
@@ -350,7 +355,10 @@ impl Pool {
             };
             let Failed { why, unsent, is_answered } = failed;
             let is_ended = matches!(why, Failure::Ended(_)) && !is_answered;
-            if is_ended && let Some(refused) = not_taken(way, endpoint, &why) {
+            if is_ended
+                && !is_reused
+                && let Some(refused) = not_taken(way, endpoint, &why)
+            {
                 return Err(refused);
             }
             if !is_reused || !is_ended {

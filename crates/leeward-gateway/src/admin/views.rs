@@ -67,6 +67,8 @@ struct LimitsView {
     connections_max: usize,
     addresses_remembered: usize,
     principals_remembered: usize,
+    /// Addresses whose passwords were checked lately.
+    password_addresses_remembered: usize,
     stale_copies: usize,
     stale_bytes: usize,
     stale_bytes_max: usize,
@@ -85,6 +87,7 @@ pub(super) async fn limits(State(admin): State<Admin>) -> Json<impl Serialize> {
         connections_max: shared.config.limits.connections,
         addresses_remembered: shared.by_address.as_ref().map_or(0, |limiter| limiter.keys()),
         principals_remembered: shared.by_principal.as_ref().map_or(0, |limiter| limiter.keys()),
+        password_addresses_remembered: shared.basic.as_ref().map_or(0, |basic| basic.attempts.keys()),
         stale_copies,
         stale_bytes,
         stale_bytes_max: shared.config.stale.bytes,

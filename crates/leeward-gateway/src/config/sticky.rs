@@ -37,7 +37,7 @@ fn refuse_what_is_never_there(node: &Node<'_>, on: &HashOn, knows_users: bool) {
     match on {
         HashOn::User if !knows_users => {
             node.reject(
-                "needs `jwt` or `api_keys`: without them nobody is known",
+                "needs `jwt`, `api_keys` or `basic`: without them nobody is known",
                 "another, or such a section",
             );
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -36,8 +37,10 @@ struct Account {
 #[derive(Default)]
 pub(crate) struct Accounts {
     by_name: HashMap<Arc<str>, Account>,
-    /// What is computed for a name that is not there, so that its answer takes as long.
-    decoy: Option<PasswordHash>,
+    /// Of these one is computed for a name that is not there, always the same one, so that its answer takes as long as that of a name
+    /// that is.
+    decoys: Vec<PasswordHash>,
+    choice: RandomState,
 }
 
 impl fmt::Debug for Accounts {
@@ -49,11 +52,11 @@ impl fmt::Debug for Accounts {
 impl Accounts {
     pub(crate) fn read(text: &str) -> Result<Self, Mistakes> {
         let lines = line::read(text, PREFIX, hash_of_line)?;
-        let decoy = lines.first().map(|line| line.proof.clone());
+        let decoys = lines.iter().map(|line| line.proof.clone()).collect();
         let account = |line: line::Line<'_, PasswordHash>| {
             (line.id.into(), Account { hash: line.proof, subject: Arc::new(line.subject) })
         };
-        Ok(Self { by_name: lines.into_iter().map(account).collect(), decoy })
+        Ok(Self { by_name: lines.into_iter().map(account).collect(), decoys, choice: RandomState::new() })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -63,11 +66,19 @@ impl Accounts {
     /// Whose name and password these are. It takes some 20 ms of a core, whoever it is.
     pub(super) fn holder(&self, login: &Login) -> Option<Arc<Subject>> {
         let account = self.by_name.get(&*login.name);
-        let nobody = || PasswordHash::new(NOBODY).ok();
-        let hash =
-            account.map(|account| account.hash.clone()).or_else(|| self.decoy.clone()).or_else(nobody)?;
+        let hash = account.map(|account| account.hash.clone()).or_else(|| self.decoy(&login.name))?;
         let is_right = Argon2::default().verify_password(login.password.as_bytes(), &hash).is_ok();
         account.filter(|_| is_right).map(|account| Arc::clone(&account.subject))
+    }
+
+    fn decoy(&self, name: &str) -> Option<PasswordHash> {
+        let count = u64::try_from(self.decoys.len()).ok()?;
+        let place =
+            self.choice.hash_one(name).checked_rem(count).and_then(|place| usize::try_from(place).ok());
+        match place.and_then(|place| self.decoys.get(place)) {
+            Some(hash) => Some(hash.clone()),
+            None => PasswordHash::new(NOBODY).ok(),
+        }
     }
 }
 

@@ -146,6 +146,9 @@ impl Source for Outgoing<'_> {
         {
             map.insert(ATTEMPT, effort);
         }
+        if let Some(trace) = &self.trace {
+            map.insert(TRACEPARENT, trace.clone());
+        }
         if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
             map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }

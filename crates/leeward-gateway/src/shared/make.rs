@@ -271,9 +271,9 @@ impl Making<'_> {
 
     /// A delivery goes on where operators left it, unless the file says another one.
     fn moving(&mut self, route: &Route, split: &Split, old: Option<&Arc<Moving>>) -> Option<Arc<Moving>> {
+        let kind = split.delivery?;
         let gauge = self.lasting.metrics.delivery_share.with([&route.id]);
-        let new =
-            Moving::new(split, split.delivery?, old.map(|old| &**old), gauge, self.lasting.clock.unix_ms())?;
+        let new = Moving::new(split, kind, old.map(|old| &**old), gauge, self.lasting.clock.unix_ms())?;
         if let Some(old) = old.filter(|old| old.begins_as(&new)) {
             return Some(Arc::clone(old));
         }

@@ -70,13 +70,15 @@ impl Outward {
         failures: Counters<2>,
     ) -> Result<Self, Problem> {
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        // Read before: a file that changes in between is seen to have changed.
+        let seen = read(options);
         let in_force = make(options, &protocols)?;
         if options.unsafe_skip_verification {
             tracing::warn!(%service, "unsafe_skip_verification: anybody on the way can pretend to be this service");
         }
         Ok(Self {
             service: Arc::clone(service),
-            seen: Mutex::new((read(options), None)),
+            seen: Mutex::new((seen, None)),
             in_force: ArcSwap::from_pointee(in_force),
             options: options.clone(),
             protocols,

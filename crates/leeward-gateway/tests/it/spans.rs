@@ -8,6 +8,7 @@ use leeward_telemetry::{Registry, otlp};
 use parking_lot::Mutex;
 
 use crate::rig::{Rig, Upstream};
+use crate::towards::two::{First, Two};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -55,8 +56,19 @@ async fn each_attempt_is_a_span_and_the_service_hangs_below_its_own() {
     let options = otlp::Options::new(url.parse().unwrap());
     let (recorder, export) = otlp::start(options, Arc::new(TokioClock), &Registry::new());
     leeward_telemetry::span::install(recorder).unwrap();
-    let seen = [ask().await, ask().await, ask().await];
+    let mut seen = vec![ask().await, ask().await, ask().await];
     assert!(seen[0] != seen[1] && seen[1] != seen[2], "{seen:?}");
+    let two = Two::start(None, 100, First::Fine).await;
+    let yaml = format!(
+        "services: {{two: {{urls: [\"http://{}\"], protocol: http2}}}}\nroutes: [{{path: /, service: two}}]\n",
+        two.addr
+    );
+    let rig = Rig::start(&yaml).await;
+    let request = rig.request("GET", "/").header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"));
+    let answer = rig.send(request, "").await;
+    let parts: Vec<&str> = answer.header("x-seen-traceparent").split('-').collect();
+    assert_eq!((parts.len(), parts[1]), (4, TRACE));
+    seen.push(parts[2].to_owned());
     export.run(std::future::ready(())).await;
 
     let body = sent.lock().clone();

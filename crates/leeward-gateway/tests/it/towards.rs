@@ -3,4 +3,4 @@
 mod http2;
 mod secure;
 mod tls;
-mod two;
+pub(crate) mod two;

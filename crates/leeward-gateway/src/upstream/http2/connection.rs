@@ -62,6 +62,8 @@ pub(crate) struct Connection {
     heard: Rc<Heard>,
     pub(super) under: Option<Arc<ClientConfig>>,
     is_leaving: Cell<bool>,
+    /// Whether a request was answered: from then on an alert is no refusal of the handshake.
+    was_answered: Cell<bool>,
     streams: Cell<usize>,
     idle_since: Cell<Instant>,
     idle_timeout: Duration,
@@ -96,6 +98,7 @@ impl Connection {
             heard,
             under: opened.under,
             is_leaving: Cell::new(false),
+            was_answered: Cell::new(false),
             streams: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             idle_timeout: keep.idle_timeout,
@@ -150,6 +153,7 @@ impl Connection {
         let (mut answering, stream) = sender.send_request(request, is_whole).map_err(untouched)?;
         let mut pump = (!is_whole).then(|| Pump::new(stream, body));
         let response = self.head(&mut answering, &mut pump).await?;
+        self.was_answered.set(true);
         let (head, stream) = response.into_parts();
         if head.headers.len() > HEADERS_MAX {
             return Err(Error::Protocol("its head has more than 128 lines".into()).into());
@@ -199,7 +203,8 @@ impl Connection {
             self.leave();
         }
         let is_untouched = error.is_remote() && (is_refused || is_above_last);
-        let why = if let Some(failure) = self.heard.refused.get() {
+        let refused = self.heard.refused.get().filter(|_| !self.was_answered.get());
+        let why = if let Some(failure) = refused {
             Error::Handshake(failure)
         } else if error.is_library() {
             Error::Protocol(error.to_string())

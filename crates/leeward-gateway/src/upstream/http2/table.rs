@@ -23,6 +23,8 @@ struct Entry {
     is_opening: bool,
     /// Told when there may be room: a stream ended, or somebody is done opening.
     room: Rc<Notify>,
+    /// How many could not be opened, so that who waited for one knows.
+    failures: u64,
     /// Whether the last connection turned out to be HTTP/1.1: then nobody waits for another's.
     is_http1: bool,
 }
@@ -37,8 +39,8 @@ pub(crate) enum Next {
     Ask(Rc<Connection>),
     /// It opens one.
     Open(Opening),
-    /// It waits until there may be room.
-    Wait(Rc<Notify>),
+    /// It waits until there may be room, or more connections failed to come about than now.
+    Wait(Rc<Notify>, u64),
 }
 
 /// The right to open a connection. Given up when it is dropped.
@@ -64,11 +66,17 @@ impl Table {
         }
         let is_full = fitting().count() >= CONNECTIONS_MAX;
         if is_full || (entry.is_opening && !entry.is_http1) {
-            return Next::Wait(Rc::clone(&entry.room));
+            return Next::Wait(Rc::clone(&entry.room), entry.failures);
         }
         entry.is_opening = true;
         let room = Rc::clone(&entry.room);
         Next::Open(Opening { table: Table(Rc::clone(&self.0)), key, room })
+    }
+
+    /// How many connections could not be opened so far.
+    pub(crate) fn failures(&self, authority: &str, under: Option<&Arc<ClientConfig>>) -> u64 {
+        let key: Key = (authority.into(), under.is_some());
+        self.0.borrow().get(&key).map_or(0, |entry| entry.failures)
     }
 
     /// Lets go what is of no use any more.
@@ -90,6 +98,13 @@ impl Opening {
         if let Some(entry) = self.table.0.borrow_mut().get_mut(&self.key) {
             entry.is_http1 = false;
             entry.connections.push(Rc::clone(connection));
+        }
+    }
+
+    /// It could not be opened: who waited for it would only find the same, one after the other.
+    pub(crate) fn failed(&self) {
+        if let Some(entry) = self.table.0.borrow_mut().get_mut(&self.key) {
+            entry.failures += 1;
         }
     }
 

@@ -168,7 +168,11 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     let text =
         format!("{} {} {:?} {received} ", head.method, head.uri, head.headers.get("x-request-id").is_some());
     let mut data = Bytes::from(text + &"x".repeat(bytes));
-    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    let mut response = Response::new(());
+    if let Some(trace) = head.headers.get("traceparent") {
+        response.headers_mut().insert("x-seen-traceparent", trace.clone());
+    }
+    let mut stream = respond.send_response(response, false).unwrap();
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
         let Some(Ok(count)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
