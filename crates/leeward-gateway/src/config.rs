@@ -70,6 +70,7 @@ pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
 pub use self::service_tls::{Protocol, ServiceTls};
 pub(crate) use self::split::hundredths;
+pub(crate) use self::target::{may_change_of_request, may_change_of_response};
 pub use crate::jwt::{Algorithm, Names as ClaimNames};
 
 /// The default of `listen`.

@@ -22,13 +22,14 @@ use crate::decisions;
 use crate::health;
 use crate::holds::Holds;
 use crate::jwt::KeyStore;
+use crate::layer::{Layer, Maker};
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::plane::{self, Door, Entry, Load};
 use crate::probe::Encrypted;
 use crate::published::Published;
-use crate::reload::{self, Cause, Changes, Failure, Refused, Reloader, Source};
+use crate::reload::{self, Cause, Changes, Failure, Reloader, Source};
 use crate::revocation::Revocations;
 use crate::revocation::feed::{self, Counted, Feed};
 use crate::shared::{Lasting, Shared, Traffic};
@@ -112,6 +113,7 @@ pub struct Builder {
     registry: Registry,
     admin_routes: axum::Router,
     source: Option<Source>,
+    layers: Vec<Maker>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     checks_health: bool,
@@ -156,6 +158,18 @@ impl Builder {
     #[must_use]
     pub fn admin_routes(mut self, routes: axum::Router) -> Self {
         self.admin_routes = self.admin_routes.merge(routes);
+        self
+    }
+
+    /// Puts code on the path of every request that goes to a service, inside of the layers that were added before: see
+    /// [`crate::layer`]. `name` is what it is called in metrics; `make` makes it once for each core.
+    #[must_use]
+    pub fn layer<L: Layer + 'static>(
+        mut self,
+        name: &'static str,
+        make: impl Fn() -> L + Send + Sync + 'static,
+    ) -> Self {
+        self.layers.push(Maker::new(name, make));
         self
     }
 
@@ -208,6 +222,7 @@ impl Builder {
             registry,
             admin_routes,
             source,
+            layers,
             clock,
             rng,
             checks_health,
@@ -228,18 +243,17 @@ impl Builder {
         let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
         let metrics = Metrics::new(registry, config.metrics.routes);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
-        let refused = Arc::new(Refused::default());
-        let holds = holds(&traffic, &clock, tasks);
         let lasting = Lasting {
             directory,
             minter,
             metrics,
             revocations,
+            holds: holds(&traffic, &clock, tasks),
             traffic,
-            holds,
             access,
             entries: Arc::clone(&entries),
-            refused,
+            refused: Arc::default(),
+            layers: layers.into(),
             clock,
             rng,
         };
@@ -294,6 +308,7 @@ impl Gateway {
             registry: Registry::new(),
             admin_routes: axum::Router::new(),
             source: None,
+            layers: Vec::new(),
             clock: Arc::new(TokioClock),
             rng: Arc::new(FastRng::from_entropy()),
             checks_health: true,
@@ -364,7 +379,10 @@ impl Gateway {
     pub fn explain(&self) -> String {
         let shared = self.published.current();
         let held = shared.holds.list().into_iter().map(|held| format!("an operator has {}\n", held.text()));
-        shared.services.iter().map(|service| service.pipeline.explain() + "\n").chain(held).collect()
+        let layers =
+            shared.layers.iter().map(|layer| format!("layer {}, in front of all services\n", layer.name));
+        let services = shared.services.iter().map(|service| service.pipeline.explain() + "\n");
+        layers.chain(services).chain(held).collect()
     }
 
     /// Open connections and requests so far, for each core.

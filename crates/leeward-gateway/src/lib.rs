@@ -59,6 +59,7 @@ mod holds;
 mod http2;
 mod incoming;
 mod jwt;
+pub mod layer;
 mod life;
 mod limits;
 pub mod lint;
@@ -84,3 +85,4 @@ mod upstream;
 
 pub use config::Config;
 pub use gateway::{Builder, Error, Gateway};
+pub use layer::Layer;

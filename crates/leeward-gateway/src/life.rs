@@ -1,5 +1,6 @@
 //! The life of a request, in one function: outermost first, one reason a line.
 
+mod around;
 mod choose;
 mod edge;
 mod fallback;
@@ -18,6 +19,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use leeward_resilience::Deadline;
 
@@ -34,10 +36,11 @@ use crate::body::Download;
 use crate::decisions::Book;
 use crate::h1::Rule;
 use crate::incoming::Incoming;
-use crate::jwt::TokenCache;
+use crate::jwt::{Subject, TokenCache};
+use crate::layer::Layers;
 use crate::plane::Load;
 use crate::refusal::Refusal;
-use crate::shared::Shared;
+use crate::shared::{Answers, RouteState, Shared};
 use crate::upstream::Pool;
 use crate::{address, headers, tls};
 
@@ -51,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) recorder: Option<Rc<Recorder>>,
     /// What was decided lately, if that is kept.
     pub(crate) book: Option<Rc<Book>>,
+    pub(crate) layers: Rc<Layers>,
 }
 
 impl Core {
@@ -58,7 +62,8 @@ impl Core {
         let pool = Pool::new(Arc::clone(&shared.clock));
         let recorder = shared.access.as_ref().map(|log| log.recorder());
         let book = Book::new(&shared.config.decisions).map(Rc::new);
-        Self { shared, pool, tokens: Self::no_tokens(), load, recorder, book }
+        let layers = Layers::new(&shared.layers, &shared.metrics);
+        Self { shared, pool, tokens: Self::no_tokens(), load, recorder, book, layers }
     }
 
     /// The core under the next snapshot. Connections stay, and so do verified tokens, unless tokens are checked in another way.
@@ -76,7 +81,8 @@ impl Core {
         };
         let (pool, load) = (Rc::clone(&self.pool), Arc::clone(&self.load));
         let book = self.book_after(&shared);
-        Self { shared, pool, tokens, load, recorder: self.recorder.clone(), book }
+        let (recorder, layers) = (self.recorder.clone(), Rc::clone(&self.layers));
+        Self { shared, pool, tokens, load, recorder, book, layers }
     }
 
     /// Decisions stay, as many as there is room for.
@@ -175,8 +181,35 @@ async fn pass(
     // Each user has a share, wherever they call from.
     trip.limit_by_principal(shared, route, subject.as_deref())?;
     // Redirects and fixed answers need nobody else.
-    let Some(service) = choose::service(shared, trip, route, (&mut head, peer), subject.as_deref()) else {
+    if matches!(route.answers, Answers::Gateway) {
         return own::answer(config, route, &head, &path);
+    }
+    // What the program has put on the path stands around all that is still to come.
+    let going = Going { route, peer, head, body, path: &path, subject, deadline };
+    if core.layers.is_empty() {
+        onward(core, trip, going).await
+    } else {
+        around::layers(core, trip, going).await
+    }
+}
+
+/// A request that may go to a service.
+struct Going<'a> {
+    route: &'a RouteState,
+    peer: &'a Peer,
+    head: Parts,
+    body: Incoming,
+    path: &'a str,
+    subject: Option<Arc<Subject>>,
+    deadline: Deadline,
+}
+
+async fn onward(core: &Rc<Core>, trip: &mut Trip, going: Going<'_>) -> Result<Response<Download>, Refusal> {
+    let shared = &*core.shared;
+    let Going { route, peer, mut head, body, path, subject, deadline } = going;
+    // Which of its services is asked.
+    let Some(service) = choose::service(shared, trip, route, (&mut head, peer), subject.as_deref()) else {
+        return Err(no_route());
     };
     // A short body is read whole: it can then be sent again, and a slow client holds up nobody.
     let left = deadline.remaining(shared.clock.now());
@@ -185,7 +218,7 @@ async fn pass(
     let permit = trip.shed(shared, deadline).await?;
 
     // What a service is told about the request, by the only one who may.
-    let forward = Forward::new(shared, trip, route, service, head, &path, subject.as_deref())?.over(peer);
+    let forward = Forward::new(shared, trip, route, service, head, path, subject.as_deref())?.over(peer);
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
     let mut answer = outbound::call(core, (route, service), forward, sending, deadline, permit, trip).await?;
     // What the configuration changes of it.

@@ -14,6 +14,10 @@ pub const STALE_ANSWERS: &str = "leeward_gateway_stale_answers_total";
 pub const SPLIT_REQUESTS: &str = "leeward_gateway_split_requests_total";
 /// The share of a delivery's candidate, in hundredths of a percent. Label: `route`.
 pub const DELIVERY_SHARE: &str = "leeward_gateway_delivery_share_basis_points";
+/// Requests that came to a layer. Label: `layer`.
+pub const LAYER_REQUESTS: &str = "leeward_gateway_layer_requests_total";
+/// Panics of a layer. Label: `layer`.
+pub const LAYER_PANICS: &str = "leeward_gateway_layer_panics_total";
 /// Connections of clients that are open.
 pub const CONNECTIONS: &str = "leeward_gateway_connections";
 /// Connections that were closed at once, since there were too many.
@@ -75,6 +79,7 @@ pub(crate) struct Metrics {
     pub(crate) stale: Counters<1>,
     pub(crate) split_requests: Counters<2>,
     pub(crate) delivery_share: Gauges<1>,
+    pub(crate) layers: LayerMetrics,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
     pub(crate) handshakes_failed: Counters<1>,
@@ -98,13 +103,28 @@ pub(crate) struct Metrics {
     pub(crate) policies: PolicyMetrics,
 }
 
+/// Handles to those of the program's layers.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerMetrics {
+    pub(crate) requests: Counters<1>,
+    pub(crate) panics: Counters<1>,
+}
+
+impl LayerMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            requests: registry.counters(LAYER_REQUESTS, "Requests that came to a layer", ["layer"]),
+            panics: registry.counters(LAYER_PANICS, "Panics of a layer", ["layer"]),
+        }
+    }
+}
+
 impl Metrics {
     /// With series of their own for so many routes.
     pub(crate) fn new(registry: Registry, routes: usize) -> Self {
         registry.process_metrics();
         // Beside the routes: none, and all others.
         let bound = Bound { values_per_label: routes + 2, series: (routes + 2) * SERIES_A_ROUTE };
-        let help = "Time from the request's head to the response's head";
         Self {
             requests: registry.counters_bounded(
                 names::REQUESTS_TOTAL,
@@ -114,7 +134,7 @@ impl Metrics {
             ),
             durations: registry.histograms_bounded(
                 names::REQUEST_DURATION_SECONDS,
-                help,
+                "Time from the request's head to the response's head",
                 names::DURATION_LABELS,
                 LATENCY_BUCKETS,
                 bound,
@@ -127,6 +147,7 @@ impl Metrics {
                 ["route", "service"],
             ),
             delivery_share: registry.gauges(DELIVERY_SHARE, "Share of a delivery's candidate", ["route"]),
+            layers: LayerMetrics::new(&registry),
             connections: registry.gauge(CONNECTIONS, "Connections of clients"),
             connections_refused: registry.counter(CONNECTIONS_REFUSED, "Connections over the limit"),
             handshakes_failed: registry.counters(

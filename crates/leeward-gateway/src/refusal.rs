@@ -34,6 +34,8 @@ pub enum Stage {
     Revoked,
     /// What the route's rule allows.
     Authorise,
+    /// Code of the program that the gateway is part of.
+    Layer,
     /// The gateway's own concurrency limit.
     Shed,
     /// The deadline of the whole request.
@@ -64,6 +66,7 @@ impl Stage {
             Self::Authenticate => "authenticate",
             Self::Revoked => "revoked",
             Self::Authorise => "authorise",
+            Self::Layer => "layer",
             Self::Shed => "shed",
             Self::Deadline => "deadline",
             Self::Throttle => "throttle",

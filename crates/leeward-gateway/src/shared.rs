@@ -29,6 +29,7 @@ use crate::delivery::Moving;
 use crate::gateway::Error;
 use crate::holds::Holds;
 use crate::jwt::Authentication;
+use crate::layer::Maker;
 use crate::limits::{ByAddress, ByName};
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
@@ -170,6 +171,8 @@ pub(crate) struct Lasting {
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) refused: Arc<Refused>,
+    /// What the program puts on the path.
+    pub(crate) layers: Arc<[Maker]>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
 }
@@ -224,6 +227,8 @@ pub(crate) struct Shared {
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) refused: Arc<Refused>,
+    /// What the program puts on the path.
+    pub(crate) layers: Arc<[Maker]>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
 }

@@ -207,6 +207,16 @@ fn of_response(name: &str) -> bool {
     REFUSED.contains(&name) || !may_come_from_services(name, true)
 }
 
+/// Whether a header of a request, in lower case, may be changed on its way.
+pub(crate) fn may_change_of_request(name: &str) -> bool {
+    !of_request(name) && name != "connection"
+}
+
+/// Whether a header of an answer, in lower case, may be changed on its way.
+pub(crate) fn may_change_of_response(name: &str) -> bool {
+    !of_response(name) && name != "connection"
+}
+
 pub(super) fn changes(node: &Node<'_>, direction: &Direction) -> Arc<Changes> {
     let node = node.get(direction.key);
     let names = node.get("remove");

@@ -185,6 +185,11 @@ impl Trip {
         service
     }
 
+    /// Its service was not asked.
+    pub(super) fn is_answered_here(&mut self) {
+        self.service = None;
+    }
+
     pub(super) fn preflight(&self, shared: &Shared, head: &Parts) -> Option<Response<Download>> {
         let cors = shared.cors.as_ref()?;
         let origin = self.origin.as_ref()?;

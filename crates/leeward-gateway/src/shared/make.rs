@@ -71,6 +71,7 @@ impl Making<'_> {
             holds: Arc::clone(&lasting.holds),
             entries: Arc::clone(&lasting.entries),
             access: lasting.access.clone(),
+            layers: Arc::clone(&lasting.layers),
             refused: Arc::clone(&lasting.refused),
             clock: Arc::clone(&lasting.clock),
             rng: Arc::clone(&lasting.rng),

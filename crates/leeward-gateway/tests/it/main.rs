@@ -21,6 +21,7 @@ mod health;
 mod holds;
 mod http2;
 mod identity;
+mod layers;
 mod limits;
 mod link;
 mod lint;
