@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use leeward_resilience::breaker::State;
 use leeward_resilience::config::units::show_duration;
 use leeward_resilience::{CircuitBreaker, Clock, Instant};
 use leeward_runtime::Stop;
@@ -68,6 +69,17 @@ impl Held {
     }
 }
 
+/// A breaker that lets nothing pass.
+const OPEN: &str = "open";
+
+fn force(breaker: &CircuitBreaker, open: bool) {
+    if open {
+        breaker.force_open();
+    } else {
+        breaker.force_closed();
+    }
+}
+
 struct Hold {
     state: &'static str,
     until: Instant,
@@ -103,13 +115,9 @@ impl Holds {
 
     /// Holds a breaker open or closed.
     pub(crate) fn breaker(&self, service: &Arc<str>, breaker: CircuitBreaker, open: bool, terms: Terms) {
-        let state = if open { "open" } else { "closed" };
+        let state = if open { OPEN } else { "closed" };
         let mut table = self.table.lock();
-        if open {
-            breaker.force_open();
-        } else {
-            breaker.force_closed();
-        }
+        force(&breaker, open);
         self.tell(&mut table, ("breaker", Some(service), state), Some(&terms));
         table.breakers.insert(Arc::clone(service), (self.hold(state, terms), breaker));
         self.changed.notify_one();
@@ -186,6 +194,25 @@ impl Holds {
     /// What was done lately, newest first.
     pub(crate) fn acts(&self) -> Vec<Act> {
         self.table.lock().acts.iter().rev().cloned().collect()
+    }
+
+    /// After another configuration: a breaker that is gone is held no more, and one that was made anew is held as the one before.
+    pub(crate) fn settle(&self, breaker_of: impl Fn(&str) -> Option<CircuitBreaker>) {
+        let (now, mut table) = (self.clock.now(), self.table.lock());
+        let table = &mut *table;
+        let names: Vec<Arc<str>> = table.breakers.keys().cloned().collect();
+        for name in names {
+            let Some(breaker) = breaker_of(&name) else {
+                table.breakers.remove(&name);
+                self.tell(table, ("breaker", Some(&name), "gone"), None);
+                continue;
+            };
+            let Some((hold, held)) = table.breakers.get_mut(&name) else { continue };
+            if !matches!(breaker.state(now), State::ForcedOpen | State::ForcedClosed) {
+                force(&breaker, hold.state == OPEN);
+            }
+            *held = breaker;
+        }
     }
 
     /// Ends what is over, until the stop.

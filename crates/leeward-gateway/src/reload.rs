@@ -214,10 +214,10 @@ impl Reloader {
         next.measure();
         self.published.publish(Arc::new(next));
         places::leave(&old.config, config, &self.lasting.directory);
+        let now = self.published.current();
+        self.lasting.holds.settle(|name| now.service(name)?.pipeline.breaker());
         let changes = Changes::between(&old.config, config, epoch);
-        self.lasting
-            .metrics
-            .forget(&labels_gone(&old, &self.published.current()), &gone(&old.config, config));
+        self.lasting.metrics.forget(&labels_gone(&old, &now), &gone(&old.config, config));
         Ok(changes)
     }
 

@@ -70,6 +70,29 @@ async fn a_breaker_is_held_for_a_time_and_everybody_can_see_it() {
 }
 
 #[tokio::test]
+async fn a_hold_goes_with_its_breaker_and_stays_with_one_that_goes_on() {
+    let upstream = Upstream::start().await;
+    let with = |service: &str, more: &str| {
+        format!(
+            "services: {{{service}: {{urls: [\"{}\"], retry: off{more}}}}}\nroutes: [{{path: /, service: {service}}}]\n",
+            upstream.url()
+        )
+    };
+    let rig = Rig::start(&with("orders", "")).await;
+    assert_eq!(act(&rig, "PUT", BREAKER, json!({"state": "open", "lasts": "1h"})).await.status, 204);
+    rig.reload(&with("orders", ", read_timeout: 9s")).unwrap();
+    assert_eq!(rig.get("/").await.code(), "breaker_open", "it is the same one");
+    for without in [with("orders", ", circuit_breaker: off"), with("others", "")] {
+        assert_eq!(act(&rig, "PUT", BREAKER, json!({"state": "open", "lasts": "1h"})).await.status, 204);
+        rig.reload(&without).unwrap();
+        assert_eq!(holds(&rig).await["held"], json!([]), "what is not there is not held");
+        assert_eq!(holds(&rig).await["acts"][0]["to"], "gone");
+        rig.reload(&with("orders", "")).unwrap();
+        assert_eq!((rig.get("/").await.status, holds(&rig).await["held"].clone()), (200, json!([])));
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_held_for_ever_and_a_slip_is_a_mistake() {
     let (rig, _upstream) = rig("").await;
     for (method, path, body) in [
