@@ -110,9 +110,11 @@ impl Server {
         }
         let first = &options.certificates[0].cert;
         let tickets = provider::Ticketer::new().map_err(|cause| unusable(first, cause))?;
+        // Read before: a file that changes in between is seen to have changed.
+        let seen = read(options);
         let in_force = make(options, &protocols, &tickets)?;
         Ok(Self {
-            seen: Mutex::new((read(options), None)),
+            seen: Mutex::new((seen, None)),
             in_force: ArcSwap::from_pointee(in_force),
             options: options.clone(),
             protocols,
