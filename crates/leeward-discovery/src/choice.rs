@@ -64,10 +64,13 @@ const TRIES: u32 = 8;
 /// One that is eligible, each as likely as its weight says.
 fn draw(among: &impl Candidates, draws: &mut Draws, except: Option<usize>) -> Option<usize> {
     let may = |place: usize| Some(place) != except && among.is_eligible(place);
-    let heaviest = f64::from(among.weight_max());
-    for _ in 0..TRIES {
+    let heaviest = among.weight_max();
+    // One or two are gone through in less time than it takes to try.
+    let tries = if among.len() < 3 { 0 } else { TRIES };
+    for _ in 0..tries {
         let place = draws.below(among.len());
-        if place < among.len() && draws.unit() * heaviest < f64::from(among.weight(place)) && may(place) {
+        let is_drawn = heaviest == 1 || draws.unit() * f64::from(heaviest) < f64::from(among.weight(place));
+        if place < among.len() && is_drawn && may(place) {
             return Some(place);
         }
     }

@@ -218,7 +218,8 @@ async fn onward(core: &Rc<Core>, trip: &mut Trip, going: Going<'_>) -> Result<Re
     let permit = trip.shed(shared, deadline).await?;
 
     // What a service is told about the request, by the only one who may.
-    let forward = Forward::new(shared, trip, route, service, head, path, subject.as_deref())?.over(peer);
+    let asks = (peer, subject.as_deref());
+    let forward = Forward::new(shared, trip, (route, service), head, path, asks)?;
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
     let mut answer = outbound::call(core, (route, service), forward, sending, deadline, permit, trip).await?;
     // What the configuration changes of it.

@@ -25,7 +25,7 @@ use rustls::ClientConfig;
 
 pub(crate) use self::connect::{Opened, connect};
 use self::http2::{Connection, Next, Table as Multiplexed};
-pub(crate) use self::stream::Stream;
+pub(crate) use self::stream::{Look, Stream};
 use crate::body::Upload;
 use crate::config::Protocol;
 use crate::h1::{self, AnswerError, Asking, Failed, Failure, Link};
@@ -156,8 +156,8 @@ struct Idle {
 }
 
 impl Idle {
-    fn is_good(&mut self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) < self.idle_timeout && self.link.is_open()
+    fn is_good(&mut self, now: Instant, look: Look) -> bool {
+        now.saturating_duration_since(self.since) < self.idle_timeout && self.link.is_open(look)
     }
 
     fn is_under(&self, wanted: Option<&Arc<ClientConfig>>) -> bool {
@@ -191,6 +191,18 @@ pub(crate) struct Lease {
     authority: Box<str>,
     under: Option<Arc<ClientConfig>>,
     keep: Keep,
+}
+
+/// The head of an answer, and what its body is read from. In a box, since it is handed up through every policy.
+pub(crate) struct Got {
+    pub(crate) response: Response<Answer>,
+    pub(crate) lease: Lease,
+}
+
+impl std::fmt::Debug for Got {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Got").field("status", &self.response.status()).finish_non_exhaustive()
+    }
 }
 
 impl Lease {
@@ -247,12 +259,12 @@ impl Pool {
         endpoint: &Endpoint,
         way: &Way,
         source: &impl Source,
-    ) -> Result<(Response<Answer>, Lease), Error> {
+    ) -> Result<Box<Got>, Error> {
         if way.may_be_http2(endpoint) {
             return self.send_either(endpoint, way, source).await;
         }
         let under = way.under(endpoint);
-        let first = self.take(endpoint.authority(), under.as_ref()).map(|link| (link, true));
+        let first = self.take(endpoint.authority(), under.as_ref(), source).map(|link| (link, true));
         self.send_http1((endpoint, way), source, under, first).await
     }
 
@@ -262,11 +274,11 @@ impl Pool {
         endpoint: &Endpoint,
         way: &Way,
         source: &impl Source,
-    ) -> Result<(Response<Answer>, Lease), Error> {
+    ) -> Result<Box<Got>, Error> {
         let mut why = Error::Body;
         for _ in 0..ROUNDS_MAX {
             let under = way.under(endpoint);
-            if let Some(link) = self.take(endpoint.authority(), under.as_ref()) {
+            if let Some(link) = self.take(endpoint.authority(), under.as_ref(), source) {
                 return self.send_http1((endpoint, way), source, under, Some((link, true))).await;
             }
             let connection = match self.shared(endpoint, way).await? {
@@ -280,7 +292,8 @@ impl Pool {
                 Ok((head, answer)) => {
                     let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
                     let lease = Lease { pool, authority, under, keep: way.keep };
-                    return Ok((head.map(|()| Answer::Many(Box::new(answer))), lease));
+                    let response = head.map(|()| Answer::Many(Box::new(answer)));
+                    return Ok(Box::new(Got { response, lease }));
                 }
                 Err(failed) => {
                     if let (Error::Handshake(failure), Some(tls)) = (&failed.why, &way.tls) {
@@ -329,7 +342,7 @@ impl Pool {
         source: &impl Source,
         mut under: Option<Arc<ClientConfig>>,
         mut first: Option<(Link, bool)>,
-    ) -> Result<(Response<Answer>, Lease), Error> {
+    ) -> Result<Box<Got>, Error> {
         let mut asking = source.make().ok_or(Error::Body)?;
         // Two rounds: a reused connection may turn out to be closed, a new one not for that reason.
         loop {
@@ -349,7 +362,7 @@ impl Pool {
                 Ok((head, answer)) => {
                     let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
                     let lease = Lease { pool, authority, under, keep: way.keep };
-                    return Ok((head.map(|()| Answer::One(answer)), lease));
+                    return Ok(Box::new(Got { response: head.map(|()| Answer::One(answer)), lease }));
                 }
                 Err(failed) => *failed,
             };
@@ -375,13 +388,15 @@ impl Pool {
     }
 
     /// The connection used last: it is the warmest, and the others may reach their end.
-    fn take(&self, authority: &str, under: Option<&Arc<ClientConfig>>) -> Option<Link> {
+    fn take(&self, authority: &str, under: Option<&Arc<ClientConfig>>, source: &impl Source) -> Option<Link> {
+        // What may be repeated is, should the connection turn out to be closed.
+        let look = if source.is_safe() { Look::Last } else { Look::Now };
         let now = self.clock.now();
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(authority)?;
         while let Some(last) = connections.iter().rposition(|one| one.is_under(under)) {
             let mut one = connections.remove(last);
-            if one.is_good(now) {
+            if one.is_good(now, look) {
                 return Some(one.link);
             }
         }
@@ -397,7 +412,7 @@ impl Pool {
 
 fn sweep(idle: &mut Table, now: Instant) {
     idle.retain(|_, connections| {
-        connections.retain_mut(|one| one.is_good(now));
+        connections.retain_mut(|one| one.is_good(now, Look::Now));
         !connections.is_empty()
     });
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use leeward_discovery::ring;
 
 /// What of a request is hashed by `balance: ring_hash`. A request without it goes by random of two.
@@ -36,9 +36,12 @@ impl HashOn {
         }
     }
 
-    /// The key of a request, from its headers as they go to a service.
-    pub(crate) fn key(&self, headers: &HeaderMap) -> Option<u64> {
-        let of_header = |name: &HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
+    /// The key of a request, from its headers as they go to a service: the client's, and what the gateway `said`.
+    pub(crate) fn key(&self, headers: &HeaderMap, said: &[(HeaderName, HeaderValue)]) -> Option<u64> {
+        let of_header = |name: &HeaderName| {
+            let ours = said.iter().find(|(ours, _)| ours == name).map(|(_, value)| value);
+            ours.or_else(|| headers.get(name)).map(HeaderValue::as_bytes)
+        };
         let value = match self {
             Self::ClientAddress => of_header(&CLIENT_IP),
             Self::User => of_header(&USER_ID),
@@ -88,13 +91,15 @@ mod tests {
     #[test]
     fn the_key_is_that_of_the_request() {
         let mut headers = HeaderMap::new();
-        headers.insert(CLIENT_IP, "10.0.0.1".parse().unwrap());
+        headers.insert(USER_ID, "of the client".parse().unwrap());
+        let said = [(CLIENT_IP, "10.0.0.1".parse().unwrap()), (USER_ID, "7".parse().unwrap())];
         headers.append(header::COOKIE, "a=1; sid=x7; sidx=8".parse().unwrap());
         headers.append(header::COOKIE, "late=2".parse().unwrap());
-        let key = |text: &str| HashOn::parse(text).unwrap().key(&headers);
+        let key = |text: &str| HashOn::parse(text).unwrap().key(&headers, &said);
         assert_eq!(key("client_address"), Some(ring::hash(b"10.0.0.1")));
         assert_eq!(key("cookie sid"), Some(ring::hash(b"x7")));
         assert_eq!(key("cookie late"), Some(ring::hash(b"2")));
-        assert_eq!((key("cookie si"), key("user"), key("header x-tenant")), (None, None, None));
+        assert_eq!((key("user"), key("header x-user-id")), (Some(ring::hash(b"7")), Some(ring::hash(b"7"))));
+        assert_eq!((key("cookie si"), key("header x-tenant")), (None, None));
     }
 }

@@ -63,7 +63,9 @@ pub(crate) struct Tried {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Attempts {
     is_on: bool,
-    list: RefCell<[Option<Tried>; ATTEMPTS_MAX]>,
+    /// Most requests have one attempt, which needs no memory of its own.
+    first: RefCell<Option<Tried>>,
+    more: RefCell<Vec<Tried>>,
 }
 
 impl Attempts {
@@ -79,21 +81,24 @@ impl Attempts {
         if !self.is_on {
             return;
         }
-        let mut list = self.list.borrow_mut();
-        if let Some(free) = list.iter_mut().find(|one| one.is_none()) {
-            let took_us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-            *free = Some(Tried { endpoint, outcome, took_us });
+        let took_us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let tried = Tried { endpoint, outcome, took_us };
+        let (mut first, mut more) = (self.first.borrow_mut(), self.more.borrow_mut());
+        if first.is_none() {
+            *first = Some(tried);
+        } else if more.len() + 1 < ATTEMPTS_MAX {
+            more.push(tried);
         }
     }
 
     /// Whether more was needed than one good answer.
     pub(crate) fn is_noteworthy(&self) -> bool {
-        let list = self.list.borrow();
-        list[1].is_some() || list[0].as_ref().is_some_and(|one| !one.outcome.is_good())
+        let is_bad = |one: &Tried| !one.outcome.is_good();
+        !self.more.borrow().is_empty() || self.first.borrow().as_ref().is_some_and(is_bad)
     }
 
     pub(super) fn list(&self) -> Vec<Tried> {
-        self.list.borrow().iter().flatten().cloned().collect()
+        self.first.borrow().iter().chain(&*self.more.borrow()).cloned().collect()
     }
 }
 

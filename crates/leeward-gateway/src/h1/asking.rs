@@ -62,8 +62,8 @@ pub(crate) struct Saying<'a> {
     pub(crate) host: &'a str,
     /// All but `host`, those about the connection, and those about the length.
     pub(crate) headers: &'a HeaderMap,
-    /// Those that this attempt adds.
-    pub(crate) more: &'a [(HeaderName, HeaderValue)],
+    /// Those that the gateway adds to the request, and those that it adds to this attempt. Of none of them there is one in `headers`.
+    pub(crate) more: [&'a [(HeaderName, HeaderValue)]; 2],
     /// Whether this is the last request on its connection.
     pub(crate) closes: bool,
 }
@@ -244,11 +244,13 @@ fn write_head(out: &mut Vec<u8>, saying: Saying<'_>, framing: Framing) {
     out.extend_from_slice(saying.target.as_str().as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     line(out, b"host", saying.host.as_bytes());
-    let more = saying.more.iter().map(|(name, value)| (name, value));
-    for (name, value) in saying.headers.iter().chain(more) {
+    for (name, value) in saying.headers {
         if !is_ours(name) {
             line(out, name.as_str().as_bytes(), value.as_bytes());
         }
+    }
+    for (name, value) in saying.more.into_iter().flatten() {
+        line(out, name.as_str().as_bytes(), value.as_bytes());
     }
     match framing {
         Framing::Known(0) if !expects_body(saying.method) => {}

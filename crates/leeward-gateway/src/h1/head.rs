@@ -100,16 +100,17 @@ fn parse(head: Bytes, headers_max: usize) -> Result<Head, Rule> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Rule::RequestLine)?;
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let uri = uri(&head, target, &method)?;
-    let mut headers = fields(&head, request.headers, ROOM)?;
-    let length = length(&headers, &method, version)?;
+    let mut headers = fields(&head, request.headers)?;
+    let has = Lengths::of(request.headers);
+    let length = if has.framing() { length(&headers, &method, version)? } else { Length::Known(0) };
     if let (Length::Known(number), Some(text)) = (length, headers.get_mut(header::CONTENT_LENGTH)) {
         // The number goes on, not its text: behind here somebody may take a zero in front for octal.
         if text.as_bytes().len() > 1 && text.as_bytes()[0] == b'0' {
             *text = HeaderValue::from(number);
         }
     }
-    let keep_alive = keep_alive(&headers, version);
-    let expects_continue = expects_continue(&headers, version)?;
+    let keep_alive = keep_alive(&headers, has, version);
+    let expects_continue = has.any(&header::EXPECT) && expects_continue(&headers, version)?;
     let mut parts = Request::new(()).into_parts().0;
     parts.method = method;
     parts.uri = uri;
@@ -136,9 +137,33 @@ impl<'h> Lines<'h> {
     }
 }
 
-/// The header lines of a parsed head, with room for some `more`. Values share the head's memory.
-pub(super) fn fields(head: &Bytes, lines: &[httparse::Header<'_>], more: usize) -> Result<HeaderMap, Rule> {
-    let mut headers = HeaderMap::with_capacity(lines.len() + more);
+/// How long the names of header lines are, a bit for each length: a name of another length need not be looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lengths(u32);
+
+impl Lengths {
+    pub(super) fn of(lines: &[httparse::Header<'_>]) -> Self {
+        Self(lines.iter().fold(0, |lengths, line| lengths | Self::bit(line.name)))
+    }
+
+    fn bit(name: &str) -> u32 {
+        1 << name.len().min(31)
+    }
+
+    /// Whether there may be a header of this name.
+    pub(super) fn any(self, name: &HeaderName) -> bool {
+        self.0 & Self::bit(name.as_str()) != 0
+    }
+
+    /// Whether something may be said about the length of the body.
+    pub(super) fn framing(self) -> bool {
+        self.any(&header::CONTENT_LENGTH) || self.any(&header::TRANSFER_ENCODING)
+    }
+}
+
+/// The header lines of a parsed head, with room for what the gateway adds. Values share the head's memory.
+pub(super) fn fields(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, Rule> {
+    let mut headers = HeaderMap::with_capacity(lines.len() + ROOM);
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Rule::HeaderName)?;
         let value =
@@ -148,8 +173,8 @@ pub(super) fn fields(head: &Bytes, lines: &[httparse::Header<'_>], more: usize) 
     Ok(headers)
 }
 
-/// What the gateway adds to the headers of a request: room for it is made at once.
-const ROOM: usize = 12;
+/// What the gateway puts into the headers of a message as a rule: room for it is made at once.
+const ROOM: usize = 6;
 
 pub(super) fn broken(error: httparse::Error) -> Rule {
     match error {
@@ -222,7 +247,10 @@ fn number(text: &[u8]) -> Option<u64> {
     (is_short && i64::try_from(number).is_ok()).then_some(number)
 }
 
-pub(super) fn keep_alive(headers: &HeaderMap, version: Version) -> bool {
+pub(super) fn keep_alive(headers: &HeaderMap, has: Lengths, version: Version) -> bool {
+    if !has.any(&header::CONNECTION) {
+        return version == Version::HTTP_11;
+    }
     if has_option(headers, "close") {
         return false;
     }

@@ -17,7 +17,7 @@ use super::reply::{NoAnswer, Reply};
 use super::rule::Rule;
 use super::scan::Scan;
 use crate::tls;
-use crate::upstream::Stream;
+use crate::upstream::{Look, Stream};
 
 /// Most interim answers (1xx) before the final one: a service that works for long may say so every second.
 const INTERIM_MAX: u32 = 256;
@@ -60,8 +60,8 @@ impl Link {
     }
 
     /// Whether it takes another request: the service has neither closed it nor said anything unasked.
-    pub(crate) fn is_open(&mut self) -> bool {
-        self.0.stream.is_quiet()
+    pub(crate) fn is_open(&mut self, look: Look) -> bool {
+        self.0.stream.is_quiet(look)
     }
 
     /// Sends a request and reads the head of its answer. The body of the request goes on being sent while that of the answer is read.

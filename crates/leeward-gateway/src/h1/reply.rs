@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{Response, StatusCode, Version};
 
-use super::head::{Length, Lines, broken, fields, keep_alive, said};
+use super::head::{Length, Lengths, Lines, broken, fields, keep_alive, said};
 use super::reading::Reading;
 use super::rule::Rule;
 use super::scan::Scan;
@@ -15,8 +15,6 @@ const HEADERS_MAX: usize = 128;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// What every answer begins with.
 const BANNER: &[u8] = b"HTTP/1.";
-/// What the gateway adds to the headers of an answer.
-const ROOM: usize = 12;
 
 /// Why what a service sent is no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -108,13 +106,14 @@ fn parse(head: Bytes) -> Result<Reply, NoAnswer> {
     }
     let (Some(status), Some(version)) = (response.code, response.version) else { return Err(NOT_ONE) };
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let headers = fields(&head, response.headers, ROOM)?;
-    let length = said(&headers)?;
+    let headers = fields(&head, response.headers)?;
+    let has = Lengths::of(response.headers);
+    let length = if has.framing() { said(&headers)? } else { None };
     if version == Version::HTTP_10 && length == Some(Length::Chunked) {
         return Err(Rule::CodingInHttp10.into());
     }
     let status = StatusCode::from_u16(status).map_err(|_| NOT_ONE)?;
-    let keep_alive = keep_alive(&headers, version) && !contradicts_itself(status, length.as_ref());
+    let keep_alive = keep_alive(&headers, has, version) && !contradicts_itself(status, length.as_ref());
     let mut parts = Response::new(()).into_parts().0;
     parts.status = status;
     parts.version = version;

@@ -35,77 +35,77 @@ pub(super) struct Forward {
     pub(super) target: PathAndQuery,
     /// In place of the endpoint's own address.
     pub(super) host: Option<Box<str>>,
+    /// The client's, without any of `said`.
     pub(super) headers: HeaderMap,
+    /// What the gateway says itself, each name once.
+    pub(super) said: Said,
     /// Under which a copy of the answer is kept, for routes that keep copies.
     pub(super) copy_key: Option<String>,
-    /// What it is kept together with others by, where its service has nothing of its own for that.
+    /// What it is kept together with others by.
     pub(super) key: Option<u64>,
 }
+
+/// Headers in the order in which they are written: nobody looks for one, so that they need no table.
+pub(crate) type Said = Vec<(HeaderName, HeaderValue)>;
+
+/// Most of them, so that the list is made once.
+const SAID_MAX: usize = 14;
 
 impl Forward {
     pub(super) fn new(
         shared: &Shared,
         trip: &Trip,
-        route: &RouteState,
-        service: &Service,
+        (route, service): (&RouteState, &Service),
         head: Parts,
         path: &str,
-        subject: Option<&Subject>,
+        (peer, subject): (&Peer, Option<&Subject>),
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = head;
         let target = target(&route.config, shared.config.encoded_slash, path, &uri)?;
-        super::trip::reserve(&mut headers, 14);
         let host = headers.remove(header::HOST);
         credentials::strip(&mut headers, &shared.accepted, route.config.forward_token);
         let new_host = route.config.rewrite.host.as_ref().and_then(|new| new.of(host.as_ref()));
         // Before what the gateway says, so that none of it can be changed.
         route.config.request_headers.apply(&mut headers);
-        headers.insert(REQUEST_ID, trip.request_id.clone());
-        headers.insert(CORRELATION_ID, trip.correlation_id.clone());
-        // Where spans are recorded, each attempt says its own.
-        if trip.span.is_recording() {
-            headers.remove(TRACEPARENT);
-        } else {
-            headers.insert(TRACEPARENT, trip.span.context().to_header());
+        // Of what is said below, this is all that a client may send or a configuration may set.
+        for name in [&REQUEST_ID, &CORRELATION_ID, &TRACEPARENT] {
+            headers.remove(name);
         }
-        headers.insert(SERVICE_NAME, HeaderValue::from_static(NAME));
-        headers.insert(TIMESTAMP, HeaderValue::from(shared.clock.unix_ms()));
+        let mut said = Said::with_capacity(SAID_MAX);
+        said.push((REQUEST_ID, trip.request_id.clone()));
+        said.push((CORRELATION_ID, trip.correlation_id.clone()));
+        // Where spans are recorded, each attempt says its own.
+        if !trip.span.is_recording() {
+            said.push((TRACEPARENT, trip.span.context().to_header()));
+        }
+        said.push((SERVICE_NAME, HeaderValue::from_static(NAME)));
+        said.push((TIMESTAMP, HeaderValue::from(shared.clock.unix_ms())));
         let client = address::to_header(trip.client);
-        headers.insert(FORWARDED_FOR, client.clone());
-        headers.insert(CLIENT_IP, client);
-        if let Some(host) = host {
-            headers.insert(FORWARDED_HOST, host);
+        said.push((FORWARDED_FOR, client.clone()));
+        said.push((CLIENT_IP, client));
+        said.extend(host.map(|host| (FORWARDED_HOST, host)));
+        let scheme = if peer.is_encrypted { "https" } else { "http" };
+        said.push((FORWARDED_PROTO, HeaderValue::from_static(scheme)));
+        if let Some(certificate) = &peer.certificate {
+            said.push((FORWARDED_CERT, certificate.header.clone()));
         }
         if let Some(subject) = subject {
-            vouch(shared, service, subject, &mut headers)?;
+            vouch(shared, service, subject, &mut said)?;
         }
-        let copy_key = copy_key(route, service, &method, &target, &headers);
+        // To a service that hears who asks, the answer may be that caller's own.
+        let is_anybody = subject.is_none() && peer.certificate.is_none();
+        let copy_key = if is_anybody { copy_key(route, service, &method, &target, &headers) } else { None };
         let host = new_host.and_then(|host| host.to_str().ok().map(Box::from));
-        Ok(Self { method, target, host, headers, copy_key, key: trip.key })
-    }
-
-    /// Says how the client came, and who it is by its certificate: to a service that hears that, the answer may be its own.
-    pub(super) fn over(mut self, peer: &Peer) -> Self {
-        let scheme = if peer.is_encrypted { "https" } else { "http" };
-        self.headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        if let Some(certificate) = &peer.certificate {
-            self.headers.insert(FORWARDED_CERT, certificate.header.clone());
-            self.copy_key = None;
-        }
-        self
+        let key = service.hash_on.as_ref().and_then(|hash_on| hash_on.key(&headers, &said)).or(trip.key);
+        Ok(Self { method, target, host, headers, said, copy_key, key })
     }
 }
 
 /// Says who the user is: in an assertion that services check, and in plain headers for those that only read.
-fn vouch(
-    shared: &Shared,
-    service: &Service,
-    subject: &Subject,
-    headers: &mut HeaderMap,
-) -> Result<(), Refusal> {
-    headers.insert(USER_ID, subject.id_header.clone());
-    headers.insert(USER_ROLE, subject.role_header.clone());
-    headers.insert(USER_CONTEXT, subject.context_header.clone());
+fn vouch(shared: &Shared, service: &Service, subject: &Subject, said: &mut Said) -> Result<(), Refusal> {
+    said.push((USER_ID, subject.id_header.clone()));
+    said.push((USER_ROLE, subject.role_header.clone()));
+    said.push((USER_CONTEXT, subject.context_header.clone()));
     let Some(minter) = &shared.minter else { return Ok(()) };
     let audience = &service.name;
     let assertion = minter.mint(&subject.principal, audience, shared.clock.unix_ms()).map_err(|error| {
@@ -113,7 +113,7 @@ fn vouch(
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Refusal::new(status, code::INTERNAL, Stage::Authenticate, "the gateway could not vouch for the user")
     })?;
-    headers.insert(ASSERTION, assertion);
+    said.push((ASSERTION, assertion));
     Ok(())
 }
 
@@ -148,8 +148,7 @@ pub(crate) fn target(
 }
 
 /// What ties an answer to whoever asked, or to a part of it.
-const OF_ONE_CALLER: [HeaderName; 5] =
-    [header::AUTHORIZATION, header::COOKIE, header::RANGE, ASSERTION, USER_ID];
+const OF_ONE_CALLER: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::RANGE];
 
 /// What an answer may vary by and still be kept.
 const VARIANTS: [HeaderName; 3] = [header::ACCEPT, header::ACCEPT_ENCODING, header::ORIGIN];

@@ -28,7 +28,7 @@ use crate::decisions::{Attempts, Outcome};
 use crate::headers;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Service};
-use crate::upstream::{self, Answer, Lease};
+use crate::upstream::{self, Answer, Got};
 
 /// Endpoints tried in one attempt while connections are refused: nothing was sent, so the next one may be asked at
 /// once.
@@ -39,12 +39,6 @@ const REFUSED_MAX: usize = 3;
 pub(super) enum Failure {
     NoEndpoint(NoEndpoint),
     Upstream(upstream::Error),
-}
-
-/// An answer's head, and the connection that its body is still to come over.
-struct Got {
-    response: Response<Answer>,
-    lease: Lease,
 }
 
 pub(super) async fn call(
@@ -88,7 +82,7 @@ pub(super) async fn call(
 }
 
 /// An unasked-for protocol switch, or a status that HTTP does not have, is no answer.
-fn checked(service: &Service, got: Got) -> Result<Got, Refusal> {
+fn checked(service: &Service, got: Box<Got>) -> Result<Box<Got>, Refusal> {
     if (200..=599).contains(&got.response.status().as_u16()) {
         return Ok(got);
     }
@@ -103,7 +97,7 @@ async fn one_attempt(
     sending: &Sending,
     (failed_at, trip): (&RefCell<Vec<Arc<str>>>, &Trip),
     attempt: Attempt,
-) -> Result<Got, Failure> {
+) -> Result<Box<Got>, Failure> {
     let clock = &*core.shared.clock;
     let mut refused: Option<upstream::Error> = None;
     // Another endpoint each time, until one takes the connection.
@@ -129,7 +123,7 @@ async fn one_attempt(
             trace,
         };
         let sent = core.pool.send(picked.endpoint(), &service.way, &outgoing).await;
-        let sent = sent.map(|(response, lease)| Got { response, lease }).map_err(Failure::Upstream);
+        let sent = sent.map_err(Failure::Upstream);
         let class = classify(&sent);
         let ended = clock.now();
         trying.became = Some((outcome(&sent, class), class, ended));
@@ -201,7 +195,7 @@ fn tell(span: &mut Span, outcome: Outcome, has_failed: bool) {
     }
 }
 
-fn outcome(sent: &Result<Got, Failure>, class: Class) -> Outcome {
+fn outcome(sent: &Result<Box<Got>, Failure>, class: Class) -> Outcome {
     match sent {
         Ok(got) => match class {
             Class::Failure { .. } => Outcome::Failed(got.response.status().as_u16()),
@@ -223,13 +217,12 @@ fn pick(
     now: Instant,
 ) -> Result<Picked, NoEndpoint> {
     let avoid = failed_at.borrow();
-    let key = service.hash_on.as_ref().and_then(|hash_on| hash_on.key(&forward.headers)).or(forward.key);
-    service.upstream.pick(now, &PickHint { avoid: &avoid, key })
+    service.upstream.pick(now, &PickHint { avoid: &avoid, key: forward.key })
 }
 
 /// What an answer says about the service. Only what HTTP calls the server's fault counts: a 429 of a service is its
 /// word to one caller, not a failure.
-fn classify(answer: &Result<Got, Failure>) -> Class {
+fn classify(answer: &Result<Box<Got>, Failure>) -> Class {
     match answer {
         Ok(got) => match got.response.status().as_u16() {
             502..=504 => Class::Failure { retryable: true, retry_after: retry_after(&got.response) },
@@ -261,12 +254,12 @@ fn pass_on(
     route: &RouteState,
     service: &Service,
     forward: &Forward,
-    got: Got,
+    got: Box<Got>,
     guard: Option<Guard>,
     held: Held,
 ) -> Response<Download> {
     let shared = &core.shared;
-    let Got { response, lease } = got;
+    let Got { response, lease } = *got;
     let (mut head, body) = response.into_parts();
     headers::strip_response(&mut head.headers, shared.cors.is_some());
     let tee = tee(core, route, forward, &head);

@@ -110,13 +110,13 @@ impl Source for Outgoing<'_> {
             more[count] = (name, value);
             count += 1;
         }
-        let Forward { method, target, headers, .. } = self.forward;
+        let Forward { method, target, headers, said, .. } = self.forward;
         let saying = Saying {
             method,
             target,
             host: self.host,
             headers,
-            more: &more[..count],
+            more: [said, &more[..count]],
             // A server that expects no body here may take one for the next request: there is to be none on this connection.
             closes: !self.sending.empty && has_no_use_for_a_body(method),
         };
@@ -125,7 +125,7 @@ impl Source for Outgoing<'_> {
 
     fn make_http2(&self, is_encrypted: bool) -> Option<(Request<()>, Upload)> {
         let body = self.sending.take()?;
-        let Forward { method, target, headers, .. } = self.forward;
+        let Forward { method, target, headers, said, .. } = self.forward;
         // A query alone stands for the root.
         let slash = if target.as_str().starts_with('?') { "/" } else { "" };
         let uri = Uri::builder()
@@ -141,6 +141,8 @@ impl Source for Outgoing<'_> {
         for name in &OF_THE_WIRE {
             map.remove(name);
         }
+        map.reserve(said.len() + 4);
+        map.extend(said.iter().cloned());
         map.insert(DEADLINE, HeaderValue::from(self.deadline_ms));
         if let (false, Ok(effort)) = (self.effort.is_first(), HeaderValue::try_from(self.effort.to_string()))
         {

@@ -372,13 +372,15 @@ fn hex_id(id: u128) -> HeaderValue {
 /// `12.345ms`.
 fn millis(took: std::time::Duration) -> HeaderValue {
     let (mut whole, mut rest) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let whole = whole.format(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)).as_bytes();
     // A one in front keeps the zeros behind the point.
-    let rest = rest.format(1_000 + took.subsec_micros() % 1_000);
-    let text = [whole.format(took.as_millis()), ".", &rest[1..], "ms"].concat();
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// A header map with room for what a request usually has and what is added.
-pub(super) fn reserve(headers: &mut HeaderMap, more: usize) {
-    headers.reserve(more);
+    let rest = rest.format(1_000 + took.subsec_micros() % 1_000).as_bytes();
+    let mut text = [0_u8; "18446744073709551615.000ms".len()];
+    let (mut left, mut room) = (0, &mut text[..]);
+    for part in [whole, b".", &rest[1..], b"ms"] {
+        let (here, behind) = room.split_at_mut(part.len());
+        here.copy_from_slice(part);
+        (left, room) = (left + part.len(), behind);
+    }
+    HeaderValue::from_bytes(&text[..left]).unwrap_or(HeaderValue::from_static(""))
 }

@@ -5,9 +5,19 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+/// How well an idle connection is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Look {
+    /// The socket is asked itself, for a system call.
+    Now,
+    /// What the runtime knows, which is as old as its last look at all sockets. Where the service closed since then, the request
+    /// has to be sent again.
+    Last,
+}
 
 /// What a request to a service is written to.
 #[derive(Debug)]
@@ -20,7 +30,7 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Whether nothing came in that nobody read: neither an end nor anything unasked.
-    pub(crate) fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self, look: Look) -> bool {
         let stream = match self {
             Self::Plain(stream) => stream,
             Self::Tls(tls) => {
@@ -34,8 +44,12 @@ impl Stream {
                 stream
             }
         };
-        // The socket is asked itself: what the runtime knows of it is as old as its last look at all of them.
-        let unread = socket2::SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]);
+        let peek = || socket2::SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]);
+        let unread = match look {
+            Look::Now => peek(),
+            // Without a system call where the runtime has heard of nothing.
+            Look::Last => stream.try_io(Interest::READABLE, peek),
+        };
         unread.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
