@@ -36,6 +36,8 @@ pub(super) struct Forward {
     /// In place of the endpoint's own address.
     pub(super) host: Option<Box<str>>,
     pub(super) headers: HeaderMap,
+    /// Whether the client said that it takes trailers.
+    pub(super) takes_trailers: bool,
     /// Under which a copy of the answer is kept, for routes that keep copies.
     pub(super) copy_key: Option<String>,
     /// What it is kept together with others by, where its service has nothing of its own for that.
@@ -81,7 +83,15 @@ impl Forward {
         }
         let copy_key = copy_key(route, service, &method, &target, &headers);
         let host = new_host.and_then(|host| host.to_str().ok().map(Box::from));
-        Ok(Self { method, target, host, headers, copy_key, key: trip.key })
+        Ok(Self {
+            method,
+            target,
+            host,
+            headers,
+            takes_trailers: trip.takes_trailers,
+            copy_key,
+            key: trip.key,
+        })
     }
 
     /// Says how the client came, and who it is by its certificate: to a service that hears that, the answer may be its own.
