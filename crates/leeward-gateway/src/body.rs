@@ -1,6 +1,6 @@
 //! The bodies that pass through: what clients send, what services answer, what the gateway says itself.
 //!
-//! Only data passes: trailers end here in both directions, so that nothing can be said after the headers were checked.
+//! Trailers pass a [`Sieve`] here, in both directions, so that nothing can be said after the headers were checked.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use leeward_resilience::Class;
@@ -19,6 +20,7 @@ use crate::access::Notes;
 use crate::h1::{AnswerError, BodyError, Rule};
 use crate::incoming;
 use crate::life::Held;
+use crate::trailers::Sieve;
 use crate::upstream::{Answer, Lease};
 
 /// Why a body ended before its end.
@@ -51,8 +53,8 @@ impl From<BodyError> for Cut {
 pub(crate) enum Upload {
     /// Nothing.
     Empty,
-    /// Wholly read before: it can be sent again.
-    Whole(Option<Bytes>),
+    /// Wholly read before, with what stood behind it: it can be sent again.
+    Whole(Option<Bytes>, Option<Box<HeaderMap>>),
     /// As the client sends it.
     Streaming(Box<Streaming>),
 }
@@ -62,6 +64,7 @@ pub(crate) struct Streaming {
     inner: incoming::Incoming,
     left: u64,
     timer: Pin<Box<Sleep>>,
+    sieve: Sieve,
     /// Read by the request after the call failed, which only says that the body ended early.
     cut: Rc<Cell<Option<Cut>>>,
     notes: Notes,
@@ -72,10 +75,11 @@ impl Streaming {
         inner: incoming::Incoming,
         bytes_max: u64,
         within: Duration,
+        sieve: Sieve,
         cut: Rc<Cell<Option<Cut>>>,
         notes: Notes,
     ) -> Self {
-        Self { inner, left: bytes_max, timer: Box::pin(tokio::time::sleep(within)), cut, notes }
+        Self { inner, left: bytes_max, timer: Box::pin(tokio::time::sleep(within)), sieve, cut, notes }
     }
 
     fn end(&self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -94,7 +98,13 @@ impl Streaming {
                 Poll::Ready(Some(Err(error))) => return self.end(error.into()),
                 Poll::Ready(Some(Ok(frame))) => frame,
             };
-            let Ok(data) = frame.into_data() else { continue };
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => match kept(frame, &self.sieve) {
+                    Some(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                    None => continue,
+                },
+            };
             let length = data.len() as u64;
             self.notes.received(data.len());
             if length > self.left {
@@ -113,41 +123,62 @@ impl Body for Upload {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(bytes, trailers) => {
+                let data = bytes.take().map(Frame::data);
+                let frame = data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers)));
+                Poll::Ready(frame.map(Ok))
+            }
             Self::Streaming(body) => body.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty | Self::Whole(None) => true,
-            Self::Whole(Some(bytes)) => bytes.is_empty(),
+            Self::Empty => true,
+            Self::Whole(bytes, trailers) => bytes.as_ref().is_none_or(Bytes::is_empty) && trailers.is_none(),
             Self::Streaming(body) => body.inner.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
-            Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes, _) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Self::Streaming(body) => body.inner.size_hint(),
         }
     }
 }
 
-/// Reads a whole body of at most `bytes_max`.
+/// What of the trailers passes, if something does.
+fn kept(frame: Frame<Bytes>, sieve: &Sieve) -> Option<HeaderMap> {
+    let mut trailers = frame.into_trailers().ok()?;
+    sieve.keep(&mut trailers);
+    (!trailers.is_empty()).then_some(trailers)
+}
+
+/// Reads a whole body of at most `bytes_max`, and what stands behind it.
 pub(crate) async fn read_whole(
     mut body: incoming::Incoming,
     bytes_max: u64,
     within: Duration,
+    sieve: impl FnOnce() -> Sieve,
     notes: &Notes,
-) -> Result<Bytes, Cut> {
+) -> Result<(Bytes, Option<Box<HeaderMap>>), Cut> {
     let read = async {
         let mut first: Option<Bytes> = None;
         let mut all = BytesMut::new();
         let mut left = bytes_max;
+        let mut trailers = None;
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
+            let data = match frame?.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    trailers = kept(frame, &sieve()).map(Box::new);
+                    break;
+                }
+            };
             notes.received(data.len());
             left = left.checked_sub(data.len() as u64).ok_or(Cut::TooLarge)?;
             // The usual small body is one frame, handed on as it is.
@@ -160,7 +191,7 @@ pub(crate) async fn read_whole(
                 }
             }
         }
-        Ok(first.unwrap_or_else(|| all.freeze()))
+        Ok((first.unwrap_or_else(|| all.freeze()), trailers))
     };
     tokio::time::timeout(within, read).await.unwrap_or(Err(Cut::TimedOut))
 }
@@ -213,6 +244,7 @@ pub(crate) struct Passing {
     read_timeout: Duration,
     silence: Option<Pin<Box<Sleep>>>,
     is_silent: bool,
+    sieve: Sieve,
     /// The place among the requests on their way.
     _held: Held,
 }
@@ -222,13 +254,14 @@ impl Passing {
         inner: Answer,
         lease: Lease,
         read_timeout: Duration,
-        tee: Option<Tee>,
+        (tee, sieve): (Option<Tee>, Sieve),
         guard: Option<Guard>,
         held: Held,
     ) -> Self {
         let (silence, is_silent) = (None, false);
         let (is_over, inner, lease) = (inner.is_end_stream(), Some(inner), Some(lease));
-        let mut passing = Self { inner, lease, tee, guard, read_timeout, silence, is_silent, _held: held };
+        let mut passing =
+            Self { inner, lease, tee, guard, read_timeout, silence, is_silent, sieve, _held: held };
         if is_over {
             passing.complete();
         }
@@ -282,30 +315,36 @@ impl Passing {
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        loop {
-            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-            match ready!(Pin::new(&mut *inner).poll_frame(cx)) {
-                None => {
-                    self.complete();
-                    return Poll::Ready(None);
-                }
-                Some(Err(error)) => {
-                    self.tee = None;
-                    // A client that breaks its request off says nothing about the service.
-                    let is_ours = matches!(error, AnswerError::RequestCut);
-                    self.settle(if is_ours { Class::Ignored } else { Class::PERMANENT });
-                    return Poll::Ready(Some(Err(error.into())));
-                }
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    // The server asks no further once the length is reached, so the end is noticed here.
-                    let is_over = inner.is_end_stream();
-                    self.keep(&data);
-                    if is_over {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        match ready!(Pin::new(&mut *inner).poll_frame(cx)) {
+            None => {
+                self.complete();
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                self.tee = None;
+                // A client that breaks its request off says nothing about the service.
+                let is_ours = matches!(error, AnswerError::RequestCut);
+                self.settle(if is_ours { Class::Ignored } else { Class::PERMANENT });
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Some(Ok(frame)) => {
+                let data = match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => {
+                        // Nothing comes behind them.
                         self.complete();
+                        let trailers = kept(frame, &self.sieve);
+                        return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                };
+                // The server asks no further once the length is reached, so the end is noticed here.
+                let is_over = inner.is_end_stream();
+                self.keep(&data);
+                if is_over {
+                    self.complete();
                 }
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
         }
     }

@@ -3,7 +3,9 @@
 //! From clients: everything that only the gateway may say is dropped before anything reads it, also when it is
 //! spelt with other separators (`x_user_id`, `x.user.id`: many servers fold them into one name), and so is every
 //! header about the connection itself, those that `Connection` nominates included. The gateway's own headers are
-//! added after this, so a nomination cannot remove them. Trailers are dropped with the framing.
+//! added after this, so a nomination cannot remove them. What may stand behind a body is for `trailers` to say.
+
+use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -147,6 +149,11 @@ fn is_alias(name: &str) -> bool {
 fn is_plain(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         && !(name.contains("--") || name.starts_with('-') || name.ends_with('-'))
+}
+
+/// A name in lower case, as the least careful server reads it.
+pub(crate) fn as_read_by_all(name: &str) -> Cow<'_, str> {
+    if is_plain(name) { name.into() } else { folded(name).into() }
 }
 
 /// The name as a server reads it that folds separators.

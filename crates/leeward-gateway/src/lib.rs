@@ -81,6 +81,7 @@ pub mod split;
 mod stale;
 pub mod target;
 mod tls;
+mod trailers;
 mod upstream;
 
 pub use config::Config;

@@ -148,6 +148,8 @@ async fn pass(
     trip.comes_from(address::client(trip.client, &head.headers, &config.trusted_proxies));
     // Who may not come at all learns nothing more, not even whether the gateway is well.
     edge::admit(&config.addresses, trip.client)?;
+    // Said about this connection, and so gone in a moment.
+    trip.hears_trailers(&head);
     // Nobody outside speaks for the gateway, in any spelling.
     let dropped = headers::strip_request(&mut head.headers);
     shared.metrics.headers_dropped.add(dropped as u64);

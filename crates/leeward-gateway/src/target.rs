@@ -259,6 +259,12 @@ impl Changes {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
+    /// Whether they are about this header.
+    pub(crate) fn name(&self, name: &http::HeaderName) -> bool {
+        let with_value = self.set.iter().chain(&self.add).map(|(name, _)| name);
+        self.remove.iter().chain(with_value).any(|named| named == name)
+    }
+
     /// Makes them.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {

@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::writer::line;
+use super::writer::{last_chunk, line};
 
 /// A piece of the body up to this size is copied behind what is to be written, so that both go out as one.
 const COPY_BYTES_MAX: usize = 16 * 1_024;
@@ -66,6 +66,8 @@ pub(crate) struct Saying<'a> {
     pub(crate) more: [&'a [(HeaderName, HeaderValue)]; 2],
     /// Whether this is the last request on its connection.
     pub(crate) closes: bool,
+    /// Whether trailers of the answer have somewhere to go.
+    pub(crate) takes_trailers: bool,
 }
 
 impl<B> Asking<B>
@@ -105,13 +107,12 @@ where
             // What is there of the body at once goes out with the head.
             while !self.is_over && self.has_room() {
                 match Pin::new(&mut self.body).poll_frame(cx) {
-                    Poll::Ready(Some(Ok(frame))) => {
-                        if let Ok(data) = frame.into_data() {
-                            self.take(data)?;
-                        }
-                    }
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(data) => self.take(data)?,
+                        Err(frame) => self.end(frame.trailers_ref())?,
+                    },
                     Poll::Ready(Some(Err(_cut))) => return Poll::Ready(Err(Stopped::Body)),
-                    Poll::Ready(None) => self.end()?,
+                    Poll::Ready(None) => self.end(None)?,
                     Poll::Pending if self.is_written() => {
                         // What there is may be what the service waits for.
                         ready!(self.poll_flush(stream, cx))?;
@@ -167,10 +168,11 @@ where
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Stopped> {
+    /// Ends the body. Trailers have a place behind chunks only.
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Stopped> {
         self.is_over = true;
         match self.framing {
-            Framing::Chunked => self.out.extend_from_slice(b"0\r\n\r\n"),
+            Framing::Chunked => last_chunk(&mut self.out, trailers),
             Framing::Known(0) => {}
             Framing::Known(_) => return Err(Stopped::Body),
         }
@@ -257,8 +259,14 @@ fn write_head(out: &mut Vec<u8>, saying: Saying<'_>, framing: Framing) {
         Framing::Known(length) => line(out, b"content-length", itoa::Buffer::new().format(length).as_bytes()),
         Framing::Chunked => line(out, b"transfer-encoding", b"chunked"),
     }
-    if saying.closes {
-        line(out, b"connection", b"close");
+    match (saying.takes_trailers, saying.closes) {
+        (false, false) => {}
+        (false, true) => line(out, b"connection", b"close"),
+        // It is about this connection, and says so (RFC 9110, 10.1.4).
+        (true, closes) => {
+            line(out, b"te", b"trailers");
+            line(out, b"connection", if closes { b"te, close" } else { b"te" });
+        }
     }
     out.extend_from_slice(b"\r\n");
 }

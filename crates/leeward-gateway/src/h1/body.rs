@@ -58,7 +58,7 @@ impl Body for Incoming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(io) = self.io() else { return Poll::Ready(Some(Err(BodyError::BrokenOff))) };
-        io.poll_body(cx).map(|next| next.map(|bytes| bytes.map(Frame::data)))
+        io.poll_body(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,7 +1,9 @@
 //! The body in chunks (RFC 9112, 7.1), strictly: what two servers could cut in two ways is no chunk.
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
 
+use super::head::{Bounds, fields};
 use super::rule::Rule;
 use super::scan::Scan;
 
@@ -11,10 +13,6 @@ const DIGITS_MAX: usize = 16;
 const EXTENSION_BYTES_MAX: usize = 128;
 /// The longest line with a size, without its end.
 const LINE_BYTES_MAX: usize = DIGITS_MAX + 1 + EXTENSION_BYTES_MAX;
-/// All trailers together, which are read and dropped.
-const TRAILER_BYTES_MAX: usize = 4 * 1_024;
-/// The most trailer lines.
-const TRAILERS_MAX: usize = 16;
 
 /// Where in the body the decoder stands.
 #[derive(Debug, Clone, Copy)]
@@ -31,13 +29,19 @@ enum At {
 
 /// Takes chunks off a buffer.
 #[derive(Debug)]
-pub(super) struct Decoder(At);
+pub(super) struct Decoder {
+    at: At,
+    /// All trailers together are no larger than a head.
+    bounds: Bounds,
+}
 
 /// What came off.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Some bytes of the body.
     Data(Bytes),
+    /// What stands behind the last chunk, if something does. The body is over.
+    Trailers(Box<HeaderMap>),
     /// Nothing before more comes in.
     More,
     /// The body is over.
@@ -45,8 +49,8 @@ pub(super) enum Step {
 }
 
 impl Decoder {
-    pub(super) const fn new() -> Self {
-        Self(At::Size)
+    pub(super) const fn new(bounds: Bounds) -> Self {
+        Self { at: At::Size, bounds }
     }
 
     /// The next bytes of the body.
@@ -55,14 +59,14 @@ impl Decoder {
     /// The rule that the body breaks.
     pub(super) fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, Rule> {
         loop {
-            match &mut self.0 {
+            match &mut self.at {
                 At::Size => {
                     let Some(line) = size_line(buffer)? else { return Ok(Step::More) };
                     let size = size(&buffer[..line])?;
                     buffer.advance(line + 2);
-                    self.0 = if size == 0 { At::Trailers(Scan::default()) } else { At::Data(size) };
+                    self.at = if size == 0 { At::Trailers(Scan::default()) } else { At::Data(size) };
                 }
-                At::Data(0) => self.0 = At::End,
+                At::Data(0) => self.at = At::End,
                 At::Data(left) => {
                     if buffer.is_empty() {
                         return Ok(Step::More);
@@ -79,26 +83,34 @@ impl Decoder {
                         return Ok(Step::More);
                     }
                     buffer.advance(2);
-                    self.0 = At::Size;
+                    self.at = At::Size;
                 }
                 At::Trailers(scan) => {
-                    let Some(end) = scan.end_of_head(buffer)? else {
-                        return if buffer.len() > TRAILER_BYTES_MAX {
-                            Err(Rule::Trailer)
-                        } else {
-                            Ok(Step::More)
-                        };
+                    let Bounds { bytes, headers } = self.bounds;
+                    return match scan.end_of_head(buffer)? {
+                        Some(2) => {
+                            buffer.advance(2);
+                            Ok(Step::Over)
+                        }
+                        Some(end) if end <= bytes => trailers(&buffer.split_to(end).freeze(), headers),
+                        None if buffer.len() < bytes => Ok(Step::More),
+                        _ => Err(Rule::Trailer),
                     };
-                    let mut lines = [httparse::EMPTY_HEADER; TRAILERS_MAX];
-                    if end > TRAILER_BYTES_MAX || httparse::parse_headers(&buffer[..end], &mut lines).is_err()
-                    {
-                        return Err(Rule::Trailer);
-                    }
-                    buffer.advance(end);
-                    return Ok(Step::Over);
                 }
             }
         }
+    }
+}
+
+fn trailers(section: &Bytes, count_max: usize) -> Result<Step, Rule> {
+    // No line is shorter than `a:` and its end.
+    let mut lines = vec![httparse::EMPTY_HEADER; count_max.min(section.len() / 4)];
+    match httparse::parse_headers(section, &mut lines) {
+        Ok(httparse::Status::Complete((_, lines))) => {
+            let trailers = fields(section, lines).map_err(|_| Rule::Trailer)?;
+            Ok(Step::Trailers(Box::new(trailers)))
+        }
+        _ => Err(Rule::Trailer),
     }
 }
 
@@ -144,13 +156,15 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: Bounds = Bounds { bytes: 1_024, headers: 16 };
+
     /// The body, and what is left behind it; `None` when it is not over.
     fn whole(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Rule> {
         pieces(&[bytes])
     }
 
     fn pieces(pieces: &[&[u8]]) -> Result<Option<(Vec<u8>, usize)>, Rule> {
-        let (mut decoder, mut buffer, mut body) = (Decoder::new(), BytesMut::new(), Vec::new());
+        let (mut decoder, mut buffer, mut body) = (Decoder::new(BOUNDS), BytesMut::new(), Vec::new());
         let mut is_over = false;
         for piece in pieces {
             buffer.extend_from_slice(piece);
@@ -158,7 +172,7 @@ mod tests {
                 match decoder.step(&mut buffer)? {
                     Step::Data(bytes) => body.extend_from_slice(&bytes),
                     Step::More => break,
-                    Step::Over => is_over = true,
+                    Step::Over | Step::Trailers(_) => is_over = true,
                 }
             }
         }
@@ -183,8 +197,9 @@ mod tests {
     #[test]
     fn what_can_be_cut_in_two_ways_is_no_chunk() {
         let long = format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(EXTENSION_BYTES_MAX + 1));
-        let trailers = format!("0\r\n{}\r\n", "X: y\r\n".repeat(TRAILERS_MAX + 1));
-        let trailer = format!("0\r\nX: {}\r\n\r\n", "y".repeat(TRAILER_BYTES_MAX));
+        let trailers = format!("0\r\n{}\r\n", "X: y\r\n".repeat(BOUNDS.headers + 1));
+        let trailer = format!("0\r\nX: {}\r\n\r\n", "y".repeat(BOUNDS.bytes));
+        let endless = format!("0\r\nX: {}", "y".repeat(BOUNDS.bytes));
         let cases: &[(&str, Rule)] = &[
             ("\r\nabc", Rule::ChunkSize),
             (" 3\r\nabc", Rule::ChunkSize),
@@ -213,10 +228,27 @@ mod tests {
             ("0\r\nGET / HTTP/1.1\r\n\r\n", Rule::Trailer),
             (&trailers, Rule::Trailer),
             (&trailer, Rule::Trailer),
+            (&endless, Rule::Trailer),
         ];
         for (text, rule) in cases {
             assert_eq!(whole(text.as_bytes()), Err(*rule), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_behind_the_last_chunk_is_said_once() {
+        let mut decoder = Decoder::new(BOUNDS);
+        let mut buffer = BytesMut::from(&b"0\r\nX-Sum: 7\r\nx-sum: 8\r\nY:\r\n\r\nGET"[..]);
+        let Ok(Step::Trailers(trailers)) = decoder.step(&mut buffer) else { panic!("trailers") };
+        let all: Vec<_> = trailers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(all, [("x-sum", &b"7"[..]), ("x-sum", b"8"), ("y", b"")]);
+        assert_eq!(&buffer[..], b"GET");
+        // As large as a head may be, and no larger.
+        let line = |bytes: usize| format!("0\r\nX: {}\r\n\r\n", "y".repeat(bytes - "X: \r\n\r\n".len()));
+        assert!(matches!(whole(line(BOUNDS.bytes).as_bytes()), Ok(Some(_))));
+        assert_eq!(whole(line(BOUNDS.bytes + 1).as_bytes()), Err(Rule::Trailer));
+        let lines = |count: usize| format!("0\r\n{}\r\n", "X: y\r\n".repeat(count));
+        assert!(matches!(whole(lines(BOUNDS.headers).as_bytes()), Ok(Some(_))));
     }
 
     #[test]

@@ -54,12 +54,12 @@ fn ours(bytes: &[u8]) -> Result<Option<Read>, Rule> {
             body.extend_from_slice(&buffer.split_to(length));
         }
         Length::Chunked => {
-            let mut decoder = Decoder::new();
+            let mut decoder = Decoder::new(BOUNDS);
             loop {
                 match decoder.step(&mut buffer)? {
                     Step::Data(data) => body.extend_from_slice(&data),
                     Step::More => return Ok(None),
-                    Step::Over => break,
+                    Step::Over | Step::Trailers(_) => break,
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http_body::Frame;
 use tokio::io::AsyncWrite;
 
 use super::body::BodyError;
@@ -134,18 +135,22 @@ impl Io {
     fn begin(&self, head: &Head) {
         self.shrink();
         let waits = head.expects_continue && head.length != Length::Known(0);
-        *self.reading.borrow_mut() = head.length.into();
+        *self.reading.borrow_mut() = Reading::of(head.length, self.bounds);
         self.to_continue.set(if waits { CONTINUE.len() } else { 0 });
     }
 
-    /// The next bytes of the body; `None` at its end.
-    pub(super) fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    /// The next bytes of the body, and then its trailers, if it has some; `None` at its end.
+    pub(super) fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let step = self.step();
             match step {
                 Ok(Step::Data(bytes)) => {
                     self.notice_end();
-                    return Poll::Ready(Some(Ok(bytes)));
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Ok(Step::Trailers(trailers)) => {
+                    self.notice_end();
+                    return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
                 }
                 Ok(Step::Over) => {
                     self.notice_end();
@@ -327,8 +332,8 @@ impl Io {
     /// Reads what is left of a short body and drops it. Whether the connection can go on.
     pub(super) async fn skip_body(&self, within: Duration) -> bool {
         let skip = async {
-            while let Some(bytes) = poll_fn(|cx| self.poll_body(cx)).await {
-                if bytes.is_err() {
+            while let Some(frame) = poll_fn(|cx| self.poll_body(cx)).await {
+                if frame.is_err() {
                     return false;
                 }
             }

@@ -205,6 +205,9 @@ where
         loop {
             match this.reading.step(&mut this.link.0.buffer) {
                 Ok(Step::Data(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Ok(Step::Trailers(trailers)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
+                }
                 Ok(Step::Over) => return Poll::Ready(None),
                 Ok(Step::More) => {}
                 Err(rule) => return Poll::Ready(Some(Err(AnswerError::Broken(rule)))),

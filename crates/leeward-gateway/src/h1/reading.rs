@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::chunked::{Decoder, Step};
-use super::head::Length;
+use super::head::{Bounds, Length};
 use super::rule::Rule;
 
 /// What is read at a time.
@@ -30,17 +30,16 @@ pub(super) enum Reading {
     Broken,
 }
 
-impl From<Length> for Reading {
-    fn from(length: Length) -> Self {
+impl Reading {
+    /// A body of this length. What may stand behind it is within the bounds of a head.
+    pub(super) fn of(length: Length, bounds: Bounds) -> Self {
         match length {
             Length::Known(0) => Self::Over,
             Length::Known(length) => Self::Known(length),
-            Length::Chunked => Self::Chunked(Decoder::new()),
+            Length::Chunked => Self::Chunked(Decoder::new(bounds)),
         }
     }
-}
 
-impl Reading {
     /// The next bytes of the body off the buffer.
     ///
     /// # Errors
@@ -59,9 +58,9 @@ impl Reading {
                 Step::Data(data)
             }
             Self::Chunked(decoder) => match decoder.step(buffer) {
-                Ok(Step::Over) => {
+                Ok(last @ (Step::Over | Step::Trailers(_))) => {
                     *self = Self::Over;
-                    Step::Over
+                    last
                 }
                 Ok(step) => step,
                 Err(rule) => {

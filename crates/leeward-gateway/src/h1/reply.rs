@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{Response, StatusCode, Version};
 
-use super::head::{Length, Lengths, Lines, broken, fields, keep_alive, said};
+use super::head::{Bounds, Length, Lengths, Lines, broken, fields, keep_alive, said};
 use super::reading::Reading;
 use super::rule::Rule;
 use super::scan::Scan;
@@ -66,7 +66,7 @@ impl Reply {
     pub(super) fn reading(&self, is_head: bool) -> Reading {
         match self.length {
             _ if is_head || is_bare(self.parts.status) => Reading::Over,
-            Some(length) => length.into(),
+            Some(length) => Reading::of(length, Bounds { bytes: HEAD_BYTES_MAX, headers: HEADERS_MAX }),
             None => Reading::Close,
         }
     }

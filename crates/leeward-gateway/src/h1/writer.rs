@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header;
+use http::header::{self, HeaderMap};
 use http::response::Parts;
 use http::{Method, Response, StatusCode, Version};
 use http_body::{Body, Frame};
@@ -139,6 +139,15 @@ pub(super) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// What ends a body in chunks.
+pub(super) fn last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        line(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 async fn write_body<B>(io: &Io, mut out: Vec<u8>, body: B, ending: Ending) -> io::Result<()>
 where
     B: Body<Data = Bytes>,
@@ -152,6 +161,7 @@ where
         Ending::Chunked | Ending::Close => u64::MAX,
     };
     let mut body = pin!(body);
+    let mut trailers = None;
     while left > 0 {
         let Some(frame) = next(io, &mut out, body.as_mut()).await? else { break };
         let Ok(frame) = frame else {
@@ -159,7 +169,13 @@ where
             io.write(&out, &[]).await?;
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        let Ok(data) = frame.into_data() else { continue };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().ok();
+                break;
+            }
+        };
         if data.is_empty() {
             continue;
         }
@@ -190,7 +206,7 @@ where
     }
     match ending {
         Ending::Known(_) if left > 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-        Ending::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+        Ending::Chunked => last_chunk(&mut out, trailers.as_ref()),
         _ => {}
     }
     io.write(&out, &[]).await?;

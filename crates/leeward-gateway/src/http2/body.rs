@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::h1::BodyError;
+use crate::h1::{BodyError, Rule};
 
 /// A body as it comes in. The client may send more as soon as somebody took what is there.
 #[derive(Debug)]
@@ -15,11 +15,13 @@ pub(crate) struct Incoming {
     stream: RecvStream,
     /// What is left of the length that the head said, if it said one. That it is kept to the protocol sees to.
     left: Option<u64>,
+    /// Most trailers.
+    trailers_max: usize,
 }
 
 impl Incoming {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, left: length }
+    pub(super) fn new(stream: RecvStream, length: Option<u64>, trailers_max: usize) -> Self {
+        Self { stream, left: length, trailers_max }
     }
 }
 
@@ -41,8 +43,14 @@ impl Body for Incoming {
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
             Some(Err(_)) => Poll::Ready(Some(Err(BodyError::BrokenOff))),
-            // Trailers of a request end here, as over HTTP/1.1.
-            None => Poll::Ready(None),
+            None => Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
+                Ok(None) => None,
+                Ok(Some(trailers)) if trailers.len() > self.trailers_max => {
+                    Some(Err(BodyError::Broken(Rule::Trailer)))
+                }
+                Ok(Some(trailers)) => Some(Ok(Frame::trailers(trailers))),
+                Err(_) => Some(Err(BodyError::BrokenOff)),
+            }),
         }
     }
 

@@ -48,7 +48,7 @@ pub(super) fn read(request: Request<RecvStream>, headers_max: usize) -> Result<R
     let expects_continue = expects_continue(&head.headers)? && !stream.is_end_stream();
     name_host(&mut head)?;
     join_cookies(&mut head.headers);
-    let body = incoming::Incoming::H2(Incoming::new(stream, length));
+    let body = incoming::Incoming::H2(Incoming::new(stream, length, headers_max));
     Ok(Read { request: Request::from_parts(head, body), expects_continue })
 }
 

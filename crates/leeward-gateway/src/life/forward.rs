@@ -39,6 +39,8 @@ pub(super) struct Forward {
     pub(super) headers: HeaderMap,
     /// What the gateway says itself, each name once.
     pub(super) said: Said,
+    /// Whether the client said that it takes trailers.
+    pub(super) takes_trailers: bool,
     /// Under which a copy of the answer is kept, for routes that keep copies.
     pub(super) copy_key: Option<String>,
     /// What it is kept together with others by.
@@ -97,7 +99,8 @@ impl Forward {
         let copy_key = if is_anybody { copy_key(route, service, &method, &target, &headers) } else { None };
         let host = new_host.and_then(|host| host.to_str().ok().map(Box::from));
         let key = service.hash_on.as_ref().and_then(|hash_on| hash_on.key(&headers, &said)).or(trip.key);
-        Ok(Self { method, target, host, headers, said, copy_key, key })
+        let takes_trailers = trip.takes_trailers;
+        Ok(Self { method, target, host, headers, said, takes_trailers, copy_key, key })
     }
 }
 

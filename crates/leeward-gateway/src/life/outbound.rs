@@ -28,6 +28,7 @@ use crate::decisions::{Attempts, Outcome};
 use crate::headers;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Service};
+use crate::trailers::Sieve;
 use crate::upstream::{self, Answer, Got};
 
 /// Endpoints tried in one attempt while connections are refused: nothing was sent, so the next one may be asked at
@@ -78,7 +79,7 @@ pub(super) async fn call(
         return Ok(copy);
     }
     let (got, guard) = answered?;
-    Ok(pass_on(core, route, service, &forward, got, guard, held))
+    Ok(pass_on(core, (route, service), &forward, got, (guard, held), trip))
 }
 
 /// An unasked-for protocol switch, or a status that HTTP does not have, is no answer.
@@ -251,12 +252,11 @@ fn is_failure(status: StatusCode) -> bool {
 /// The service's answer, without what it may not say, with its body passing through.
 fn pass_on(
     core: &Rc<Core>,
-    route: &RouteState,
-    service: &Service,
+    (route, service): (&RouteState, &Service),
     forward: &Forward,
     got: Box<Got>,
-    guard: Option<Guard>,
-    held: Held,
+    (guard, held): (Option<Guard>, Held),
+    trip: &Trip,
 ) -> Response<Download> {
     let shared = &core.shared;
     let Got { response, lease } = *got;
@@ -264,6 +264,8 @@ fn pass_on(
     headers::strip_response(&mut head.headers, shared.cors.is_some());
     let tee = tee(core, route, forward, &head);
     let read_timeout = service.read_timeout;
-    let body = Passing::new(body, lease, read_timeout, tee, guard, held);
+    let changes = &route.config.response_headers;
+    let sieve = Sieve::of_service(shared.cors.is_some(), trip.gets_trailers, changes);
+    let body = Passing::new(body, lease, read_timeout, (tee, sieve), guard, held);
     Response::from_parts(head, Download::Service(Box::new(body)))
 }

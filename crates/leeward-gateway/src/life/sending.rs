@@ -20,6 +20,7 @@ use crate::h1::{Asking, Saying};
 use crate::incoming::Incoming;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Service, Shared};
+use crate::trailers::Sieve;
 use crate::upstream::Source;
 
 /// Bodies up to this size are read before they are sent, so that they can be sent again.
@@ -35,6 +36,7 @@ const ATTEMPT: HeaderName = HeaderName::from_static(ATTEMPT_HEADER);
 pub(super) struct Sending {
     empty: bool,
     whole: Option<Bytes>,
+    trailers: Option<Box<HeaderMap>>,
     streaming: Cell<Option<Box<Streaming>>>,
     pub(super) cut: Rc<Cell<Option<Cut>>>,
 }
@@ -51,22 +53,25 @@ impl Sending {
         left: Duration,
         notes: &Notes,
     ) -> Result<Self, Refusal> {
-        let mut sending = Self { empty: true, whole: None, streaming: Cell::new(None), cut: Rc::default() };
+        let (streaming, cut) = (Cell::new(None), Rc::default());
+        let mut sending = Self { empty: true, whole: None, trailers: None, streaming, cut };
         if body.is_end_stream() {
             return Ok(sending);
         }
         sending.empty = false;
         let within = shared.config.limits.body_timeout.min(left);
+        let sieve = || Sieve::of_client(shared.accepted.key_header.as_ref(), &route.config.request_headers);
         if headers.contains_key(header::CONTENT_LENGTH) && body.size_hint().lower() <= REPLAY_BYTES_MAX {
             let bytes_max = route.body_bytes_max.min(REPLAY_BYTES_MAX);
-            let read = read_whole(body, bytes_max, within, notes).await;
-            sending.whole = Some(read.map_err(|cut| body_refusal(route, cut))?);
+            let read = read_whole(body, bytes_max, within, sieve, notes).await;
+            let (bytes, trailers) = read.map_err(|cut| body_refusal(route, cut))?;
+            (sending.whole, sending.trailers) = (Some(bytes), trailers);
         } else {
             // Ends before the attempt does: a slow client is no failure of the service.
             let attempt = service.attempt_timeout;
             let within = within.min(attempt).saturating_sub(CLIENT_FIRST);
             let cut = Rc::clone(&sending.cut);
-            let streaming = Streaming::new(body, route.body_bytes_max, within, cut, notes.clone());
+            let streaming = Streaming::new(body, route.body_bytes_max, within, sieve(), cut, notes.clone());
             sending.streaming.set(Some(Box::new(streaming)));
         }
         Ok(sending)
@@ -78,7 +83,7 @@ impl Sending {
 
     fn take(&self) -> Option<Upload> {
         match (&self.whole, self.empty) {
-            (Some(bytes), _) => Some(Upload::Whole(Some(bytes.clone()))),
+            (Some(bytes), _) => Some(Upload::Whole(Some(bytes.clone()), self.trailers.clone())),
             (None, true) => Some(Upload::Empty),
             (None, false) => self.streaming.take().map(Upload::Streaming),
         }
@@ -110,7 +115,7 @@ impl Source for Outgoing<'_> {
             more[count] = (name, value);
             count += 1;
         }
-        let Forward { method, target, headers, said, .. } = self.forward;
+        let Forward { method, target, headers, said, takes_trailers, .. } = self.forward;
         let saying = Saying {
             method,
             target,
@@ -119,6 +124,7 @@ impl Source for Outgoing<'_> {
             more: [said, &more[..count]],
             // A server that expects no body here may take one for the next request: there is to be none on this connection.
             closes: !self.sending.empty && has_no_use_for_a_body(method),
+            takes_trailers: *takes_trailers,
         };
         Some(Box::new(Asking::new(saying, body)))
     }
@@ -150,6 +156,9 @@ impl Source for Outgoing<'_> {
         }
         if let Some(trace) = &self.trace {
             map.insert(TRACEPARENT, trace.clone());
+        }
+        if self.forward.takes_trailers {
+            map.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
             map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));

@@ -24,7 +24,7 @@ use crate::metrics::NO_ROUTE;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
 use crate::router::{Ask, Match, Methods};
 use crate::shared::{Answers, RouteState, Service, Shared};
-use crate::{address, cors, headers};
+use crate::{address, cors, headers, trailers};
 
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 pub(super) const SERVICE_NAME: HeaderName = HeaderName::from_static("x-service-name");
@@ -45,6 +45,10 @@ pub(crate) struct Trip {
     service: Option<usize>,
     /// What the request is kept together with others by.
     pub(super) key: Option<u64>,
+    /// Whether the client said that it takes trailers.
+    pub(super) takes_trailers: bool,
+    /// Whether it gets some: over HTTP/2 everybody does.
+    pub(super) gets_trailers: bool,
     /// What the client is to come back with.
     pub(super) cookie: Option<HeaderValue>,
     seen: Seen,
@@ -94,6 +98,8 @@ impl Trip {
             route: None,
             service: None,
             key: None,
+            takes_trailers: false,
+            gets_trailers: false,
             cookie: None,
             seen: Seen::default(),
             ticket: None,
@@ -129,6 +135,12 @@ impl Trip {
     pub(super) fn comes_from(&mut self, client: IpAddr) {
         self.client = client;
         self.notes.client(client);
+    }
+
+    /// Reads what the client does with trailers.
+    pub(super) fn hears_trailers(&mut self, head: &Parts) {
+        self.takes_trailers = trailers::are_taken(&head.headers);
+        self.gets_trailers = self.takes_trailers || head.version == Version::HTTP_2;
     }
 
     pub(super) fn is_for(&self, subject: Option<&Subject>) {

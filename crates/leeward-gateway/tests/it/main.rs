@@ -43,5 +43,6 @@ mod stale;
 mod sticky;
 mod tls;
 mod towards;
+mod trailers;
 mod versions;
 mod wire;

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::connection::Place;
+use super::connection::{HEADERS_MAX, Place};
 use super::pump::{Pump, Stopped};
-use crate::h1::AnswerError;
+use crate::h1::{AnswerError, Rule};
 
 /// A body, and what is still to be sent of its request. Dropped before its end it is taken back.
 pub(crate) struct Answer {
@@ -65,10 +65,17 @@ impl Body for Answer {
                 self.is_over = true;
                 Poll::Ready(Some(Err(broken(error))))
             }
-            // Trailers end here, as over HTTP/1.1.
             None => {
+                let trailers = ready!(self.stream.poll_trailers(cx));
                 self.is_over = true;
-                Poll::Ready(None)
+                Poll::Ready(match trailers {
+                    Ok(None) => None,
+                    Ok(Some(trailers)) if trailers.len() > HEADERS_MAX => {
+                        Some(Err(AnswerError::Broken(Rule::Trailer)))
+                    }
+                    Ok(Some(trailers)) => Some(Ok(Frame::trailers(trailers))),
+                    Err(error) => Some(Err(broken(error))),
+                })
             }
         }
     }

@@ -35,7 +35,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 100 * STREAM_WINDOW_BYTES;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Largest head of an answer, and most lines of it, as over HTTP/1.1.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
-const HEADERS_MAX: usize = 128;
+pub(super) const HEADERS_MAX: usize = 128;
 /// Most interim answers (1xx) before the final one.
 const INTERIM_MAX: u32 = 256;
 /// Streams that the gateway ends since the service broke a rule on them.

@@ -51,7 +51,14 @@ impl Pump {
                 }
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        let sent = self.stream.send_trailers(trailers);
+                        return Poll::Ready(sent.map_err(|_| Stopped::Refused));
+                    }
+                },
                 Some(Err(_cut)) => {
                     self.stream.send_reset(Reason::CANCEL);
                     return Poll::Ready(Err(Stopped::Body));

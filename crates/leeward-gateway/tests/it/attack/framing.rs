@@ -341,6 +341,9 @@ fn chunk_ends_and_trailers(table: &mut Table) {
         );
         table.passes(name, request, [whole()]);
     }
+    let trailer = "3\r\nabc\r\n0\r\nX-Sum: 7\r\nX_User_Id: admin\r\n\r\n";
+    let with_trailer = seen("POST /a", &["transfer-encoding: chunked", "behind: x-sum: 7"], "abc");
+    table.passes("trailer-that-is-none-of-the-head", chunked(trailer), [with_trailer]);
     table.passes("chunk-extensions-are-dropped", chunked("3;a=b;c=\"d e\"\r\nabc\r\n0;f\r\n\r\n"), [whole()]);
     table.passes("chunk-size-with-zeros-in-front", chunked("0003\r\nabc\r\n000\r\n\r\n"), [whole()]);
     table.passes(

@@ -72,7 +72,7 @@ fn spoofed(table: &mut Table) {
         ("cookie-alias", "_Cookie: a=b"),
         ("upgrade-alias", "Proxy_Connection: keep-alive"),
         ("proxy-for-cgi", "Proxy: http://evil:3128"),
-        ("te", "TE: trailers"),
+        ("te", "TE: gzip"),
         ("keep-alive", "Keep-Alive: timeout=1000"),
         ("proxy-connection", "Proxy-Connection: keep-alive"),
         ("proxy-authorization", "Proxy-Authorization: Basic YTpi"),
@@ -81,6 +81,8 @@ fn spoofed(table: &mut Table) {
     ] {
         table.passes(name, get("/a", &format!("{line}\r\n")), [seen("GET /a", &[], "")]);
     }
+    let te = seen("GET /a", &["te: trailers", "connection: te"], "");
+    table.passes("te-of-trailers", get("/a", "TE: trailers, gzip\r\nConnection: TE\r\n"), [te]);
     let twice = "X-User-Id: admin\r\nx_user_id: admin\r\nX-USER-ID: admin\r\n";
     table.passes("user-id-in-three-spellings", get("/a", twice), [seen("GET /a", &[], "")]);
     let ids = "X-Request-Id: a b\r\nX-Correlation-Id: {}\r\nTraceparent: 00-0-0-0\r\n";

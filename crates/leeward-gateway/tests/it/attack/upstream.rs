@@ -221,6 +221,7 @@ async fn request(source: &mut Source) -> Result<Option<(Request, usize)>, String
     };
     let (lengths, codings) = (values("content-length"), values("transfer-encoding"));
     let mut bytes = raw_head.len();
+    let mut behind = Vec::new();
     let body = match (lengths.as_slice(), codings.as_slice()) {
         ([], []) => Vec::new(),
         ([length], []) => {
@@ -233,17 +234,19 @@ async fn request(source: &mut Source) -> Result<Option<(Request, usize)>, String
             body
         }
         ([], ["chunked"]) => {
-            let Some((body, more)) = chunks(source).await? else { return Ok(None) };
+            let Some((body, more, trailers)) = chunks(source).await? else { return Ok(None) };
             bytes += more;
+            behind = trailers;
             body
         }
         _ => return fault("no length, or several"),
     };
-    let headers = lines.iter().map(|line| (*line).to_owned()).collect();
+    let headers = lines.iter().map(|line| (*line).to_owned()).chain(behind).collect();
     Ok(Some((Request { line, headers, body, raw_head }, bytes)))
 }
 
-async fn chunks(source: &mut Source) -> Result<Option<(Vec<u8>, usize)>, String> {
+/// The body, how long all of it was, and what stood behind it.
+async fn chunks(source: &mut Source) -> Result<Option<(Vec<u8>, usize, Vec<String>)>, String> {
     let (mut body, mut bytes) = (Vec::new(), 0);
     loop {
         let Some(line) = source.line().await else { return Ok(None) };
@@ -252,14 +255,23 @@ async fn chunks(source: &mut Source) -> Result<Option<(Vec<u8>, usize)>, String>
         if !format!("{count:x}").eq_ignore_ascii_case(&size) {
             return Err(format!("a chunk of {size:?}"));
         }
+        bytes += size.len() + 2;
+        if count == 0 {
+            let mut behind = Vec::new();
+            loop {
+                let Some(line) = source.line().await else { return Ok(None) };
+                bytes += line.len() + 2;
+                if line.is_empty() {
+                    return Ok(Some((body, bytes, behind)));
+                }
+                behind.push(format!("behind: {}", latin(&line)));
+            }
+        }
         let Some(chunk) = source.exactly(count + 2).await else { return Ok(None) };
         if !chunk.ends_with(b"\r\n") {
             return Err(format!("a chunk with another end: {:?}", latin(&chunk)));
         }
-        bytes += size.len() + 2 + chunk.len();
+        bytes += chunk.len();
         body.extend_from_slice(&chunk[..count]);
-        if count == 0 {
-            return Ok(Some((body, bytes)));
-        }
     }
 }
