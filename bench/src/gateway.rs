@@ -11,15 +11,17 @@ mod case;
 mod driver;
 mod engine;
 pub(crate) mod floor;
+mod goals;
 mod judge;
 mod lookup;
 mod measure;
 mod process;
 mod proof;
+mod reload;
 mod report;
+mod start;
 mod tokens;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,13 +37,13 @@ use self::engine::{Engine, Programs, find};
 use self::judge::{Band, judge};
 use self::measure::{Bench, Samples};
 use self::process::{Cores, pin};
-use self::report::Report;
+use self::report::{Beside, Report};
 use self::tokens::Tokens;
 
 /// What to measure, and with what.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The binary under test [default: `leeward` beside this program].
+    /// The binary under test [default: `leeward` of profile dist, else the one beside this program].
     #[arg(long)]
     binary: Option<PathBuf>,
     /// nginx [default: the one in PATH].
@@ -62,6 +64,9 @@ pub(crate) struct Arguments {
     /// Only these cases.
     #[arg(long, value_delimiter = ',')]
     cases: Vec<String>,
+    /// What is measured once, beside the cases.
+    #[arg(long, value_delimiter = ',', default_value = "lookup,reload,start")]
+    beside: Vec<Once>,
     /// Rounds; each measures every engine in every case once.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -86,6 +91,17 @@ pub(crate) struct Arguments {
     /// The core of load and upstream.
     #[arg(long, default_value_t = 1)]
     driver_core: usize,
+}
+
+/// What is measured once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Once {
+    /// What finding a route costs.
+    Lookup,
+    /// How soon another configuration is in force, and what it breaks.
+    Reload,
+    /// How long a start takes.
+    Start,
 }
 
 /// Longest warm-up or window, in seconds.
@@ -155,12 +171,40 @@ fn measure(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<(), String> {
         turn.rotate_left(number % places);
         round(arguments, &bench, &mut driver, &turn, &cases, &mut report)?;
     }
-    let lookups = lookup::run()?;
-    for lookup::Cost { kind, nanos } in &lookups {
-        println!("route_lookup_ns {kind:<12} {nanos:>6.0}");
+    let beside =
+        beside(&arguments.beside, &bench, &mut driver, &engines, arguments.rate.or(report.half_of_nginx()))?;
+    report.end(
+        &beside,
+        &json!({
+            "binary": bench.programs.leeward, "rounds": arguments.rounds,
+            "warm_s": arguments.warm, "seconds": arguments.seconds,
+        }),
+    )
+}
+
+/// What is measured once.
+fn beside(
+    wanted: &[Once],
+    bench: &Bench,
+    driver: &mut Driver,
+    engines: &[Engine],
+    rate: Option<f64>,
+) -> Result<Beside, String> {
+    let mut beside = Beside::default();
+    for once in wanted {
+        match once {
+            Once::Lookup => beside.lookups = lookup::run()?,
+            Once::Reload => {
+                eprintln!("reload under load");
+                beside.reloads = Some(reload::run(bench, driver, rate)?);
+            }
+            Once::Start => {
+                eprintln!("starts");
+                beside.starts = start::run(bench, driver, engines)?;
+            }
+        }
     }
-    let lookups: BTreeMap<_, _> = lookups.iter().map(|cost| (cost.kind, cost.nanos.round())).collect();
-    report.end(&json!({ "route_lookup_ns": lookups, "rounds": arguments.rounds, "warm_s": arguments.warm, "seconds": arguments.seconds }))
+    Ok(beside)
 }
 
 fn round(
@@ -208,7 +252,7 @@ fn take_turns(
         }
     };
     let (mut samples, mut faults) = (Vec::with_capacity(engines.len()), Vec::new());
-    for &engine in engines {
+    for &engine in engines.iter().filter(|engine| engine.takes(case)) {
         match bench.measure(driver, engine, case, rate) {
             Ok(sample) => samples.push((engine, sample)),
             Err(error) if driver.is_stopped() => return Err(error),
@@ -229,10 +273,14 @@ fn cases(names: &[String]) -> Result<Vec<Case>, String> {
 
 fn programs(arguments: &Arguments) -> Result<Programs, String> {
     let floor = std::env::current_exe().map_err(|error| error.to_string())?;
-    let leeward = arguments.binary.clone().unwrap_or_else(|| floor.with_file_name("leeward"));
+    let beside = floor.with_file_name("leeward");
+    let dist = floor.parent().map(|folder| folder.with_file_name("dist").join("leeward"));
+    let built = dist.filter(|program| program.is_file()).unwrap_or(beside);
+    let leeward = arguments.binary.clone().unwrap_or(built);
     let leeward = leeward.canonicalize().map_err(|error| {
-        format!("{}: {error}; build it with `cargo build --release -p leeward`", leeward.display())
+        format!("{}: {error}; build it with `cargo build --profile dist -p leeward`", leeward.display())
     })?;
+    eprintln!("leeward is {}", leeward.display());
     let or_found = |given: &Option<PathBuf>, name: &str| given.clone().or_else(|| find(name));
     Ok(Programs {
         nginx: or_found(&arguments.nginx, "nginx"),

@@ -1,13 +1,15 @@
 //! The other side of every engine: the clients that load it and the service behind it, in one thread on a core of
 //! their own, so that what is measured on the engine's core is the engine.
 //!
-//! Requests and answers are bytes made beforehand; an answer counts when it is, byte by byte, what the upstream sent.
+//! Requests and answers are made beforehand; an answer counts when it is, byte by byte, what the upstream sent.
 //! In the open loop a request's time runs from the moment at which it should have started.
 
 mod client;
 mod message;
+mod pipe;
 mod poll;
 mod run;
+mod streams;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub(super) use self::pipe::Ask;
 use self::poll::{Poll, Ready, Source};
 pub(super) use self::run::{Load, Tally};
 pub(super) use self::upstream::Seen;

@@ -1,14 +1,25 @@
 //! Who is measured: how each is found, set up and started.
 
-mod leeward;
+pub(super) mod leeward;
 mod peers;
+mod request;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::case::{Case, POST_BYTES};
+use super::case::Case;
+use super::driver::Ask;
 use super::tokens::Tokens;
+
+/// What of leeward-all's work Envoy does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Policies {
+    None,
+    Cached,
+    /// No token is remembered.
+    Uncached,
+}
 
 /// The page on whose behalf requests come, where cross-origin requests are looked at.
 const ORIGIN: &str = "https://shop.example";
@@ -69,6 +80,15 @@ pub(super) struct Seat<'a> {
     pub(super) upstream: [SocketAddr; 2],
     /// The keys that tokens are checked with, as JSON.
     pub(super) keys: &'a str,
+    /// What it is set up for.
+    pub(super) case: &'a Case,
+}
+
+impl Seat<'_> {
+    /// Where the access log of an engine that has one is.
+    pub(super) fn access_log(&self) -> PathBuf {
+        self.folder.join("access.log")
+    }
 }
 
 impl Engine {
@@ -128,9 +148,10 @@ impl Engine {
             }
             Self::Nginx => peers::nginx(found(programs.nginx.as_ref())?, seat),
             Self::Haproxy => peers::haproxy(found(programs.haproxy.as_ref())?, seat),
-            Self::Envoy => peers::envoy(found(programs.envoy.as_ref())?, seat, false),
-            Self::EnvoyPolicies | Self::EnvoyPoliciesCold => {
-                peers::envoy(found(programs.envoy.as_ref())?, seat, true)
+            Self::Envoy => peers::envoy(found(programs.envoy.as_ref())?, seat, Policies::None),
+            Self::EnvoyPolicies => peers::envoy(found(programs.envoy.as_ref())?, seat, Policies::Cached),
+            Self::EnvoyPoliciesCold => {
+                peers::envoy(found(programs.envoy.as_ref())?, seat, Policies::Uncached)
             }
             Self::LeewardBare => leeward::bare(&programs.leeward, seat),
             Self::LeewardDefault => leeward::default(&programs.leeward, seat),
@@ -148,30 +169,25 @@ impl Engine {
         }
     }
 
-    /// The requests of `case` as bytes; with tokens and as a page's where those are looked at.
-    pub(super) fn requests(self, case: &Case, listen: SocketAddr, tokens: &Tokens) -> Vec<Vec<u8>> {
-        let tokens = match (self.checks_tokens(), self.is_cold()) {
-            (false, _) => return vec![request(case, listen, "")],
-            (true, false) => &tokens.warm,
-            (true, true) => &tokens.cold,
-        };
-        let request = |token: &String| {
-            request(case, listen, &format!("Authorization: Bearer {token}\r\nOrigin: {ORIGIN}\r\n"))
-        };
-        tokens.iter().map(request).collect()
+    /// Whether it can be asked in the way of `case`.
+    pub(super) fn takes(self, case: &Case) -> bool {
+        self != Self::Floor || !case.is_http2
     }
-}
 
-fn request(case: &Case, listen: SocketAddr, more: &str) -> Vec<u8> {
-    let path = case.size.path();
-    let common = format!("HTTP/1.1\r\nHost: {listen}\r\nUser-Agent: leeward-bench\r\nAccept: */*\r\n{more}");
-    if !case.posts {
-        return format!("GET {path} {common}\r\n").into_bytes();
+    /// The requests of `case`; with tokens and as a page's where those are looked at.
+    pub(super) fn requests(
+        self,
+        case: &Case,
+        listen: SocketAddr,
+        tokens: &Tokens,
+    ) -> Result<Vec<Ask>, String> {
+        let tokens = match (self.checks_tokens(), self.is_cold()) {
+            (false, _) => &[],
+            (true, false) => &tokens.warm[..],
+            (true, true) => &tokens.cold[..],
+        };
+        request::all(case, listen, tokens)
     }
-    let head = format!(
-        "POST {path} {common}Content-Type: application/octet-stream\r\nContent-Length: {POST_BYTES}\r\n\r\n"
-    );
-    [head.into_bytes(), vec![b'p'; POST_BYTES]].concat()
 }
 
 fn found(program: Option<&PathBuf>) -> Result<&Path, String> {

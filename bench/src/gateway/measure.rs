@@ -77,13 +77,12 @@ impl Bench {
         case: &Case,
         rate: Option<f64>,
     ) -> Result<Sample, String> {
-        let folder = tempfile::Builder::new().prefix("leeward-gateway-").tempdir_in(&self.dir);
-        let folder = folder.map_err(|error| error.to_string())?;
+        let folder = self.folder()?;
         let (listen, admin, upstream) = (free_address()?, free_address()?, driver.upstream()?);
-        let seat = Seat { folder: folder.path(), listen, admin, upstream, keys: &self.tokens.keys };
+        let seat = Seat { folder: folder.path(), listen, admin, upstream, keys: &self.tokens.keys, case };
         let command = engine.prepare(&self.programs, &seat)?;
         let mut process = Process::start(command, self.cores, &folder.path().join("output"))?;
-        let requests = engine.requests(case, listen, &self.tokens);
+        let requests = engine.requests(case, listen, &self.tokens)?;
         let Case { size, connections, idle, .. } = *case;
         let load = Load { address: listen, requests: &requests, size, connections, idle, rate };
         await_ready(driver, &mut process, &load)?;
@@ -96,12 +95,21 @@ impl Bench {
         let mut faults = Vec::new();
         if proves {
             faults.extend(proof::work(phases.completed, phases.limited, phases.seen_in_all));
-            faults.extend(proof::bad_token(listen, size, &self.tokens.bad)?);
+            faults.extend(proof::bad_token(listen, case, &self.tokens.bad)?);
         }
         if let Some(before) = before {
-            faults.extend(proof::Counted::read(admin)?.judge(&before, phases.completed));
+            let after = proof::Counted::read(admin)?;
+            faults.extend(after.judge(&before, phases.completed));
+            faults.extend(after.logged(&seat.access_log())?);
+            faults.extend(proof::traced(phases.completed, phases.seen_in_all));
         }
         Ok(phases.sample(faults))
+    }
+
+    /// A folder that goes with the value.
+    pub(super) fn folder(&self) -> Result<tempfile::TempDir, String> {
+        let folder = tempfile::Builder::new().prefix("leeward-gateway-").tempdir_in(&self.dir);
+        folder.map_err(|error| error.to_string())
     }
 
     fn run(&self, driver: &mut Driver, process: &Process, load: &Load<'_>) -> Result<Phases, String> {
@@ -131,7 +139,7 @@ impl Bench {
 }
 
 /// Asks until the first right answer.
-fn await_ready(driver: &mut Driver, process: &mut Process, load: &Load<'_>) -> Result<(), String> {
+pub(super) fn await_ready(driver: &mut Driver, process: &mut Process, load: &Load<'_>) -> Result<(), String> {
     let from = Instant::now();
     let probe = Load { connections: 1, idle: 0, rate: None, ..*load };
     let mut last = String::new();

@@ -1,12 +1,15 @@
 //! That an engine with policies did their work on every request: by what the upstream and the clients saw, and by what it
 //! says itself.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, header};
 
-use super::case::Size;
+use super::case::Case;
 use super::driver::Seen;
 use crate::http::{Answer, Http};
 use crate::metrics::sum;
@@ -29,11 +32,20 @@ pub(super) fn work(completed: u64, limited: u64, seen: Seen) -> Vec<String> {
     faults
 }
 
+/// Every request reached the upstream with a trace.
+pub(super) fn traced(completed: u64, seen: Seen) -> Option<String> {
+    (seen.traced != completed)
+        .then(|| format!("{completed} answers, but {} requests with a trace", seen.traced))
+}
+
 /// A token with a wrong signature gets 401.
-pub(super) fn bad_token(listen: SocketAddr, size: Size, token: &str) -> Result<Option<String>, String> {
-    let status = ask(listen, size.path(), Some(token))?.status;
+pub(super) fn bad_token(listen: SocketAddr, case: &Case, token: &str) -> Result<Option<String>, String> {
+    let status = ask(listen, &case.paths()[0], Some(token))?.status;
     Ok((status != 401).then(|| format!("a bad token got {status} in place of 401")))
 }
+
+/// How long a line of the access log may take to be written.
+const LOGGED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the gateway counted.
 #[derive(Debug)]
@@ -43,6 +55,7 @@ pub(super) struct Counted {
     refusals: f64,
 }
 
+#[allow(clippy::cast_precision_loss, reason = "counts of a run of seconds are far below 2^52")]
 impl Counted {
     pub(super) fn read(admin: SocketAddr) -> Result<Self, String> {
         let answer = ask(admin, "/metrics", None)?;
@@ -56,14 +69,42 @@ impl Counted {
         })
     }
 
+    /// Every request that was counted, from the start of the process on, has a line in the access log.
+    pub(super) fn logged(&self, log: &Path) -> Result<Option<String>, String> {
+        let until = Instant::now() + LOGGED_WITHIN;
+        loop {
+            let lines = lines(log).map_err(|error| format!("{}: {error}", log.display()))?;
+            if lines as f64 - self.requests == 0.0 {
+                return Ok(None);
+            }
+            if Instant::now() > until {
+                return Ok(Some(format!("{} requests, but {lines} lines in the access log", self.requests)));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// After `completed` answers and one bad token.
-    #[allow(clippy::cast_precision_loss, reason = "counts of a run of seconds are far below 2^52")]
     pub(super) fn judge(&self, before: &Self, completed: u64) -> Option<String> {
         let (requests, refusals) = (self.requests - before.requests, self.refusals - before.refusals);
         let right = requests - (completed + 1) as f64 == 0.0 && refusals - 1.0 == 0.0;
         (!right).then(|| {
             format!("{completed} answers and one bad token, but it counted {requests} requests and {refusals} refusals")
         })
+    }
+}
+
+fn lines(file: &Path) -> std::io::Result<usize> {
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(file)?);
+    let mut lines = 0;
+    loop {
+        let read = reader.fill_buf()?;
+        if read.is_empty() {
+            return Ok(lines);
+        }
+        lines += read.iter().filter(|byte| **byte == b'\n').count();
+        let read = read.len();
+        reader.consume(read);
     }
 }
 

@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 
 use super::case::Case;
 use super::engine::Engine;
+use super::goals;
+use super::lookup;
 use super::measure::{Sample, Samples};
+use super::reload::Reloads;
 use crate::figures::{median, round};
 use crate::process::load_average;
 
 /// One figure of a sample.
-type Figure = fn(&Sample) -> f64;
+pub(super) type Figure = fn(&Sample) -> f64;
 
 /// Everything that was measured.
 #[derive(Debug)]
@@ -61,11 +64,17 @@ impl Report {
         }
     }
 
+    /// Half of the requests a second that nginx does where the rates are read from.
+    pub(super) fn half_of_nginx(&self) -> Option<f64> {
+        let (_, rounds) = self.cases.iter().find(|(case, _)| case.is_reference())?;
+        median(each(Engine::Nginx, rounds).map(|sample| sample.rps / 2.0))
+    }
+
     /// The table and the last line.
     ///
     /// # Errors
     /// When a round stayed invalid.
-    pub(super) fn end(&self, about: &Value) -> Result<(), String> {
+    pub(super) fn end(&mut self, beside: &Beside, about: &Value) -> Result<(), String> {
         println!(
             "\n{:<15} {:<20} {:>8} {:>8} {:>9} {:>9} {:>8} {:>6} {:>8} {:>8}",
             "case", "engine", "CPU us", "req/s", "p50 ms", "p99 ms", "MiB", "errors", "x nginx", "x floor"
@@ -81,9 +90,17 @@ impl Report {
             }
             ratios.insert(case.name, of_case);
         }
+        beside.print();
+        if let Some(reloads) = beside.reloads.as_ref().filter(|reloads| reloads.failed > 0) {
+            let error = reloads.error.as_deref().unwrap_or_default();
+            self.faults.push(format!("reload_under_load: {} failed, the first: {error}", reloads.failed));
+        }
+        let goals = goals::goals(&self.cases, beside);
+        goals::print(&goals);
         let absent: Vec<&str> = self.absent.iter().map(|engine| engine.name()).collect();
         let result = json!({
-            "bench": "gateway", "rows": rows, "ratios": ratios, "about": about, "absent": absent,
+            "bench": "gateway", "rows": rows, "ratios": ratios, "beside": beside.json(), "goals": goals::json(&goals),
+            "about": about, "absent": absent,
             "valid": self.faults.is_empty(), "faults": self.faults, "load_average": load_average(),
         });
         println!("RESULT {result}");
@@ -95,6 +112,38 @@ impl Report {
             self.faults.len(),
             self.faults.join("\n")
         ))
+    }
+}
+
+/// What is measured beside the cases.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    pub(super) lookups: Vec<lookup::Cost>,
+    pub(super) reloads: Option<Reloads>,
+    pub(super) starts: Vec<(Engine, f64)>,
+}
+
+impl Beside {
+    fn print(&self) {
+        println!();
+        for lookup::Cost { kind, nanos } in &self.lookups {
+            println!("route_lookup_ns     {kind:<12} {nanos:>6.0}");
+        }
+        if let Some(reloads) = &self.reloads {
+            println!("{}", reloads.line());
+        }
+        for (engine, ms) in &self.starts {
+            println!("start_ms            {:<20} {ms:>6.1}", engine.name());
+        }
+    }
+
+    fn json(&self) -> Value {
+        let lookups: BTreeMap<_, _> =
+            self.lookups.iter().map(|cost| (cost.kind, cost.nanos.round())).collect();
+        let starts: BTreeMap<_, _> =
+            self.starts.iter().map(|(engine, ms)| (engine.name(), round(*ms))).collect();
+        let reloads = self.reloads.as_ref().map(Reloads::json);
+        json!({ "route_lookup_ns": lookups, "reload_under_load": reloads, "start_ms": starts })
     }
 }
 
@@ -161,13 +210,13 @@ impl Row {
     }
 }
 
-fn each(engine: Engine, rounds: &[Samples]) -> impl Iterator<Item = &Sample> {
+pub(super) fn each(engine: Engine, rounds: &[Samples]) -> impl Iterator<Item = &Sample> {
     let of_engine = move |samples: &Samples| samples.iter().position(|(other, _)| *other == engine);
     rounds.iter().filter_map(move |samples| of_engine(samples).map(|at| &samples[at].1))
 }
 
 /// The median of the ratios within each round: a machine that slows down slows both.
-fn ratio(rounds: &[Samples], engine: Engine, to: Engine, figure: Figure) -> Option<f64> {
+pub(super) fn ratio(rounds: &[Samples], engine: Engine, to: Engine, figure: Figure) -> Option<f64> {
     let ratios = rounds.iter().filter_map(|round| {
         let of = |engine| each(engine, std::slice::from_ref(round)).next().map(figure);
         Some(of(engine)? / of(to)?).filter(|ratio| ratio.is_finite())

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use super::message::{self, Head};
+use super::pipe::Ask;
 
 /// What became of a call to [`Client::go_on`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,7 +59,7 @@ impl Client {
     }
 
     /// Starts request `number` of `requests`, which is due at `due`.
-    pub(super) fn begin(&mut self, number: usize, due: Instant, requests: &[Vec<u8>]) -> Step {
+    pub(super) fn begin(&mut self, number: usize, due: Instant, requests: &[Ask]) -> Step {
         self.request = Some(Request { number, written: 0, due, begun: Vec::new(), head: None, body: 0 });
         match self.write(requests) {
             Ok(()) => Step::Waits,
@@ -67,7 +68,7 @@ impl Client {
     }
 
     /// Writes and reads until there is nothing more to do. `expected` is the answer's body.
-    pub(super) fn go_on(&mut self, requests: &[Vec<u8>], expected: &[u8], buffer: &mut [u8]) -> Step {
+    pub(super) fn go_on(&mut self, requests: &[Ask], expected: &[u8], buffer: &mut [u8]) -> Step {
         if let Err(error) = self.write(requests) {
             return Step::Failed(format!("a request could not be sent: {error}"));
         }
@@ -93,9 +94,9 @@ impl Client {
         }
     }
 
-    fn write(&mut self, requests: &[Vec<u8>]) -> std::io::Result<()> {
+    fn write(&mut self, requests: &[Ask]) -> std::io::Result<()> {
         let Some(request) = &mut self.request else { return Ok(()) };
-        let bytes = &requests[request.number];
+        let bytes = requests[request.number].bytes();
         while request.written < bytes.len() {
             match self.stream.write(&bytes[request.written..]) {
                 Ok(more) => request.written += more,

@@ -16,12 +16,14 @@ pub(super) struct Head {
     pub(super) closes: bool,
     /// Whether it shows the work that is to be proven: a verified identity in a request, a rate limit in a response.
     pub(super) proves: bool,
+    /// Whether a request carries a trace.
+    pub(super) is_traced: bool,
 }
 
 /// The headers by which a gateway tells the service who it is.
 const IDENTITY: [&str; 2] = ["x-leeward-assertion", "x-jwt-payload"];
 /// The headers by which a gateway tells the client what is left of its limit.
-const LIMIT: [&str; 2] = ["ratelimit", "x-ratelimit-limit"];
+pub(super) const LIMIT: [&str; 2] = ["ratelimit", "x-ratelimit-limit"];
 
 /// The head of a request and its target, once it is complete.
 pub(super) fn request(bytes: &[u8]) -> Result<Option<(Head, Target)>, String> {
@@ -53,7 +55,8 @@ fn head(
     proofs: [&str; 2],
     without_length: usize,
 ) -> Result<Head, String> {
-    let mut head = Head { len, status, body_bytes: without_length, closes: false, proves: false };
+    let mut head =
+        Head { len, status, body_bytes: without_length, closes: false, proves: false, is_traced: false };
     for header in headers {
         if header.name.eq_ignore_ascii_case("content-length") {
             let text = std::str::from_utf8(header.value).unwrap_or_default();
@@ -62,6 +65,8 @@ fn head(
             return Err("a chunked message".to_owned());
         } else if header.name.eq_ignore_ascii_case("connection") {
             head.closes = header.value.eq_ignore_ascii_case(b"close");
+        } else if header.name.eq_ignore_ascii_case("traceparent") {
+            head.is_traced = true;
         } else if proofs.iter().any(|proof| header.name.eq_ignore_ascii_case(proof)) {
             head.proves = true;
         }
@@ -85,12 +90,13 @@ pub(super) enum Target {
 }
 
 impl Target {
+    /// Any route may lead to a file.
     fn of(path: &str) -> Self {
         match path {
-            "/1k" => Self::Small,
-            "/64k" => Self::Large,
             "/.well-known/jwks.json" => Self::Keys,
             "/health" => Self::Health,
+            _ if path.ends_with("/1k") => Self::Small,
+            _ if path.ends_with("/64k") => Self::Large,
             _ => Self::Unknown,
         }
     }
@@ -115,7 +121,14 @@ mod tests {
         let head = response(text).unwrap().unwrap();
         assert_eq!(
             head,
-            Head { len: text.len() - 5, status: 200, body_bytes: 5, closes: true, proves: true }
+            Head {
+                len: text.len() - 5,
+                status: 200,
+                body_bytes: 5,
+                closes: true,
+                proves: true,
+                is_traced: false
+            }
         );
     }
 

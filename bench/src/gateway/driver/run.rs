@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::client::{Client, Step};
+use super::client::Step;
+use super::pipe::{Ask, Pipe};
 use super::poll::Source;
 use super::{Driver, Seen};
 use crate::gateway::case::Size;
@@ -32,7 +33,7 @@ const ERRORS_MAX: u64 = 1_000;
 pub(in crate::gateway) struct Load<'a> {
     pub(in crate::gateway) address: SocketAddr,
     /// Requests, one after the other and then from the beginning.
-    pub(in crate::gateway) requests: &'a [Vec<u8>],
+    pub(in crate::gateway) requests: &'a [Ask],
     pub(in crate::gateway) size: Size,
     /// Connections that carry requests.
     pub(in crate::gateway) connections: usize,
@@ -80,7 +81,7 @@ impl Tally {
 pub(in crate::gateway) struct Run<'d, 'a> {
     driver: &'d mut Driver,
     load: &'a Load<'a>,
-    clients: Vec<Client>,
+    clients: Vec<Pipe>,
     /// Clients without a request, in the open loop.
     free: VecDeque<usize>,
     next_request: usize,
@@ -138,11 +139,23 @@ impl Run<'_, '_> {
 
     /// Loads for `time`; gives what was seen in it.
     pub(in crate::gateway) fn run(&mut self, time: Duration) -> Result<Tally, String> {
+        self.run_until(time, || false)
+    }
+
+    /// Loads until `is_over`, and no longer than `longest`.
+    pub(in crate::gateway) fn run_until(
+        &mut self,
+        longest: Duration,
+        is_over: impl Fn() -> bool,
+    ) -> Result<Tally, String> {
         let from = Instant::now();
-        let until = from + time;
+        let mut until = from + longest;
         self.next_due = from;
         loop {
             let now = Instant::now();
+            if is_over() {
+                until = until.min(now);
+            }
             if now >= until {
                 break;
             }
@@ -155,6 +168,19 @@ impl Run<'_, '_> {
         }
         self.add_unsent(until);
         Ok(std::mem::replace(&mut self.tally, Tally::new()?))
+    }
+
+    /// Loads until the first answer, right or not, or until `longest` is over; whether it was right.
+    pub(in crate::gateway) fn until_answered(&mut self, longest: Duration) -> Result<bool, String> {
+        let until = Instant::now() + longest;
+        while self.tally.completed + self.tally.errors == 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.turn(left)?;
+        }
+        Ok(self.tally.completed > 0 && self.tally.errors == 0)
     }
 
     /// What the upstream has seen so far.
@@ -265,11 +291,11 @@ impl Run<'_, '_> {
         }
     }
 
-    fn connect(&self, place: usize) -> Result<Client, String> {
+    fn connect(&self, place: usize) -> Result<Pipe, String> {
         let text = |error: std::io::Error| format!("{} takes no connection: {error}", self.load.address);
         let stream = TcpStream::connect_timeout(&self.load.address, CONNECT_WITHIN).map_err(text)?;
         stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).map_err(text)?;
         self.driver.poll.add(&stream, Source::Client(place))?;
-        Ok(Client::new(stream))
+        Pipe::new(stream, &self.load.requests[0])
     }
 }

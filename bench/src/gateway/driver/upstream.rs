@@ -16,6 +16,8 @@ pub(in crate::gateway) struct Seen {
     pub(in crate::gateway) requests: u64,
     /// Of these, those that said who the user is.
     pub(in crate::gateway) identified: u64,
+    /// And those that carried a trace.
+    pub(in crate::gateway) traced: u64,
     /// Requests that were not what a client had sent.
     pub(in crate::gateway) wrong: u64,
 }
@@ -27,6 +29,7 @@ impl Seen {
             opened: self.opened - before.opened,
             requests: self.requests - before.requests,
             identified: self.identified - before.identified,
+            traced: self.traced - before.traced,
             wrong: self.wrong - before.wrong,
         }
     }
@@ -205,6 +208,7 @@ impl Connection {
         }
         seen.requests += u64::from(target.is_load());
         seen.identified += u64::from(target.is_load() && head.proves);
+        seen.traced += u64::from(target.is_load() && head.is_traced);
         (self.answer, self.body_left) = (target, head.body_bytes);
         self.body(bytes.len() - head.len)
     }
