@@ -214,8 +214,8 @@ async fn onward(core: &Rc<Core>, trip: &mut Trip, going: Going<'_>) -> Result<Re
         return Err(no_route());
     };
     // A short body is read whole: it can then be sent again, and a slow client holds up nobody.
-    let left = deadline.remaining(shared.clock.now());
-    let sending = Sending::prepare(shared, route, service, &head.headers, body, left, &trip.notes).await?;
+    let sending =
+        Sending::prepare(shared, route, service, &head.headers, body, deadline, &trip.notes).await?;
     // More than can be served in time is refused before it costs anything behind here.
     let permit = trip.shed(shared, deadline).await?;
 
@@ -223,7 +223,8 @@ async fn onward(core: &Rc<Core>, trip: &mut Trip, going: Going<'_>) -> Result<Re
     let asks = (peer, subject.as_deref());
     let forward = Forward::new(shared, trip, (route, service), head, path, asks)?;
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
-    let mut answer = outbound::call(core, (route, service), forward, sending, deadline, permit, trip).await?;
+    let mut answer =
+        outbound::call(core, (route, service), (&forward, &sending), deadline, permit, trip).await?;
     // What the configuration changes of it.
     route.config.response_headers.apply(answer.headers_mut());
     Ok(answer)

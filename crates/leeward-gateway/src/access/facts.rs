@@ -128,6 +128,11 @@ pub(super) type Shared = Rc<RefCell<Facts>>;
 pub(crate) struct Notes(Option<Shared>);
 
 impl Notes {
+    /// Whether anybody reads them.
+    pub(crate) fn are_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn add(&self, note: impl FnOnce(&mut Facts)) {
         if let Some(facts) = &self.0 {
             note(&mut facts.borrow_mut());

@@ -45,8 +45,7 @@ pub(super) enum Failure {
 pub(super) async fn call(
     core: &Rc<Core>,
     (route, service): (&RouteState, &Service),
-    forward: Forward,
-    sending: Sending,
+    (forward, sending): (&Forward, &Sending),
     deadline: Deadline,
     held: Held,
     trip: &Trip,
@@ -57,29 +56,32 @@ pub(super) async fn call(
     let call = Call { deadline: Some(deadline), replayable, ..Call::ONCE };
     let failed_at: RefCell<Vec<Arc<str>>> = RefCell::default();
 
-    let begun = shared.clock.now();
+    let begun = trip.notes.are_kept().then(|| shared.clock.now());
     let answered = service
         .pipeline
         .call_held(
             call,
-            |attempt| one_attempt(core, service, &forward, &sending, (&failed_at, trip), attempt),
+            // In a box, so that the futures of the policies around it stay small: they are moved into each other.
+            |attempt| Box::pin(one_attempt(core, service, forward, sending, (&failed_at, trip), attempt)),
             classify,
         )
         .await;
-    trip.notes.upstream(shared.clock.now().saturating_duration_since(begun));
+    if let Some(begun) = begun {
+        trip.notes.upstream(shared.clock.now().saturating_duration_since(begun));
+    }
     let answered = match answered {
         Ok(answered) => {
             let (got, guard) = answered.into_parts();
             checked(service, got).map(|got| (got, guard))
         }
-        Err(error) => Err(unanswered::refusal((route, service), &sending, error)),
+        Err(error) => Err(unanswered::refusal((route, service), sending, error)),
     };
     let failed = answered.as_ref().map_or(true, |(got, _)| is_failure(got.response.status()));
-    if failed && let Some(copy) = last_good_copy(shared, route, service, &forward) {
+    if failed && let Some(copy) = last_good_copy(shared, route, service, forward) {
         return Ok(copy);
     }
     let (got, guard) = answered?;
-    Ok(pass_on(core, (route, service), &forward, got, (guard, held), trip))
+    Ok(pass_on(core, (route, service), forward, got, (guard, held), trip))
 }
 
 /// An unasked-for protocol switch, or a status that HTTP does not have, is no answer.

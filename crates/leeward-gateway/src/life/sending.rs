@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
-use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Effort};
+use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline, Effort};
 use leeward_telemetry::TRACEPARENT;
 
 use super::forward::Forward;
@@ -50,7 +50,7 @@ impl Sending {
         service: &Service,
         headers: &HeaderMap,
         body: Incoming,
-        left: Duration,
+        deadline: Deadline,
         notes: &Notes,
     ) -> Result<Self, Refusal> {
         let (streaming, cut) = (Cell::new(None), Rc::default());
@@ -59,7 +59,7 @@ impl Sending {
             return Ok(sending);
         }
         sending.empty = false;
-        let within = shared.config.limits.body_timeout.min(left);
+        let within = shared.config.limits.body_timeout.min(deadline.remaining(shared.clock.now()));
         let sieve = || Sieve::of_client(shared.accepted.key_header.as_ref(), &route.config.request_headers);
         if headers.contains_key(header::CONTENT_LENGTH) && body.size_hint().lower() <= REPLAY_BYTES_MAX {
             let bytes_max = route.body_bytes_max.min(REPLAY_BYTES_MAX);

@@ -83,9 +83,8 @@ impl Trip {
             .and_then(|value| TraceContext::parse(value.to_str().ok()?).ok())
             .unwrap_or_else(|| TraceContext::new_root(rng));
         let minted = || hex_id(u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()));
-        let request_id =
-            headers::well_formed_id(headers, REQUEST_ID.as_str()).cloned().unwrap_or_else(minted);
-        let correlation_id = headers::well_formed_id(headers, CORRELATION_ID.as_str()).cloned();
+        let request_id = headers::well_formed_id(headers, &REQUEST_ID).cloned().unwrap_or_else(minted);
+        let correlation_id = headers::well_formed_id(headers, &CORRELATION_ID).cloned();
         let method = method_label(method);
         Self {
             started: shared.clock.now(),
