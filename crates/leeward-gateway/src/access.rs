@@ -38,6 +38,7 @@ pub(crate) use self::facts::{Begin, Notes, Ticket};
 pub use self::field::Field;
 pub use self::format::{Error, Format, Template};
 pub use self::query::SECRETS;
+pub(crate) use self::query::secret_in;
 pub(crate) use self::recorder::Recorder;
 use self::sink::Sink;
 use crate::config::AccessLog as Options;

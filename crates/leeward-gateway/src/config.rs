@@ -30,6 +30,7 @@ mod parse;
 mod policy;
 mod print;
 mod routes;
+mod security_headers;
 mod service_tls;
 mod services;
 mod split;
@@ -53,6 +54,7 @@ use crate::cors::Cors;
 use crate::deprecation::Deprecated;
 use crate::path::EncodedSlash;
 use crate::router::{Conditions, Entry, Host, Methods, Pattern};
+use crate::security_headers::SecurityHeaders;
 use crate::target::{Changes, Rewrite, Target};
 
 pub use self::access::Rule;
@@ -87,11 +89,15 @@ pub struct Config {
     pub cores: Option<NonZeroUsize>,
     /// Networks of proxies whose `X-Forwarded-For` is believed. Default: none.
     pub trusted_proxies: Vec<Network>,
+    /// Whether `trusted_proxies` may have a network that is every address. Default: no.
+    pub unsafe_trust_any_proxy: bool,
     /// Callers that are told the configuration line and a hint when they are refused. Default: none.
     pub explain_to: Vec<Network>,
+    /// Whether `explain_to` may have a network that is every address. Default: no.
+    pub unsafe_explain_to_anyone: bool,
     /// Who may come at all, by the client's address. Default: everybody.
     pub addresses: Addresses,
-    /// What happens to `%2F` in a path.
+    /// What happens to `%2F` in a path: kept with `unsafe_keep_encoded_slash`. Default: it is refused.
     pub encoded_slash: EncodedSlash,
     /// The operators' side.
     pub admin: Admin,
@@ -105,6 +111,8 @@ pub struct Config {
     pub limits: Limits,
     /// Cross-origin requests; `None` leaves them to the services.
     pub cors: Option<Cors>,
+    /// What browsers are told about answers.
+    pub security_headers: SecurityHeaders,
     /// Whose tokens are known, and how they are checked; none: nobody is known, and tokens pass through to the services.
     pub jwt: Vec<Jwt>,
     /// Callers that present a key; `None`: nobody does.
@@ -141,7 +149,9 @@ impl Default for Config {
             listen: vec![Listener::from(LISTEN)],
             cores: None,
             trusted_proxies: Vec::new(),
+            unsafe_trust_any_proxy: false,
             explain_to: Vec::new(),
+            unsafe_explain_to_anyone: false,
             addresses: Addresses::default(),
             encoded_slash: EncodedSlash::Refuse,
             admin: Admin::default(),
@@ -150,6 +160,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             limits: Limits::default(),
             cors: None,
+            security_headers: SecurityHeaders::default(),
             jwt: Vec::new(),
             api_keys: None,
             basic: None,
@@ -171,8 +182,10 @@ impl Default for Config {
 /// The operators' side.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admin {
-    /// Where the admin API listens; on anything but loopback it needs a token.
+    /// Where the admin API listens; on anything but loopback it needs a token, and `unsafe_beyond_loopback`.
     pub listen: SocketAddr,
+    /// Whether it may listen on more than loopback, where nothing encrypts what operators send. Default: no.
+    pub unsafe_beyond_loopback: bool,
     /// What operators present as `Authorization: Bearer`.
     pub token: Option<Token>,
     /// Names by which it may be called, beside loopback ones: a page elsewhere must not reach it through a name.
@@ -185,7 +198,14 @@ pub struct Admin {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: ADMIN_LISTEN, token: None, hosts: Vec::new(), origins: Vec::new(), faults: false }
+        Self {
+            listen: ADMIN_LISTEN,
+            unsafe_beyond_loopback: false,
+            token: None,
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            faults: false,
+        }
     }
 }
 
@@ -250,6 +270,12 @@ pub struct Revocation {
     /// The name under which the bus is read. Default `gateway.revocations`; of two gateways on one bus each needs its own,
     /// since a name has one reader at a time.
     pub group: String,
+    /// How old the gateway's view of revocations may be before tokens are refused (503 `revocations_stale`). Default 30 s: a bus that
+    /// starts anew takes a few. From 1 s to 1 h.
+    pub stale_after: Duration,
+    /// Whether tokens are accepted however old that view is. Default: no, and a token that may have been revoked opens nothing
+    /// (fail closed): whoever stole one would only have to bring the bus down.
+    pub unsafe_fail_open: bool,
 }
 
 impl Default for Revocation {
@@ -258,6 +284,8 @@ impl Default for Revocation {
             event: "token.revoked".to_owned(),
             database: "sqlite:leeward-data/gateway.db".to_owned(),
             group: "gateway.revocations".to_owned(),
+            stale_after: Duration::from_secs(30),
+            unsafe_fail_open: false,
         }
     }
 }
@@ -334,6 +362,8 @@ pub struct Route {
     pub request_headers: Arc<Changes>,
     /// What is done to the headers of answers, but of refusals: those are the gateway's own.
     pub response_headers: Arc<Changes>,
+    /// What browsers are told about its answers; `None`: what the top of the file says.
+    pub security_headers: Option<SecurityHeaders>,
     /// Who may, by the client's address, of those that may come at all. Default: everybody.
     pub addresses: Addresses,
     /// Who may.

@@ -35,6 +35,24 @@ pub struct Cors {
     pub credentials: bool,
     /// How long a browser may remember a preflight. Default: 10 minutes, which all browsers honour.
     pub max_age: Duration,
+    /// Whether pages that come without encryption may act as the user. Default: no, but those of this machine.
+    pub unsafe_plain_origins: bool,
+}
+
+impl Cors {
+    /// Origins whose pages may act as the user, and come over a network without encryption.
+    pub(crate) fn plain_origins(&self) -> impl Iterator<Item = &String> {
+        let is_elsewhere = |origin: &&String| {
+            let host =
+                origin.strip_prefix("http://").map(|rest| rest.split([':', '/']).next().unwrap_or_default());
+            host.is_some_and(|host| !matches!(host, "localhost" | "127.0.0.1" | "["))
+        };
+        let list = match &self.origins {
+            Origins::List(list) if self.credentials => &list[..],
+            _ => &[],
+        };
+        list.iter().filter(is_elsewhere)
+    }
 }
 
 /// Request headers that pages may set unless told otherwise.
@@ -72,6 +90,7 @@ impl Default for Cors {
             expose: owned(&EXPOSED_HEADERS),
             credentials: false,
             max_age: Duration::from_secs(600),
+            unsafe_plain_origins: false,
         }
     }
 }

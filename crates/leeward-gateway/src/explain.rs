@@ -123,7 +123,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     let path = match life::path(&uri, config.encoded_slash) {
         Ok(path) => path,
         Err(refusal) => {
-            told.refuse(&refusal, "encoded_slash", unless(refusal.code));
+            told.refuse(&refusal, "unsafe_keep_encoded_slash", unless(refusal.code));
             return Ok(());
         }
     };
@@ -136,6 +136,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     let Some(route) = route(told, config, &parts, &path) else { return Ok(()) };
     addresses(told, &route.addresses, &route.origin);
     deprecated(told, route);
+    security(told, config, route);
     if !size(told, config, route, length) {
         return Ok(());
     }
@@ -259,6 +260,28 @@ fn deprecated(told: &mut Explanation, route: &Route) {
     told.step("deprecated", &*route.origin, format!("since {}{ends}: answers say so", deprecated.since));
 }
 
+/// What browsers are told, of which that over TLS is left to the moment.
+fn security(told: &mut Explanation, config: &Config, route: &Route) {
+    let (options, from) = match &route.security_headers {
+        Some(own) => (own, &*route.origin),
+        None => (&config.security_headers, "security_headers"),
+    };
+    let when = if options.overwrite {
+        "in the place of the service's"
+    } else {
+        "where the service says nothing else"
+    };
+    let headers = options.list().into_iter();
+    let lines = headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or_default()));
+    let mut says = format!("answers carry, {when}:");
+    for line in lines {
+        says.push('\n');
+        says.push_str(&line);
+        says.push_str(if line.starts_with("strict-transport") { " (over TLS alone)" } else { "" });
+    }
+    told.step("security", from, says);
+}
+
 fn size(told: &mut Explanation, config: &Config, route: &Route, length: Length) -> bool {
     let bytes_max = route.body_bytes.unwrap_or(config.limits.body_bytes);
     let from = if route.body_bytes.is_some() { &*route.origin } else { "limits.body" };
@@ -303,7 +326,7 @@ fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &ht
     let presented = credentials::presented(headers, &accepted);
     let is_for_anyone = route.access == Rule::Anyone;
     let needs = whom(&route.access);
-    let who = match presented {
+    let who = match &presented {
         Err(Unreadable::Both) if route.stale_if_error.is_none() => {
             told.refuse(&life::unreadable(Unreadable::Both), &*route.origin, "it passes with one of the two");
             return false;
@@ -325,13 +348,28 @@ fn identity(told: &mut Explanation, config: &Config, route: &Route, headers: &ht
         }
         Err(error) => {
             let unless = format!("it passes with exactly one {} of {needs}", accepted.ways());
-            told.refuse(&life::unreadable(error), &*route.origin, &unless);
+            told.refuse(&life::unreadable(*error), &*route.origin, &unless);
             return false;
         }
     };
     let says = format!("needs {needs}; {who}: 401 if it is not good, 403 if it is somebody else's");
     told.step("authenticate", &*route.origin, says);
+    if matches!(presented, Ok(Presented::Token(_))) {
+        revoked(told, config);
+    }
     true
+}
+
+/// What a revocation does to a token, and what it is when nobody knows.
+fn revoked(told: &mut Explanation, config: &Config) {
+    let Some(options) = &config.revocation else { return };
+    let bound = show_duration(options.stale_after);
+    let beyond = match options.unsafe_fail_open {
+        true => "accepted all the same (unsafe_fail_open)".to_owned(),
+        false => "503 revocations_stale".to_owned(),
+    };
+    let says = format!("401 token_revoked if it was; where that is not known for {bound}: {beyond}");
+    told.step("revoked", "revocation", says);
 }
 
 /// Whom the rule lets in.

@@ -24,7 +24,7 @@ use crate::holds::Holds;
 use crate::jwt::KeyStore;
 use crate::layer::{Layer, Maker};
 use crate::lookups::Lookups;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, REVOCATION_STALENESS};
 use crate::places::Places;
 use crate::plane::{self, Door, Entry, Load};
 use crate::probe::Encrypted;
@@ -467,6 +467,12 @@ async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Task
         unreadable: shared.metrics.revocations_unreadable.clone(),
         delay: shared.metrics.revocation_delay.clone(),
     };
+    let (set, clock) = (Arc::clone(&shared.revocations), Arc::clone(&shared.clock));
+    shared.metrics.registry.gauge_fn(
+        REVOCATION_STALENESS,
+        "Time since all that was revoked was known for certain",
+        move || set.age(clock.now()).map_or(f64::INFINITY, |age| age.as_secs_f64()),
+    );
     let feed =
         Feed::open(options, bus, Arc::clone(&shared.revocations), Arc::clone(&shared.clock), counted).await?;
     feed.catch_up().await;

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::security_headers::is_banner;
+
 /// Names that only the gateway may set towards a service.
 const GUARDED: [&str; 16] = [
     "x-deadline-ms",
@@ -77,11 +79,13 @@ pub(crate) fn may_come_from_clients(name: &str) -> bool {
     !(is_hop_by_hop(name) || is_guarded(name) || is_alias(name) || name == "expect")
 }
 
-/// Drops what a service may not say to a client: headers about its connection, the gateway's own, and CORS headers
-/// when the gateway answers CORS itself.
-pub(crate) fn strip_response(headers: &mut HeaderMap, own_cors: bool) {
+/// Drops what a service may not say to a client: headers about its connection, the gateway's own, CORS headers when the
+/// gateway answers CORS itself, and what only tells which software it is, unless banners are to be kept.
+pub(crate) fn strip_response(headers: &mut HeaderMap, own_cors: bool, keeps_banners: bool) {
     strip_nominated(headers);
-    remove_where(headers, |name| !may_come_from_services(name, own_cors));
+    remove_where(headers, |name| {
+        !may_come_from_services(name, own_cors) || (!keeps_banners && is_banner(name))
+    });
 }
 
 /// Whether a header of this name, in lower case, gets past [`strip_response`].
@@ -250,7 +254,7 @@ mod tests {
             ("x-inner", "1"),
             ("content-type", "text/plain"),
         ]);
-        strip_response(&mut headers, true);
+        strip_response(&mut headers, true, true);
         assert_eq!(headers.keys().collect::<Vec<_>>(), ["content-type"]);
     }
 

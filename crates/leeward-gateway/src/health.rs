@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use leeward_resilience::breaker;
 use serde::Serialize;
 
+use crate::config::Revocation;
 use crate::credentials::FileProblem;
 use crate::jwt::Authentication;
 use crate::lookups::Lookups;
@@ -60,10 +61,15 @@ pub struct Report {
     pub status: State,
     /// Which configuration is in force.
     pub config: Version,
+    /// Where the configuration takes a protection away: see [`crate::relaxations`].
+    pub unsafe_options: Vec<String>,
     /// By name.
     pub services: BTreeMap<String, ServiceHealth>,
     /// By name.
     pub checks: BTreeMap<&'static str, Check>,
+    /// How long ago all that was revoked was known for certain; `None` where nothing is revoked, or it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation_staleness_ms: Option<u64>,
 }
 
 /// What the public sees.
@@ -72,10 +78,15 @@ pub(crate) struct States<'a> {
     status: State,
     /// A part of the hash of the configuration in force.
     config: &'a str,
+    /// How many options take a protection away.
+    unsafe_options: usize,
     services: BTreeMap<&'a str, State>,
     checks: BTreeMap<&'static str, State>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revocation_delay_ms: Option<i64>,
+    /// How old the view of revocations is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_staleness_ms: Option<u64>,
 }
 
 impl Report {
@@ -85,20 +96,26 @@ impl Report {
         States {
             status: self.status,
             config: self.config.short_hash(),
+            unsafe_options: self.unsafe_options.len(),
             services: self.services.iter().map(|(name, health)| (name.as_str(), health.status)).collect(),
             checks: self.checks.iter().map(|(name, check)| (*name, check.status)).collect(),
+            revocation_staleness_ms: self.revocation_staleness_ms,
             revocation_delay_ms: revocations.and_then(|check| check.value.strip_suffix("ms")?.parse().ok()),
         }
     }
 }
 
-/// Whether new requests should come here: not while it drains, and not before it could tell users apart once and has
-/// looked for every service. What a reload adds takes nothing from what was there.
+/// Whether new requests should come here: not while it drains, and not before it could tell users apart once, knew what was
+/// revoked, and has looked for every service. What a reload adds takes nothing from what was there.
 pub(crate) fn is_ready(shared: &Shared) -> bool {
     let traffic = &shared.traffic;
     let knows_users = || shared.authentication.as_ref().is_none_or(Authentication::has_keys);
     let knows_services = || shared.lookups.as_ref().is_none_or(|lookups| lookups.were_tried());
-    if !traffic.has_been_ready() && knows_users() && knows_services() {
+    let knows_revocations = || match &shared.config.revocation {
+        Some(options) => options.unsafe_fail_open || shared.revocations.age(shared.clock.now()).is_some(),
+        None => true,
+    };
+    if !traffic.has_been_ready() && knows_users() && knows_services() && knows_revocations() {
         traffic.ready();
     }
     traffic.has_been_ready() && !traffic.is_draining()
@@ -111,7 +128,15 @@ pub(crate) fn report(shared: &Shared) -> Report {
     let own = checks.values().map(|check| check.status).max().unwrap_or(State::Up);
     let theirs = services.values().map(|health| health.status).max().unwrap_or(State::Up);
     let config = shared.version.clone();
-    Report { status: own.max(theirs.min(State::Degraded)), config, services, checks }
+    let age = shared.config.revocation.as_ref().and_then(|_| shared.revocations.age(shared.clock.now()));
+    Report {
+        status: own.max(theirs.min(State::Degraded)),
+        config,
+        unsafe_options: shared.relaxed.to_vec(),
+        services,
+        checks,
+        revocation_staleness_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+    }
 }
 
 fn service(shared: &Shared, service: &Service) -> ServiceHealth {
@@ -163,8 +188,9 @@ fn checks(shared: &Shared) -> BTreeMap<&'static str, Check> {
     if let Some(check) = certificates(shared) {
         checks.insert("certificates", check);
     }
-    if shared.config.revocation.is_some() {
+    if let Some(options) = &shared.config.revocation {
         checks.insert("revocations", revocations(shared));
+        checks.insert("revocation_view", revocation_view(shared, options));
     }
     checks
 }
@@ -257,4 +283,18 @@ fn revocations(shared: &Shared) -> Check {
         value: set.delay_ms().map_or_else(|| format!("{} held", set.len()), |delay| format!("{delay}ms")),
         threshold: format!("{DELAY_MAX_MS}ms"),
     }
+}
+
+/// How long a revocation may have gone unheard.
+fn revocation_view(shared: &Shared, options: &Revocation) -> Check {
+    let (set, now) = (&shared.revocations, shared.clock.now());
+    let value = match set.age(now) {
+        Some(age) => format!("{}s old", age.as_secs()),
+        None => "never whole so far".to_owned(),
+    };
+    let is_stale = set.is_stale(now, options.stale_after);
+    let status = if is_stale { State::Degraded } else { State::Up };
+    let bound = leeward_resilience::config::units::show_duration(options.stale_after);
+    let beyond = if options.unsafe_fail_open { "accepted" } else { "refused" };
+    Check { status, value, threshold: format!("{bound}, beyond which tokens are {beyond}") }
 }

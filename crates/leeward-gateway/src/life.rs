@@ -114,6 +114,7 @@ pub(crate) struct Peer {
 pub(crate) async fn serve(core: Rc<Core>, peer: &Peer, request: Request<Incoming>) -> Response<Delivery> {
     core.load.count_request();
     let mut trip = Trip::begin(&core.shared, peer.ip, request.method(), request.headers());
+    trip.is_encrypted = peer.is_encrypted;
     trip.record(&core, Some(&request));
     match pass(&core, &mut trip, peer, request).await {
         Ok(answer) => trip.finish(&core, answer),
@@ -176,7 +177,7 @@ async fn pass(
     // Floods end before anything is computed for them.
     trip.limit_by_address(shared)?;
     // Who is it? A good token is verified once and remembered; a revoked one is no token.
-    let subject = identity::authenticate(core, route, &head, trip.client).await?;
+    let subject = identity::authenticate(core, route, &head, (trip.client, trip.started)).await?;
     // May they?
     trip.is_for(subject.as_deref());
     identity::authorise(route, subject.as_deref())?;

@@ -92,6 +92,11 @@ impl<K: std::hash::Hash + Eq + Clone + Send + 'static> Limiter<K> {
             .ruled(ruling))
     }
 
+    /// Takes back what [`Limiter::check`] has just counted for the key.
+    pub(crate) fn give_back(&self, key: &K) {
+        self.inner.give_back(key);
+    }
+
     /// Keys that are remembered now.
     pub(crate) fn keys(&self) -> usize {
         self.inner.keys()

@@ -46,7 +46,12 @@ pub const REVOCATIONS: &str = "leeward_gateway_revocations_total";
 pub const REVOCATIONS_UNREADABLE: &str = "leeward_gateway_revocations_unreadable_total";
 /// Seconds from a logout to the moment from which the gateway refuses the token.
 pub const REVOCATION_DELAY: &str = "leeward_gateway_revocation_delay_seconds";
+/// Seconds since all that was revoked was known here for certain: how long a revocation may have gone unheard. Infinity before the
+/// first time.
+pub const REVOCATION_STALENESS: &str = "leeward_gateway_revocation_staleness_seconds";
 
+/// Options that take a protection away and are on.
+pub const UNSAFE_OPTIONS: &str = "leeward_gateway_unsafe_options";
 /// Configurations read again. Labels: `cause` (file, hangup, operator), `result` (taken, refused).
 pub const RELOADS: &str = "leeward_gateway_reloads_total";
 /// 1 while the file on disk is not in force, since it was refused.
@@ -100,6 +105,7 @@ pub(crate) struct Metrics {
     pub(crate) config_epoch: Gauge,
     pub(crate) config_since: Gauge,
     pub(crate) routes_folded: Gauge,
+    pub(crate) unsafe_options: Gauge,
     pub(crate) policies: PolicyMetrics,
 }
 
@@ -187,9 +193,9 @@ impl Metrics {
             config_refused: registry.gauge(CONFIG_REFUSED, "1 while the file on disk is not in force"),
             config_hash: registry.gauge(CONFIG_HASH, "First 48 bits of the hash of the configuration"),
             config_epoch: registry.gauge(CONFIG_EPOCH, "Configurations that have been in force"),
-            config_since: registry
-                .gauge(CONFIG_SINCE, "Unix time at which the configuration came into force"),
+            config_since: registry.gauge(CONFIG_SINCE, "Unix time since which the configuration is in force"),
             routes_folded: registry.gauge(ROUTES_FOLDED, "Routes that are counted as `other`"),
+            unsafe_options: registry.gauge(UNSAFE_OPTIONS, "Options that take a protection away and are on"),
             policies: PolicyMetrics::new(&registry),
             registry,
         }

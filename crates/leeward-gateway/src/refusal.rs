@@ -116,6 +116,8 @@ pub mod code {
     pub const TOKEN_EXPIRED: &str = "token_expired";
     /// The token was revoked.
     pub const TOKEN_REVOKED: &str = "token_revoked";
+    /// What was revoked lately is not known, so that no token is believed.
+    pub const REVOCATIONS_STALE: &str = "revocations_stale";
     /// The API key is not one.
     pub const KEY_INVALID: &str = "key_invalid";
     /// The API key's time is over.
@@ -167,6 +169,7 @@ pub mod code {
         (TOKEN_INVALID, 401),
         (TOKEN_EXPIRED, 401),
         (TOKEN_REVOKED, 401),
+        (REVOCATIONS_STALE, 503),
         (KEY_INVALID, 401),
         (KEY_EXPIRED, 401),
         (PASSWORD_INVALID, 401),

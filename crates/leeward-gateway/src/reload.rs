@@ -106,14 +106,17 @@ fn is_same_route(a: &Route, b: &Route) -> bool {
 fn options(old: &Config, new: &Config) -> Vec<&'static str> {
     only_true([
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
+        ("unsafe_trust_any_proxy", old.unsafe_trust_any_proxy != new.unsafe_trust_any_proxy),
         ("explain_to", old.explain_to != new.explain_to),
+        ("unsafe_explain_to_anyone", old.unsafe_explain_to_anyone != new.unsafe_explain_to_anyone),
         ("allow", old.addresses.allow != new.addresses.allow),
         ("deny", old.addresses.deny != new.addresses.deny),
-        ("encoded_slash", old.encoded_slash != new.encoded_slash),
+        ("unsafe_keep_encoded_slash", old.encoded_slash != new.encoded_slash),
         ("admin", old.admin != new.admin),
         ("decisions", old.decisions != new.decisions),
         ("limits", old.limits != new.limits),
         ("cors", old.cors != new.cors),
+        ("security_headers", old.security_headers != new.security_headers),
         ("jwt", old.jwt != new.jwt),
         ("api_keys", old.api_keys != new.api_keys),
         ("basic", old.basic != new.basic),

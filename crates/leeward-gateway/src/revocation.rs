@@ -3,13 +3,17 @@
 //! A token counts as revoked when its own id is in the set, or when it was issued before its user's tokens were all
 //! revoked. Entries leave when the last token they mean has ended by itself, so the set holds about one token life of
 //! logouts.
+//!
+//! The set is a view of what was said on the bus, as of the last moment at which everything that was on it then was known to be
+//! here and on disk. How long ago that is says how long a revocation may go unheard; beyond a bound tokens are refused.
 
 pub(crate) mod feed;
+mod store;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leeward_resilience::Instant;
@@ -58,6 +62,8 @@ pub(crate) struct Revocations {
     count: AtomicUsize,
     dropped: AtomicUsize,
     delay: Mutex<Option<Delay>>,
+    /// As of when the set is whole, in nanoseconds of the clock; 0: it never was.
+    whole_at: AtomicU64,
 }
 
 /// How long the last revocation took from the logout to here, and when it came.
@@ -77,6 +83,7 @@ impl Revocations {
             count: AtomicUsize::new(0),
             dropped: AtomicUsize::new(0),
             delay: Mutex::new(None),
+            whole_at: AtomicU64::new(0),
         }
     }
 
@@ -143,6 +150,39 @@ impl Revocations {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Notes that all that was revoked at `at` is here, and on disk.
+    pub(crate) fn is_whole_as_of(&self, at: Instant) {
+        self.whole_at.fetch_max(at.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// How long ago the set was whole; `None`: it never was.
+    pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
+        let whole_at = self.whole_at.load(Ordering::Relaxed);
+        (whole_at > 0).then(|| now.saturating_duration_since(Instant::from_nanos(whole_at)))
+    }
+
+    /// Whether a revocation may have gone unheard for longer than `most`.
+    pub(crate) fn is_stale(&self, now: Instant, most: Duration) -> bool {
+        self.age(now).is_none_or(|age| age > most)
+    }
+
+    /// All that is revoked.
+    pub(crate) fn all(&self) -> Vec<Revoked> {
+        let revoked = |target: Target, times: &Times| Revoked {
+            target,
+            revoked_at_ms: times.revoked_at_ms,
+            expires_at_ms: times.expires_at_ms,
+        };
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &self.tokens {
+            all.extend(shard.read().iter().map(|(id, times)| revoked(Target::Token(Arc::clone(id)), times)));
+        }
+        for shard in &self.users {
+            all.extend(shard.read().iter().map(|(id, times)| revoked(Target::User(Arc::clone(id)), times)));
+        }
+        all
+    }
+
     pub(crate) fn note_delay(&self, delay_ms: i64, now: Instant) {
         *self.delay.lock() = Some(Delay { ms: delay_ms.max(0), noted_at: now });
     }
@@ -192,6 +232,29 @@ mod tests {
         // An older one that arrives late changes nothing.
         set.add(&Revoked { revoked_at_ms: 200, expires_at_ms: 900, ..all }, 100);
         assert!(set.contains(None, "u", 499));
+    }
+
+    #[test]
+    fn it_is_as_old_as_the_last_moment_at_which_it_was_whole() {
+        let (set, second) = (Revocations::new(), Duration::from_secs(1));
+        let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
+        assert!(set.age(at(5)).is_none() && set.is_stale(at(5), 1_000 * second), "it never was");
+        set.is_whole_as_of(at(10));
+        assert!(!set.is_stale(at(12), 2 * second) && set.is_stale(at(13), 2 * second));
+        set.is_whole_as_of(at(8));
+        assert_eq!(set.age(at(12)), Some(2 * second), "an older word changes nothing");
+    }
+
+    #[test]
+    fn all_is_what_was_added() {
+        let set = Revocations::new();
+        let user = Revoked { target: Target::User("u".into()), revoked_at_ms: 5, expires_at_ms: 900 };
+        let (one, two) = (token("a", 1_000), token("b", 2_000));
+        for revoked in [&one, &two, &user] {
+            set.add(revoked, 0);
+        }
+        let all = set.all();
+        assert!(all.len() == 3 && [one, two, user].iter().all(|revoked| all.contains(revoked)), "{all:?}");
     }
 
     #[test]

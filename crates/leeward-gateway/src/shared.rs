@@ -37,6 +37,7 @@ use crate::plane::Entry;
 use crate::reload::Refused;
 use crate::revocation::Revocations;
 use crate::router::Router;
+use crate::security_headers;
 use crate::split::Shares;
 use crate::stale::StaleStore;
 use crate::tls::Outward;
@@ -95,6 +96,8 @@ pub(crate) struct RouteState {
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
     pub(crate) limiter: Option<ByName>,
+    /// What browsers are told about its answers.
+    pub(crate) security: Arc<security_headers::Ready>,
 }
 
 /// Names with passwords, as the request path needs them.
@@ -201,11 +204,15 @@ impl Version {
 pub(crate) struct Shared {
     pub(crate) version: Version,
     pub(crate) config: Arc<Config>,
+    /// Where protections are taken away.
+    pub(crate) relaxed: Arc<[String]>,
     pub(crate) router: Router,
     pub(crate) routes: Vec<RouteState>,
     /// By name.
     pub(crate) services: Vec<Service>,
     pub(crate) cors: Option<cors::Compiled>,
+    /// What browsers are told about answers that no route has.
+    pub(crate) security: Arc<security_headers::Ready>,
     pub(crate) by_address: Option<ByAddress>,
     pub(crate) by_principal: Option<ByName>,
     pub(crate) shed: ConcurrencyLimit,
@@ -270,6 +277,14 @@ impl Shared {
         self.metrics.config_since.set(since_ms / 1_000);
         let folded = self.routes.len().saturating_sub(self.config.metrics.routes);
         self.metrics.routes_folded.set(i64::try_from(folded).unwrap_or(i64::MAX));
+        self.metrics.unsafe_options.set(i64::try_from(self.relaxed.len()).unwrap_or(i64::MAX));
+        if !self.relaxed.is_empty() {
+            tracing::warn!(
+                count = self.relaxed.len(),
+                options = self.relaxed.join(", "),
+                "protections are taken away by the configuration: `leeward lint` says what each lets happen"
+            );
+        }
         if folded > 0 {
             tracing::warn!(
                 folded,

@@ -124,6 +124,9 @@ trait Core {
 
     fn decide(&self, state: &mut Self::State, now: Instant) -> Decision;
 
+    /// Takes back the last call that passed, if one still counts.
+    fn undo(&self, state: &mut Self::State);
+
     /// From when on the state is worth nothing: the whole limit is free.
     fn clear_at(&self, state: &Self::State) -> Instant;
 

@@ -46,6 +46,12 @@ pub(super) fn pieces(query: &[u8], more: &[String], mut out: impl FnMut(&[u8])) 
     }
 }
 
+/// The name of the first parameter that says that its value is a secret.
+pub(crate) fn secret_in(query: &str) -> Option<&str> {
+    let pairs = query.split(['&', ';']).filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, _)| name).find(|name| is_secret(name.as_bytes(), &[]))
+}
+
 /// Whether any part of a name says that it is a secret, as in `user[password]`.
 fn is_secret(name: &[u8], more: &[String]) -> bool {
     let mut plain = [0_u8; 128];

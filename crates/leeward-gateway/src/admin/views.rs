@@ -67,13 +67,15 @@ struct LimitsView {
     connections_max: usize,
     addresses_remembered: usize,
     principals_remembered: usize,
-    /// Addresses whose passwords were checked lately.
+    /// Addresses from which passwords were checked lately.
     password_addresses_remembered: usize,
     stale_copies: usize,
     stale_bytes: usize,
     stale_bytes_max: usize,
     revocations: usize,
     revocation_delay_ms: Option<i64>,
+    /// How long ago all that was revoked was known for certain.
+    revocation_staleness_ms: Option<u128>,
 }
 
 pub(super) async fn limits(State(admin): State<Admin>) -> Json<impl Serialize> {
@@ -93,6 +95,7 @@ pub(super) async fn limits(State(admin): State<Admin>) -> Json<impl Serialize> {
         stale_bytes_max: shared.config.stale.bytes,
         revocations: shared.revocations.len(),
         revocation_delay_ms: shared.revocations.delay_ms(),
+        revocation_staleness_ms: shared.revocations.age(shared.clock.now()).map(|age| age.as_millis()),
     })
 }
 

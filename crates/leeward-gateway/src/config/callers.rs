@@ -34,8 +34,10 @@ pub struct Basic {
     pub realm: Arc<str>,
     /// Passwords that are checked at a time, each on a thread of its own beside the cores. Default 2.
     pub checks: usize,
-    /// Checks by the client's address; a password that was right is not checked again. Default 30 a minute, 60 at once.
+    /// Wrong passwords by the client's address, and checks that run for it. Default 30 a minute, 60 at once.
     pub attempts: RateLimit,
+    /// Whether passwords are asked for where nothing encrypts them. Default: no.
+    pub unsafe_plain_http: bool,
     pub(crate) loaded: Loaded<Accounts>,
 }
 
@@ -49,11 +51,12 @@ pub(super) fn basic(node: &Node<'_>) -> Option<Basic> {
     set(&mut checks, node.get("checks").int(1..=64));
     let mut attempts = attempts();
     node.get("attempts").policy(&mut attempts);
+    let unsafe_plain_http = node.get("unsafe_plain_http").bool().unwrap_or(false);
     let file = node.get("file").required();
     let path = file.file()?;
     let loaded = Loaded::load(&path, Accounts::read);
     let loaded = loaded.map_err(|problem| reject(&file, &problem)).ok()?;
-    Some(Basic { file: path, realm, checks, attempts, loaded })
+    Some(Basic { file: path, realm, checks, attempts, unsafe_plain_http, loaded })
 }
 
 fn attempts() -> RateLimit {

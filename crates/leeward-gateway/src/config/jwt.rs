@@ -10,6 +10,7 @@ use leeward_runtime::config::Node;
 use super::parse::{HOUR, secret, set, size};
 use super::services::is_encrypted;
 use super::{ServicePolicy, ServiceTls, Token, service_tls};
+use crate::access::secret_in;
 use crate::jwt::{Algorithm, KeySet, Names, SECRET_BYTES_MIN};
 
 /// Most issuers: each has keys that are fetched by themselves.
@@ -77,6 +78,8 @@ pub struct Jwt {
     pub prefix: String,
     /// Whether this issuer's users are those of another one with the same prefix. Default: no, and two such issuers are a mistake.
     pub unsafe_shared_users: bool,
+    /// Whether keys at a `url` may come without encryption from another machine. Default: no.
+    pub unsafe_plain_url: bool,
     /// Which claims say roles, permissions and scopes.
     pub claims: Names,
     /// How far clocks may differ. Default 5 s.
@@ -155,6 +158,7 @@ fn issuer(node: &Node<'_>) -> Option<Jwt> {
         algorithms: algorithms(&node.get("algorithms"), is_shared),
         prefix: String::new(),
         unsafe_shared_users: false,
+        unsafe_plain_url: false,
         claims: claims(&node.get("claims")),
         leeway: Duration::from_secs(5),
         token_bytes: 8 * 1_024,
@@ -164,11 +168,30 @@ fn issuer(node: &Node<'_>) -> Option<Jwt> {
     jwt.tls = tls(&node.get("tls"), &jwt.keys);
     set(&mut jwt.prefix, node.get("prefix").parse_with("a prefix", PREFIX, prefix));
     set(&mut jwt.unsafe_shared_users, node.get("unsafe_shared_users").bool());
+    set(&mut jwt.unsafe_plain_url, node.get("unsafe_plain_url").bool());
+    refuse_plain_url(node, &jwt);
     set(&mut jwt.leeway, node.get("leeway").duration(Duration::ZERO..=Duration::from_secs(300)));
     set(&mut jwt.token_bytes, size(&node.get("token"), 256, 64 * 1_024));
     set(&mut jwt.refresh, node.get("refresh").duration(Duration::from_secs(1)..=24 * HOUR));
     set(&mut jwt.stale_if_error, node.get("stale_if_error").duration(Duration::ZERO..=720 * HOUR));
     Some(jwt)
+}
+
+/// Who is on the way to keys that come in clear puts in their own.
+fn refuse_plain_url(node: &Node<'_>, jwt: &Jwt) {
+    let KeySource::Url(url) = &jwt.keys else { return };
+    if !is_encrypted(url) && !jwt.unsafe_plain_url && !is_here(url) {
+        node.get("url").reject(
+            "brings the keys over a network without encryption",
+            "https://HOST:PORT/PATH, or `unsafe_plain_url: true` beside it",
+        );
+    }
+}
+
+/// Whether the host is this machine.
+fn is_here(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// As is said, or by the defaults where the keys are at an `https://` URL.
@@ -212,9 +235,18 @@ fn keys(node: &Node<'_>) -> Option<KeySource> {
         return Some(KeySource::Service { service: service.text()?.into(), path });
     }
     if url.is_given() {
-        return url
-            .parse_with("the URL of a key set", "http://HOST:PORT/PATH or https://HOST:PORT/PATH", http_url)
-            .map(KeySource::Url);
+        let read = url.parse_with(
+            "the URL of a key set",
+            "http://HOST:PORT/PATH or https://HOST:PORT/PATH",
+            http_url,
+        );
+        if let Some(name) = read.as_ref().and_then(Uri::query).and_then(secret_in) {
+            url.reject(
+                format_args!("has a secret, `{name}`, in its query, where logs and operators would see it"),
+                "a URL without one: key sets are public",
+            );
+        }
+        return read.map(KeySource::Url);
     }
     if given.is_given() {
         let text = secret(&given)?;

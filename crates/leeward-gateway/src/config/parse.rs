@@ -10,10 +10,10 @@ use leeward_runtime::{Env, units};
 
 use super::addresses::{self, addresses};
 use super::named::Policies;
-use super::routes::routes;
+use super::routes::{Top, routes};
 use super::{
     Admin, Config, Facts, Limits, Listener, RateLimits, Revocation, Stale, Token, access_log, callers,
-    decisions, jwt, listen, metrics, services,
+    decisions, jwt, listen, metrics, security_headers, services,
 };
 use crate::address::Network;
 use crate::cors::{Cors, Origins, is_origin};
@@ -63,15 +63,22 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
         _ => None,
     };
     config.trusted_proxies = networks(&root.get("trusted_proxies"));
+    config.unsafe_trust_any_proxy = flag(root, "unsafe_trust_any_proxy");
+    refuse_everyone(root, "trusted_proxies", &config.trusted_proxies, config.unsafe_trust_any_proxy);
     config.explain_to = networks(&root.get("explain_to"));
+    config.unsafe_explain_to_anyone = flag(root, "unsafe_explain_to_anyone");
+    refuse_everyone(root, "explain_to", &config.explain_to, config.unsafe_explain_to_anyone);
     config.addresses = addresses(root);
-    let slashes = [("refuse", EncodedSlash::Refuse), ("keep", EncodedSlash::Keep)];
-    set(&mut config.encoded_slash, root.get("encoded_slash").one_of(&slashes));
+    renamed(root, "encoded_slash", "unsafe_keep_encoded_slash");
+    if flag(root, "unsafe_keep_encoded_slash") {
+        config.encoded_slash = EncodedSlash::Keep;
+    }
     config.admin = admin(&root.get("admin"));
     config.access_log = access_log::read(&root.get("access_log"));
     config.decisions = decisions::read(&root.get("decisions"));
     config.metrics = metrics::read(&root.get("metrics"));
     config.cors = cors(&root.get("cors"));
+    config.security_headers = security_headers::read(&root.get("security_headers"), &config.security_headers);
     config.rate_limits = rate_limits(&root.get("rate_limits"));
     renamed(root, "concurrency", "concurrency_limit");
     root.get("concurrency_limit").policy(&mut config.concurrency);
@@ -87,13 +94,43 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.jwt = jwt::issuers(&root.get("jwt"));
     config.api_keys = callers::api_keys(&root.get("api_keys"));
     config.basic = callers::basic(&root.get("basic"));
+    refuse_passwords_in_clear(root, &config);
     config.revocation = revocation(&root.get("revocation"), root.get("jwt").is_given());
     let knows_users = ["jwt", "api_keys", "basic"].iter().any(|key| root.get(key).is_given());
-    config.routes = routes(&root.get("routes").required(), &for_routes, &mut config.services, knows_users);
+    let top = Top { knows_users, security_headers: &config.security_headers };
+    config.routes = routes(&root.get("routes").required(), &for_routes, &mut config.services, &top);
     config.policies = for_services.list().chain(for_routes.list()).collect();
     jwt::services(&root.get("jwt"), &config.services);
     refuse_certificates_that_nobody_asks_for(root, &config);
     config
+}
+
+fn flag(node: &Node<'_>, key: &str) -> bool {
+    node.get(key).bool().unwrap_or(false)
+}
+
+/// A list of networks that is everybody is no list.
+fn refuse_everyone(root: &Node<'_>, key: &str, networks: &[Network], is_allowed: bool) {
+    if !is_allowed && let Some(all) = networks.iter().find(|network| network.is_everyone()) {
+        let option = if key == "explain_to" { "unsafe_explain_to_anyone" } else { "unsafe_trust_any_proxy" };
+        root.get(key).reject(
+            format_args!("has {all}, which is every address"),
+            format_args!("networks of one's own, or `{option}: true` beside it"),
+        );
+    }
+}
+
+/// A password goes along with every request: where nothing encrypts them, and nobody in front may, it is everybody's.
+fn refuse_passwords_in_clear(root: &Node<'_>, config: &Config) {
+    let Some(basic) = &config.basic else { return };
+    let is_clear = |listener: &&Listener| listener.tls.is_none() && !listener.address.ip().is_loopback();
+    let clear = config.listen.iter().find(is_clear);
+    if let Some(listener) = clear.filter(|_| !basic.unsafe_plain_http && config.trusted_proxies.is_empty()) {
+        root.get("basic").reject(
+            format_args!("asks for passwords on {}, where nothing encrypts them", listener.address),
+            "`tls` for that listener, the proxy that encrypts in `trusted_proxies`, or `unsafe_plain_http: true`",
+        );
+    }
 }
 
 /// A route that needs a certificate is out of reach where no listener asks for one.
@@ -161,12 +198,19 @@ fn admin(node: &Node<'_>) -> Admin {
     admin.hosts = node.get("hosts").texts();
     admin.origins = node.get("origins").texts();
     set(&mut admin.faults, node.get("faults").bool());
+    admin.unsafe_beyond_loopback = flag(node, "unsafe_beyond_loopback");
     let token = node.get("token");
     admin.token = secret(&token);
     if !admin.listen.ip().is_loopback() && !token.is_given() {
         node.get("listen").reject(
             "is not a loopback address and `admin.token` is missing",
             "a loopback address, or any with a token",
+        );
+    }
+    if !admin.listen.ip().is_loopback() && !admin.unsafe_beyond_loopback {
+        node.get("listen").reject(
+            "is not a loopback address, and nothing encrypts what operators send there",
+            "a loopback address, or `unsafe_beyond_loopback: true` beside it",
         );
     }
     admin
@@ -205,6 +249,13 @@ fn cors(node: &Node<'_>) -> Option<Cors> {
     list("expose", &mut cors.expose);
     set(&mut cors.credentials, node.get("credentials").bool());
     set(&mut cors.max_age, node.get("max_age").duration(Duration::ZERO..=24 * HOUR));
+    cors.unsafe_plain_origins = flag(node, "unsafe_plain_origins");
+    if let Some(plain) = cors.plain_origins().next().filter(|_| !cors.unsafe_plain_origins) {
+        origins.reject(
+            format_args!("has `{plain}`, whose pages act as the user and come without encryption"),
+            "https://, no `credentials`, or `unsafe_plain_origins: true`",
+        );
+    }
     if cors.credentials && cors.origins == Origins::Any {
         node.get("credentials").reject(
             "does not go with origins `*`: any page could act as the user",
@@ -233,6 +284,8 @@ fn revocation(node: &Node<'_>, has_jwt: bool) -> Option<Revocation> {
     };
     let allowed = "letters, digits, `-` and `_`, with dots between, as gateway.revocations";
     set(&mut revocation.group, node.get("group").parse_with("a name of a group", allowed, group));
+    set(&mut revocation.stale_after, node.get("stale_after").duration(SECOND..=HOUR));
+    set(&mut revocation.unsafe_fail_open, node.get("unsafe_fail_open").bool());
     Some(revocation)
 }
 

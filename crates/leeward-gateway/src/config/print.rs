@@ -13,7 +13,7 @@ use leeward_runtime::units::{Rate, show_duration, show_size};
 use super::parse::FAMILIES;
 use super::{
     ApiKeys, Basic, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
-    ServiceTls, access_log, decisions, metrics,
+    ServiceTls, access_log, decisions, metrics, security_headers,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -31,13 +31,11 @@ impl Config {
             out.line(0, "cores", cores);
         }
         out.list(0, "trusted_proxies", self.trusted_proxies.iter().map(ToString::to_string));
+        out.line(0, "unsafe_trust_any_proxy", self.unsafe_trust_any_proxy);
         out.list(0, "explain_to", self.explain_to.iter().map(ToString::to_string));
+        out.line(0, "unsafe_explain_to_anyone", self.unsafe_explain_to_anyone);
         print_addresses(&mut out, 0, &self.addresses);
-        out.line(
-            0,
-            "encoded_slash",
-            if self.encoded_slash == EncodedSlash::Keep { "keep" } else { "refuse" },
-        );
+        out.line(0, "unsafe_keep_encoded_slash", self.encoded_slash == EncodedSlash::Keep);
         self.print_admin(&mut out);
         if let Some(log) = &self.access_log {
             access_log::print(&mut out, log);
@@ -48,6 +46,7 @@ impl Config {
         if let Some(cors) = &self.cors {
             print_cors(&mut out, cors);
         }
+        security_headers::print(&mut out, 0, &self.security_headers);
         self.print_identity(&mut out);
         out.open(0, "rate_limits");
         out.line(1, "address", show_rate(self.rate_limits.address.as_ref()));
@@ -118,6 +117,7 @@ impl Config {
     fn print_admin(&self, out: &mut Yaml) {
         out.open(0, "admin");
         out.line(1, "listen", self.admin.listen);
+        out.line(1, "unsafe_beyond_loopback", self.admin.unsafe_beyond_loopback);
         if let Some(token) = &self.admin.token {
             out.quoted(1, "token", &token.reference);
         }
@@ -152,18 +152,21 @@ impl Config {
             out.quoted(1, "file", &file.to_string_lossy());
             out.quoted(1, "header", header.as_str());
         }
-        if let Some(Basic { file, realm, checks, attempts, .. }) = &self.basic {
+        if let Some(Basic { file, realm, checks, attempts, unsafe_plain_http, .. }) = &self.basic {
             out.open(0, "basic");
             out.quoted(1, "file", &file.to_string_lossy());
             out.quoted(1, "realm", realm);
             out.line(1, "checks", checks);
             out.line(1, "attempts", show_rate(Some(attempts)));
+            out.line(1, "unsafe_plain_http", unsafe_plain_http);
         }
         if let Some(revocation) = &self.revocation {
             out.open(0, "revocation");
             out.quoted(1, "event", &revocation.event);
             out.quoted(1, "database", &revocation.database);
             out.quoted(1, "group", &revocation.group);
+            out.line(1, "stale_after", show_duration(revocation.stale_after));
+            out.line(1, "unsafe_fail_open", revocation.unsafe_fail_open);
         }
     }
 
@@ -184,6 +187,9 @@ impl Config {
             print_conditions(out, 3, &route.conditions);
         }
         target::print(out, route);
+        if let Some(options) = &route.security_headers {
+            security_headers::print(out, 2, options);
+        }
         print_addresses(out, 2, &route.addresses);
         match &route.access {
             Rule::All(rules) => out.list(2, "access", rules.iter().map(ToString::to_string)),
@@ -287,6 +293,9 @@ fn print_issuer(out: &mut Yaml, depth: usize, jwt: &Jwt) {
         out.quoted(depth, "prefix", &jwt.prefix);
     }
     out.line(depth, "unsafe_shared_users", jwt.unsafe_shared_users);
+    if matches!(jwt.keys, KeySource::Url(_)) {
+        out.line(depth, "unsafe_plain_url", jwt.unsafe_plain_url);
+    }
     out.open(depth, "claims");
     out.list(depth + 1, "roles", jwt.claims.roles.iter().cloned());
     out.list(depth + 1, "permissions", jwt.claims.permissions.iter().cloned());
@@ -308,6 +317,7 @@ fn print_cors(out: &mut Yaml, cors: &Cors) {
     out.list(1, "expose", cors.expose.iter().cloned());
     out.line(1, "credentials", cors.credentials);
     out.line(1, "max_age", show_duration(cors.max_age));
+    out.line(1, "unsafe_plain_origins", cors.unsafe_plain_origins);
 }
 
 fn print_lookups(out: &mut Yaml, options: &dns::Options) {

@@ -16,7 +16,8 @@ use super::parse::{HOUR, MOMENT, line, set};
 use super::services::{is_encrypted, url};
 use super::takes::{self, Taken, Takes};
 use super::target;
-use super::{ClientCertificate, Route, Rule, ServicePolicy, ServiceTls};
+use super::{ClientCertificate, Route, Rule, ServicePolicy, ServiceTls, security_headers};
+use crate::security_headers::SecurityHeaders;
 use crate::target::Target;
 
 /// Most routes of a configuration: more than any gateway that a person still reads.
@@ -24,11 +25,18 @@ const ROUTES_MAX: usize = 10_000;
 
 pub(super) type Services = BTreeMap<Arc<str>, ServicePolicy>;
 
+/// What routes need to know of the top of the file.
+pub(super) struct Top<'a> {
+    /// Whether a request may say who it is for.
+    pub(super) knows_users: bool,
+    pub(super) security_headers: &'a SecurityHeaders,
+}
+
 pub(super) fn routes<'d>(
     node: &Node<'d>,
     policies: &Policies<'d>,
     services: &mut Services,
-    knows_users: bool,
+    top: &Top<'_>,
 ) -> Vec<Route> {
     let items = node.items();
     if node.is_given() && (items.is_empty() || items.len() > ROUTES_MAX) {
@@ -38,7 +46,7 @@ pub(super) fn routes<'d>(
     let (mut taken, mut ids) = (Taken::default(), HashMap::new());
     for item in &items {
         let item = &policies.under(item);
-        let Some(route) = route(item, services, knows_users) else { continue };
+        let Some(route) = route(item, services, top) else { continue };
         taken.add(item, &routes, &route);
         if let Some(other) = ids.insert(Arc::clone(&route.id), Arc::clone(&route.origin))
             && route.is_named()
@@ -48,15 +56,15 @@ pub(super) fn routes<'d>(
         routes.push(route);
     }
     for unused in policies.unused() {
-        let _checked = route(&unused, services, knows_users);
+        let _checked = route(&unused, services, top);
     }
     routes
 }
 
-fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<Route> {
+fn route(node: &Node<'_>, services: &mut Services, top: &Top<'_>) -> Option<Route> {
     let strip_prefix = node.get("strip_prefix");
     let rule = access(&node.get("access"));
-    if rule != Rule::Anyone && !knows_users {
+    if rule != Rule::Anyone && !top.knows_users {
         node.get("access").reject(
             "needs `jwt`, `api_keys` or `basic`: without them nobody is known",
             "anyone, or one of these sections",
@@ -64,7 +72,7 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
     }
     let (stale, stale_node) = stale(node);
     let Takes { hosts, pattern, methods, conditions } = takes::read(node);
-    let target = target::target(node, pattern.as_ref(), &hosts, services, knows_users);
+    let target = target::target(node, pattern.as_ref(), &hosts, services, top.knows_users);
     let rewrite = target::rewrite(&node.get("rewrite"), pattern.as_ref());
     let headers = node.get("headers");
     // A route that is not whole is read to its end, so that all of its mistakes are told.
@@ -80,6 +88,7 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
         rewrite,
         request_headers: target::changes(&headers, &target::REQUEST),
         response_headers: target::changes(&headers, &target::RESPONSE),
+        security_headers: own_headers(&node.get("security_headers"), top.security_headers),
         addresses: addresses(node),
         access: rule,
         deadline: node.get("deadline").duration(MOMENT..=HOUR),
@@ -116,6 +125,10 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
         );
     }
     is_whole.then_some(route)
+}
+
+fn own_headers(node: &Node<'_>, top: &SecurityHeaders) -> Option<SecurityHeaders> {
+    node.is_given().then(|| security_headers::read(node, top))
 }
 
 /// Without a slash, so that no given id is a derived one, and that each is one segment of a path of the admin API.

@@ -29,6 +29,9 @@ pub(crate) fn unless(refused: &str) -> &'static str {
         code::TOKEN_INVALID => "it passes with exactly one good `Authorization: Bearer TOKEN`",
         code::TOKEN_EXPIRED => "it passes with a token whose time is not over",
         code::TOKEN_REVOKED => "it passes with a token of a new login",
+        code::REVOCATIONS_STALE => {
+            "it passes when the gateway hears of revocations again, and its file takes them"
+        }
         code::KEY_INVALID => "it passes with one key that stands in the file of `api_keys`",
         code::KEY_EXPIRED => "it passes with a key whose time is not over",
         code::PASSWORD_INVALID => "it passes with a name and the password that stands in the file of `basic`",

@@ -70,7 +70,7 @@ impl Setting {
             code::HEAD_TIMEOUT => Self::Top("limits.head_timeout"),
             code::BODY_TIMEOUT => Self::Top("limits.body_timeout"),
             code::TOO_LARGE => Self::RouteOrTop("body", "limits.body"),
-            code::BAD_PATH => Self::Top("encoded_slash"),
+            code::BAD_PATH => Self::Top("unsafe_keep_encoded_slash"),
             code::ADDRESS_REFUSED => Self::RouteOrTop("allow", "allow"),
             code::NOT_FOUND | code::METHOD_NOT_ALLOWED => Self::Top("routes"),
             code::UNAUTHENTICATED
@@ -79,6 +79,7 @@ impl Setting {
             | code::TOKEN_REVOKED
             | code::FORBIDDEN => Self::Route("access"),
             code::KEYS_UNAVAILABLE => Self::Top("jwt"),
+            code::REVOCATIONS_STALE => Self::Top("revocation.stale_after"),
             code::CERTIFICATE_REQUIRED => Self::Route("client_certificate"),
             code::DEADLINE_EXCEEDED => Self::RouteOrTop("deadline", "limits.deadline"),
             code::UNAVAILABLE | code::UPSTREAM_INVALID => Self::Service("urls"),

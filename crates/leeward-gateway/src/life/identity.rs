@@ -5,11 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
+use leeward_resilience::Instant;
 
 use super::{Core, Peer};
 use crate::address;
-use crate::config::Rule;
+use crate::config::{Revocation, Rule};
 use crate::credentials::{self, Accepted, Busy, Login, Presented, Unreadable};
+use crate::decisions::{Ruling, Setting};
 use crate::jwt::{self, Authentication, NotVerified, Subject};
 use crate::limits::Seen;
 use crate::refusal::{Refusal, Stage, code};
@@ -21,7 +23,7 @@ pub(super) async fn authenticate(
     core: &Rc<Core>,
     route: &RouteState,
     head: &Parts,
-    client: IpAddr,
+    (client, now): (IpAddr, Instant),
 ) -> Result<Option<Arc<Subject>>, Refusal> {
     let accepted = &core.shared.accepted;
     if !accepted.is_any() || route.config.stale_if_error.is_some() {
@@ -29,7 +31,7 @@ pub(super) async fn authenticate(
     }
     let found = match credentials::presented(&head.headers, accepted) {
         Ok(Presented::Nothing) => Ok(None),
-        Ok(Presented::Token(token)) => subject(core, token).await.map(Some),
+        Ok(Presented::Token(token)) => subject(core, token, now).await.map(Some),
         Ok(Presented::Key(key)) => holder(&core.shared, key).map(Some),
         Ok(Presented::Password(login)) => account(core, login, client).await.map(Some),
         Err(Unreadable::Both) => return Err(unreadable(Unreadable::Both)),
@@ -64,14 +66,18 @@ async fn account(core: &Rc<Core>, text: &str, client: IpAddr) -> Result<Arc<Subj
         return Ok(subject);
     }
     let login = Login::read(text).ok_or_else(bad)?;
-    basic.attempts.check(&address::limit_key(client), shared.clock.now(), &mut Seen::default())?;
+    // A place is taken before the check, so that no more guesses run than may be made; only a wrong one keeps it.
+    let address = address::limit_key(client);
+    basic.attempts.check(&address, shared.clock.now(), &mut Seen::default())?;
     let checked = basic.checks.holder(accounts, login).await;
     let found = checked.map_err(|Busy| {
+        basic.attempts.give_back(&address);
         let detail = "too many passwords are checked at the moment";
         Refusal::unavailable(code::CHECKS_BUSY, Stage::Authenticate, detail).hint("basic.checks")
     })?;
     let subject =
         found.filter(|subject| now_ms < subject.expires_at_s.saturating_mul(1_000)).ok_or_else(bad)?;
+    basic.attempts.give_back(&address);
     if let Some(mark) = mark {
         core.tokens.borrow_mut().put(&mark, generation, Arc::clone(&subject));
     }
@@ -115,7 +121,7 @@ fn is_allowed(rule: &Rule, subject: Option<&Subject>) -> bool {
     }
 }
 
-async fn subject(core: &Rc<Core>, token: &str) -> Result<Arc<Subject>, Refusal> {
+async fn subject(core: &Rc<Core>, token: &str, now: Instant) -> Result<Arc<Subject>, Refusal> {
     let shared = &core.shared;
     let authentication = shared.authentication.as_ref().ok_or_else(|| bad_token(jwt::Error::Refused))?;
     let now_ms = shared.clock.unix_ms();
@@ -132,7 +138,27 @@ async fn subject(core: &Rc<Core>, token: &str) -> Result<Arc<Subject>, Refusal> 
             "the token was revoked: log in again",
         ));
     }
+    match &shared.config.revocation {
+        Some(options) if !options.unsafe_fail_open => heard_lately(shared, options, now)?,
+        _ => {}
+    }
     Ok(subject)
+}
+
+/// A token that may have been revoked without anybody having heard of it opens nothing.
+fn heard_lately(shared: &Shared, options: &Revocation, now: Instant) -> Result<(), Refusal> {
+    if !shared.revocations.is_stale(now, options.stale_after) {
+        return Ok(());
+    }
+    let mut ruling = Ruling::by(Setting::Top("revocation.stale_after"))
+        .number("stale_after_ms", options.stale_after.as_millis());
+    if let Some(age) = shared.revocations.age(now) {
+        ruling = ruling.number("age_ms", age.as_millis());
+    }
+    let detail = "which tokens were revoked lately is not known now";
+    Err(Refusal::unavailable(code::REVOCATIONS_STALE, Stage::Revoked, detail)
+        .hint("the bus or the file of `revocation`: see `revocation_view` in the health")
+        .ruled(ruling))
 }
 
 async fn verified(

@@ -263,7 +263,7 @@ fn pass_on(
     let shared = &core.shared;
     let Got { response, lease } = *got;
     let (mut head, body) = response.into_parts();
-    headers::strip_response(&mut head.headers, shared.cors.is_some());
+    headers::strip_response(&mut head.headers, shared.cors.is_some(), route.security.keeps_banners);
     let tee = tee(core, route, forward, &head);
     let read_timeout = service.read_timeout;
     let changes = &route.config.response_headers;

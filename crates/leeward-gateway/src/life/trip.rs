@@ -36,6 +36,8 @@ pub(super) const NAME: &str = "gateway";
 pub(crate) struct Trip {
     pub(super) started: Instant,
     pub(super) client: IpAddr,
+    /// Whether the answer goes over TLS.
+    pub(super) is_encrypted: bool,
     pub(super) request_id: HeaderValue,
     pub(super) correlation_id: HeaderValue,
     pub(super) span: Span,
@@ -89,6 +91,7 @@ impl Trip {
         Self {
             started: shared.clock.now(),
             client: peer,
+            is_encrypted: false,
             request_id,
             correlation_id: correlation_id.unwrap_or_else(|| hex_id(parent.trace_id())),
             span: span(method, SpanKind::Server, NAME, &parent),
@@ -324,6 +327,7 @@ impl Trip {
         if let Some(cors) = &shared.cors {
             cors.apply(self.origin.as_ref(), headers);
         }
+        route.map_or(&shared.security, |route| &route.security).apply(headers, self.is_encrypted);
         if shared.traffic.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

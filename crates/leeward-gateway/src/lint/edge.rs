@@ -8,10 +8,10 @@ use leeward_resilience::config::units::show_duration;
 use super::Findings;
 use super::rules::{
     ADDRESS_BEHIND_PROXY, ADMIN_REACHABLE, CORS_WITHOUT_TLS, HEALTH_TOO_SLOW, KEYS_EXPIRE, NO_LIMIT,
-    POLICY_UNUSED, QUEUE_TOO_LONG, TRUSTS_EVERYONE,
+    POLICY_UNUSED, QUEUE_TOO_LONG, TRUSTS_EVERYONE, UNSAFE_OPTION,
 };
 use crate::config::Config;
-use crate::cors::Origins;
+use crate::relaxations;
 
 pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     exposure(config, found);
@@ -45,18 +45,13 @@ fn exposure(config: &Config, found: &mut Findings<'_>) {
             found.add(&TRUSTS_EVERYONE, format!("{option}[{index}]"), what);
         }
     }
-    if let Some(cors) = config.cors.as_ref().filter(|cors| cors.credentials)
-        && let Origins::List(list) = &cors.origins
-    {
-        let is_open = |origin: &&String| {
-            let host =
-                origin.strip_prefix("http://").map(|rest| rest.split([':', '/']).next().unwrap_or_default());
-            host.is_some_and(|host| !matches!(host, "localhost" | "127.0.0.1" | "[" | "[::1]"))
-        };
-        for origin in list.iter().filter(is_open) {
-            let what = format!("pages of {origin} act as the user, and come without encryption");
-            found.add(&CORS_WITHOUT_TLS, "cors.origins", what);
-        }
+    for origin in config.cors.iter().flat_map(|cors| cors.plain_origins()) {
+        let what = format!("pages of {origin} act as the user, and come without encryption");
+        found.add(&CORS_WITHOUT_TLS, "cors.origins", what);
+    }
+    // What has a rule of its own is named by that.
+    for one in relaxations::in_force(config).into_iter().filter(|one| one.relaxation.rule.is_none()) {
+        found.add(&UNSAFE_OPTION, one.path, one.relaxation.consequence);
     }
 }
 

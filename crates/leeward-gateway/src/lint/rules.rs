@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// All of them: those of one service, of the graph, of routes, of the edge.
-pub static RULES: [&Rule; 29] = [
+pub static RULES: [&Rule; 30] = [
     &TIMEOUT_INVERSION,
     &ATTEMPTS_OVER_DEADLINE,
     &WINDOW_TOO_SHORT,
@@ -46,6 +46,7 @@ pub static RULES: [&Rule; 29] = [
     &SHARE_OF_NOTHING,
     &ACCESS_WIDER,
     &TOKEN_UNCHECKED,
+    &UNSAFE_OPTION,
     &ADMIN_REACHABLE,
     &TRUSTS_EVERYONE,
     &CORS_WITHOUT_TLS,
@@ -499,6 +500,24 @@ routes: [{path: /, service: orders, forward_token: true, access: user}]
 ",
 };
 
+pub(super) static UNSAFE_OPTION: Rule = Rule {
+    id: "unsafe-option",
+    severity: Severity::Warning,
+    what: "An option that takes a protection away is on.",
+    why: "What the gateway does without being asked is the safe thing; each `unsafe_` option is a hole that somebody wanted once.",
+    fix: "Remove it, or say in a comment who needs it and until when. The page on hardening says what each of them lets happen.",
+    fires: "
+unsafe_keep_encoded_slash: true
+services: {orders: {}}
+routes: [{path: /, service: orders}]
+",
+    quiet: "
+unsafe_keep_encoded_slash: false
+services: {orders: {}}
+routes: [{path: /, service: orders}]
+",
+};
+
 pub(super) static ADMIN_REACHABLE: Rule = Rule {
     id: "admin-reachable",
     severity: Severity::Warning,
@@ -506,7 +525,7 @@ pub(super) static ADMIN_REACHABLE: Rule = Rule {
     why: "Whoever can listen in on the way has the operators' token: it can break circuits and drain the gateway.",
     fix: "Listen on loopback and reach it by a tunnel, or on a network of operators alone.",
     fires: r#"
-admin: {listen: "10.0.0.1:9900", token: "env:PATH"}
+admin: {listen: "10.0.0.1:9900", unsafe_beyond_loopback: true, token: "env:PATH"}
 services: {orders: {}}
 routes: [{path: /, service: orders}]
 "#,
@@ -525,6 +544,7 @@ pub(super) static TRUSTS_EVERYONE: Rule = Rule {
     fix: "Name the networks of the proxies, or of the operators.",
     fires: "
 trusted_proxies: [0.0.0.0/0]
+unsafe_trust_any_proxy: true
 services: {orders: {}}
 routes: [{path: /, service: orders}]
 ",
@@ -542,7 +562,7 @@ pub(super) static CORS_WITHOUT_TLS: Rule = Rule {
     why: "Whoever is on the way can put a script into such a page, and it has the user's cookies.",
     fix: "Give the origin as https://.",
     fires: r#"
-cors: {origins: ["http://shop.example"], credentials: true}
+cors: {origins: ["http://shop.example"], credentials: true, unsafe_plain_origins: true}
 services: {orders: {}}
 routes: [{path: /, service: orders}]
 "#,

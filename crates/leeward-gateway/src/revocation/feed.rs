@@ -1,18 +1,20 @@
-//! How revocations get here: from the bus into the gateway's own file and from there into memory, before anything is
-//! served.
+//! How revocations get here: from the bus into memory and into the gateway's own file, before anything is served.
+//!
+//! That all of them are here is found out, not assumed: the head of the bus is asked for, and once everything up to it has been
+//! read, and the file has taken that, the set is whole as of the moment of the question. What fails on the way (the bus, its
+//! owner, the file, the disk) makes the view older and is tried again; a file that is gone is made anew from memory.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leeward_events::{Bus, Envelope, Patterns, bus};
-use leeward_resilience::Clock;
+use leeward_resilience::{Clock, Instant};
 use leeward_runtime::Stop;
-use leeward_store::{Db, Migration, Options, Tx, params};
 use leeward_telemetry::metrics::{Counter, Histogram};
 use serde::Deserialize;
 use tokio::time::MissedTickBehavior;
 
+use super::store::Store;
 use super::{Revocations, Revoked, Target};
 
 /// Events taken at a time: one commit for all of them.
@@ -21,6 +23,8 @@ const BATCH_EVENTS_MAX: usize = 256;
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often expired revocations are dropped.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
+/// How often it is found out, at most, whether the set is whole; more often where it may be less than four times that old.
+const CONFIRM_EVERY: Duration = Duration::from_secs(5);
 /// How often the bus hears how far the feed has looked. Nearly all that passes is not for it, and until it has said so the bus keeps
 /// everything for it.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
@@ -28,20 +32,6 @@ const ACKNOWLEDGE_EVERY: Duration = Duration::from_secs(1);
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// One look at the bus while catching up.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(20);
-
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "revocations",
-    sqlite: "CREATE TABLE gateway_revocations (
-            kind TEXT NOT NULL, id TEXT NOT NULL, revoked_at_ms INTEGER NOT NULL, expires_at_ms INTEGER NOT NULL,
-            PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
-        CREATE TABLE gateway_position (
-            name TEXT PRIMARY KEY, bus TEXT NOT NULL, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
-    postgres: "CREATE TABLE gateway_revocations (
-            kind TEXT NOT NULL, id TEXT NOT NULL, revoked_at_ms BIGINT NOT NULL, expires_at_ms BIGINT NOT NULL,
-            PRIMARY KEY (kind, id));
-        CREATE TABLE gateway_position (name TEXT PRIMARY KEY, bus TEXT NOT NULL, position BIGINT NOT NULL);",
-}];
 
 /// Why revocations cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +87,7 @@ pub(crate) struct Counted {
 /// The way from the bus to the set.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    db: Db,
+    store: Store,
     set: Arc<Revocations>,
     bus: Bus,
     patterns: Patterns,
@@ -106,6 +96,8 @@ pub(crate) struct Feed {
     clock: Arc<dyn Clock>,
     /// When this gateway started. What was said before is replayed, and says nothing of how fast events come.
     started_ms: i64,
+    /// How often it is found out whether the set is whole.
+    confirm_every: Duration,
     counted: Counted,
 }
 
@@ -118,54 +110,31 @@ impl Feed {
         clock: Arc<dyn Clock>,
         counted: Counted,
     ) -> Result<Self, Error> {
-        let url = &options.database;
-        make_folder(url).map_err(|cause| Error::Folder { url: url.clone(), cause })?;
-        let failed = |cause| Error::Store { url: url.clone(), cause };
-        let db = Db::open(url, Options::default()).await.map_err(failed)?;
-        db.migrate("gateway", MIGRATIONS).await.map_err(failed)?;
+        let store = Store::open(&options.database).await?;
         let patterns = Patterns::new([&options.event]).map_err(|error| Error::Event(error.to_string()))?;
         let started_ms = clock.unix_ms();
+        let loaded = store.load(&set, started_ms).await;
+        loaded.map_err(|cause| Error::Store { url: options.database.clone(), cause })?;
         let group = options.group.as_str().into();
-        let feed = Self { db, set, bus, patterns, group, clock, started_ms, counted };
-        feed.load().await.map_err(failed)?;
-        Ok(feed)
-    }
-
-    async fn load(&self) -> Result<(), leeward_store::Error> {
-        let rows = self
-            .db
-            .read(async move |tx: &mut leeward_store::ReadTx| {
-                tx.query("SELECT kind, id, revoked_at_ms, expires_at_ms FROM gateway_revocations", params![])
-                    .await
-            })
-            .await?;
-        let now_ms = self.clock.unix_ms();
-        for row in rows {
-            let (kind, id): (String, Arc<str>) = (row.get(0)?, row.get(1)?);
-            let target = if kind == "user" { Target::User(id) } else { Target::Token(id) };
-            self.set.add(&Revoked { target, revoked_at_ms: row.get(2)?, expires_at_ms: row.get(3)? }, now_ms);
-        }
-        Ok(())
+        let confirm_every = CONFIRM_EVERY.min(options.stale_after / 4);
+        Ok(Self { store, set, bus, patterns, group, clock, started_ms, confirm_every, counted })
     }
 
     /// Takes in what was revoked while the gateway was down, so that nothing is served before. A bus that does not
     /// answer holds the start up for two seconds at most: what is in the file counts already.
     pub(crate) async fn catch_up(&self) {
         let caught_up = tokio::time::timeout(CATCH_UP_MAX, async {
-            let head = self.bus.lag().await.ok()?.into_iter().map(|lag| lag.head).max();
             let mut subscription = self.subscribe().await.ok()?;
-            let head = match head {
-                Some(head) => head,
-                None => self.bus.lag().await.ok()?.into_iter().map(|lag| lag.head).max()?,
-            };
-            while subscription.scanned() < head {
+            let asked = self.asked().await.ok()??;
+            while subscription.scanned() < asked.head {
                 if let Ok(batch) =
                     tokio::time::timeout(CATCH_UP_LOOK, subscription.next_batch(BATCH_EVENTS_MAX)).await
                 {
                     self.take(batch.ok()?).await.ok()?;
                 }
             }
-            Some(())
+            let read = (subscription.bus()?.clone(), subscription.scanned());
+            self.confirm(read, &asked).await.ok()
         });
         if !matches!(caught_up.await, Ok(Some(()))) {
             tracing::warn!(
@@ -181,17 +150,24 @@ impl Feed {
             let followed = stop.or(self.follow(&mut purge_at)).await;
             let Some(Err(error)) = followed else { break };
             tracing::warn!(%error, "revocations: the bus or the file failed, trying again");
-            if stop.or(tokio::time::sleep(AGAIN_AFTER)).await.is_none() {
+            if stop.or(tokio::time::sleep(AGAIN_AFTER.min(self.confirm_every))).await.is_none() {
                 break;
             }
+            if !self.store.is_there().await {
+                match self.store.make_anew(&self.set).await {
+                    Ok(()) => tracing::warn!("revocations: the file was gone and is made anew from memory"),
+                    Err(error) => tracing::error!(%error, "revocations: the file is gone"),
+                }
+            }
         }
-        self.db.close().await;
+        self.store.close().await;
     }
 
     async fn follow(&self, purge_at: &mut tokio::time::Instant) -> Result<std::convert::Infallible, String> {
         let mut subscription = self.subscribe().await.map_err(|error| error.to_string())?;
-        let mut acknowledged = None;
-        let mut tick = tokio::time::interval(ACKNOWLEDGE_EVERY);
+        let (mut acknowledged, mut asked) = (None, None);
+        let mut ask_at = tokio::time::Instant::now();
+        let mut tick = tokio::time::interval(ACKNOWLEDGE_EVERY.min(self.confirm_every));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -206,6 +182,16 @@ impl Feed {
                         subscription.acknowledge(scanned.1).await.map_err(|error| error.to_string())?;
                         acknowledged = Some(scanned);
                     }
+                    if asked.is_none() && ask_at <= tokio::time::Instant::now() {
+                        asked = self.asked().await?;
+                        ask_at = tokio::time::Instant::now() + self.confirm_every;
+                    }
+                    let (bus, read) = (subscription.bus().cloned(), subscription.scanned());
+                    if let Some(bus) = bus
+                        && let Some(asked) = asked.take_if(|asked| asked.head <= read)
+                    {
+                        self.confirm((bus, read), &asked).await?;
+                    }
                 }
                 () = tokio::time::sleep_until(*purge_at) => {
                     *purge_at += PURGE_EVERY;
@@ -216,22 +202,7 @@ impl Feed {
     }
 
     async fn subscribe(&self) -> Result<bus::Subscription, String> {
-        let group = Arc::clone(&self.group);
-        let stored = self
-            .db
-            .read(async move |tx: &mut leeward_store::ReadTx| {
-                tx.query_opt("SELECT bus, position FROM gateway_position WHERE name = $1", params![*group])
-                    .await
-            })
-            .await
-            .map_err(|error| error.to_string())?;
-        let start = match stored {
-            Some(row) => bus::Start::Resume {
-                bus: row.get(0).map_err(|error| error.to_string())?,
-                position: bus::Position::new(row.get(1).map_err(|error| error.to_string())?),
-            },
-            None => bus::Start::Beginning,
-        };
+        let start = self.store.start(&self.group).await.map_err(|error| error.to_string())?;
         self.bus.subscribe(&self.group, self.patterns.clone(), start).await.map_err(|error| error.to_string())
     }
 
@@ -253,8 +224,7 @@ impl Feed {
                 }
             }
         }
-        let (group, bus, through) = (Arc::clone(&self.group), batch.bus, batch.through.get());
-        self.db.write(async move |tx: &mut Tx| store(tx, &revoked, &group, &bus, through).await).await
+        self.store.keep(revoked, &self.group, &batch.bus, batch.through).await
     }
 
     fn note(&self, now_ms: i64, time_ms: i64) {
@@ -270,60 +240,37 @@ impl Feed {
     async fn purge(&self) -> Result<(), leeward_store::Error> {
         let now_ms = self.clock.unix_ms();
         self.set.purge(now_ms);
-        self.db
-            .write(async move |tx: &mut Tx| {
-                tx.execute("DELETE FROM gateway_revocations WHERE expires_at_ms <= $1", params![now_ms])
-                    .await
-                    .map(drop)
-            })
-            .await
+        self.store.purge(now_ms).await
     }
+
+    /// Asks the bus, or the process that owns it, how far it goes now; `None`: it knows no group yet, this one included.
+    async fn asked(&self) -> Result<Option<Asked>, String> {
+        let at = self.clock.now();
+        let lag = self.bus.lag().await.map_err(|error| error.to_string())?;
+        Ok(lag.into_iter().map(|lag| lag.head).max().map(|head| Asked { at, head }))
+    }
+
+    /// All up to the head that was asked for has been read: where the file takes that too, and is still the one that the next start
+    /// reads, the set is whole.
+    async fn confirm(&self, (bus, scanned): (Arc<str>, bus::Position), asked: &Asked) -> Result<(), String> {
+        let kept = self.store.keep(Vec::new(), &self.group, &bus, scanned).await;
+        kept.map_err(|error| error.to_string())?;
+        if !self.store.is_there().await {
+            return Err("the file is gone".to_owned());
+        }
+        self.set.is_whole_as_of(asked.at);
+        Ok(())
+    }
+}
+
+/// How far the bus went, and when.
+#[derive(Debug)]
+struct Asked {
+    at: Instant,
+    head: bus::Position,
 }
 
 fn read(envelope: &Envelope) -> Result<Revoked, String> {
     let event: TokenRevoked = serde_json::from_str(envelope.data.get()).map_err(|error| error.to_string())?;
     Ok(event.into())
-}
-
-async fn store(
-    tx: &mut Tx,
-    revoked: &[Revoked],
-    group: &str,
-    bus: &str,
-    through: i64,
-) -> Result<(), leeward_store::Error> {
-    for one in revoked {
-        let (kind, id) = match &one.target {
-            Target::Token(id) => ("token", id),
-            Target::User(id) => ("user", id),
-        };
-        tx.execute(
-            "INSERT INTO gateway_revocations (kind, id, revoked_at_ms, expires_at_ms) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (kind, id) DO UPDATE SET
-               revoked_at_ms = CASE WHEN excluded.revoked_at_ms > gateway_revocations.revoked_at_ms
-                   THEN excluded.revoked_at_ms ELSE gateway_revocations.revoked_at_ms END,
-               expires_at_ms = CASE WHEN excluded.expires_at_ms > gateway_revocations.expires_at_ms
-                   THEN excluded.expires_at_ms ELSE gateway_revocations.expires_at_ms END",
-            params![kind, **id, one.revoked_at_ms, one.expires_at_ms],
-        )
-        .await?;
-    }
-    tx.execute(
-        "INSERT INTO gateway_position (name, bus, position) VALUES ($1, $2, $3)
-         ON CONFLICT (name) DO UPDATE SET bus = excluded.bus, position = excluded.position",
-        params![*group, *bus, through],
-    )
-    .await?;
-    Ok(())
-}
-
-fn make_folder(url: &str) -> std::io::Result<()> {
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    if path.starts_with(':') {
-        return Ok(());
-    }
-    match Path::new(path).parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder),
-        _ => Ok(()),
-    }
 }

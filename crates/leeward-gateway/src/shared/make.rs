@@ -20,7 +20,9 @@ use crate::jwt::Authentication;
 use crate::limits::{ByAddress, ByName, Limiter};
 use crate::lookups::Lookups;
 use crate::metrics::OTHER_ROUTES;
+use crate::relaxations;
 use crate::router::Router;
+use crate::security_headers::Ready;
 use crate::split::Split;
 use crate::stale::StaleStore;
 use crate::target::Target;
@@ -41,7 +43,8 @@ impl Making<'_> {
         config.health.as_ref().map_or(Ok(()), Health::validate)?;
         let names = config.service_names();
         let services = self.services(&names)?;
-        let routes = self.routes(&names)?;
+        let security = Arc::new(Ready::new(&config.security_headers));
+        let routes = self.routes(&names, &security)?;
         Ok(Shared {
             version: Version {
                 epoch: old.map_or(1, |old| old.version.epoch + 1),
@@ -52,6 +55,7 @@ impl Making<'_> {
             routes,
             services,
             cors: config.cors.as_ref().map(cors::Compiled::new),
+            security,
             by_address: self.by_address()?,
             by_principal: self.by_principal()?,
             shed: self.shed()?,
@@ -61,6 +65,7 @@ impl Making<'_> {
             accepted: Accepted::by(config),
             keys_tls: self.keys_tls()?,
             stale: self.stale()?,
+            relaxed: relaxations::in_force(config).into_iter().map(|one| one.path).collect(),
             config: Arc::new(config.clone()),
             revocations: Arc::clone(&lasting.revocations),
             minter: lasting.minter.clone(),
@@ -217,7 +222,7 @@ impl Making<'_> {
         Ok(old.pipeline.clone())
     }
 
-    fn routes(&mut self, names: &[Arc<str>]) -> Result<Vec<RouteState>, ConfigErrors> {
+    fn routes(&mut self, names: &[Arc<str>], security: &Arc<Ready>) -> Result<Vec<RouteState>, ConfigErrors> {
         let config = self.config;
         let old = self.old.map_or(&[][..], |old| &old.routes);
         let old: HashMap<&str, &RouteState> = old.iter().map(|route| (&*route.config.id, route)).collect();
@@ -234,6 +239,10 @@ impl Making<'_> {
                     deadline: route.deadline.unwrap_or(config.limits.deadline),
                     body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
                     limiter: self.route_limiter(route, limiter)?,
+                    security: match &route.security_headers {
+                        Some(own) => Arc::new(Ready::new(own)),
+                        None => Arc::clone(security),
+                    },
                     label: if has_own { Arc::clone(&route.id) } else { OTHER_ROUTES.into() },
                     config: route.clone(),
                 })

@@ -123,6 +123,14 @@ fn mistakes_of_a_split_are_reported_at_their_place() {
     assert_eq!(report, include_str!("config/split.wrong.report"), "\n{report}");
 }
 
+#[test]
+fn mistakes_about_security_headers_are_reported_at_their_place() {
+    let text = include_str!("config/security.wrong.yaml");
+    let env = Env::from_pairs([("SECRET", "a secret that is longer than 32 bytes")]);
+    let report = format!("{}\n", Config::parse("a.yaml", text, &env).unwrap_err());
+    assert_eq!(report, include_str!("config/security.wrong.report"), "\n{report}");
+}
+
 /// Wherever a URL may stand.
 #[test]
 fn a_password_in_a_url_is_refused_and_not_repeated() {
@@ -155,7 +163,7 @@ fn mistakes_about_lookups_are_reported_at_their_place() {
 
 #[test]
 fn an_open_admin_api_needs_a_token() {
-    let text = "admin: {listen: \"0.0.0.0:9900\"}\nroutes: [{path: /, service: \"http://a:1\"}]";
+    let text = "admin: {listen: \"0.0.0.0:9900\", unsafe_beyond_loopback: true}\nroutes: [{path: /, service: \"http://a:1\"}]";
     let error = Config::parse("a.yaml", text, &Env::default()).unwrap_err().to_string();
     assert!(error.contains("a.yaml:1:17: admin.listen: `0.0.0.0:9900` is not a loopback address"), "{error}");
 }

@@ -196,6 +196,7 @@ async fn each_code_comes_from_a_gateway_that_runs() {
     let (answer, ()) = tokio::join!(rig.get("/foreign"), babble(&foreign));
     seen.answer(&answer);
     seen.raw(&without_keys().await);
+    seen.raw(&without_bus(&upstream.url(), folder.path()).await);
 
     for (code, status) in code::ALL.iter().filter(|(code, _)| !ELSEWHERE.contains(code)) {
         let document = seen.0.get(*code).unwrap_or_else(|| panic!("nothing brought {code} about"));
@@ -245,6 +246,19 @@ async fn babble(listener: &TcpListener) {
     stream.write_all(b"220 mail.example ESMTP\r\n").await.unwrap();
 }
 
+/// A gateway that has never heard what was revoked.
+async fn without_bus(url: &str, folder: &Path) -> String {
+    let bus = Bus::open("memory:", bus::Options::default(), &Tasks::new()).await.unwrap();
+    bus.close().await;
+    let yaml = format!(
+        "jwt: {{service: users}}\nrevocation: {{database: \"sqlite:{}/never.db\"}}\nservices: {{users: {{urls: [\"{url}\"]}}}}\n\
+         routes: [{{path: /, service: users, access: user}}]",
+        folder.display()
+    );
+    let gateway = Gateway::builder(rig::parse(&yaml)).bus(bus).start(&Tasks::new()).await.unwrap();
+    ask_with_token(&gateway).await
+}
+
 /// A gateway whose issuer has never answered.
 async fn without_keys() -> String {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -253,6 +267,10 @@ async fn without_keys() -> String {
         "jwt: {{service: users}}\nservices: {{users: {{urls: [\"{url}\"]}}}}\nroutes: [{{path: /, service: users, access: user}}]"
     );
     let gateway = Gateway::builder(rig::parse(&yaml)).start(&Tasks::new()).await.unwrap();
+    ask_with_token(&gateway).await
+}
+
+async fn ask_with_token(gateway: &Gateway) -> String {
     let mut stream = TcpStream::connect(gateway.addr()).await.unwrap();
     let head = format!(
         "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",

@@ -26,7 +26,7 @@ fn certificates(lines: &[String]) -> String {
 }
 
 /// Asks over an open connection and reads one answer with a length.
-async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> String {
+pub(crate) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.flush().await.unwrap();
     let mut read = Vec::new();
@@ -47,7 +47,7 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) 
     }
 }
 
-const GET: &str = "GET /a HTTP/1.1\r\nHost: one.example\r\n\r\n";
+pub(crate) const GET: &str = "GET /a HTTP/1.1\r\nHost: one.example\r\n\r\n";
 
 #[tokio::test]
 async fn requests_and_answers_of_any_size_pass_and_services_hear_that_they_are_encrypted() {

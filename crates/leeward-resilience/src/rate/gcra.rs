@@ -54,6 +54,10 @@ impl Core for Gcra {
         decision
     }
 
+    fn undo(&self, paid_at: &mut u64) {
+        *paid_at = paid_at.saturating_sub(self.cost_nanos);
+    }
+
     fn clear_at(&self, state: &u64) -> Instant {
         Instant::from_nanos(*state)
     }

@@ -137,6 +137,22 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
         decision.enforce(mode, &self.teller)
     }
 
+    /// Takes back a call for `key` that passed, as if it had not been made: what it was for cost nothing after all. A key that is not
+    /// remembered any more has nothing to take back.
+    ///
+    /// Whoever calls it does so once for each call that passed; a key never gets more than its whole limit by it.
+    pub fn give_back<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let shard = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
+        match &mut self.shards[shard].lock().keys {
+            Keys::Gcra(core, entries) => entries.undo(core, key),
+            Keys::Sliding(core, entries) => entries.undo(core, key),
+        }
+    }
+
     /// Keys that are remembered.
     #[must_use]
     pub fn keys(&self) -> usize {
@@ -211,6 +227,16 @@ impl<K: Hash + Eq + Clone, C: Core> Entries<K, C> {
         decision
     }
 
+    fn undo<Q>(&mut self, core: &C, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        if let Some(&place) = self.places.get(key) {
+            core.undo(&mut self.list[place].1);
+        }
+    }
+
     fn remember(&mut self, core: &C, key: K, state: C::State, now: Instant, entries_max: usize) {
         let place = if self.list.len() < entries_max {
             self.list.push((key.clone(), state));
@@ -276,6 +302,24 @@ mod tests {
             assert_eq!(allowed, [true, true, false]);
         }
         assert!(limiter.check("ann", START + Duration::from_millis(500)).allowed);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_used_again_and_no_more_than_that() {
+        let sliding = SlidingWindow::per_second(NonZeroU32::new(2).unwrap());
+        for limiter in [two_a_second(1000), KeyedRateLimiter::new(&sliding, 1000).unwrap()] {
+            let passes = |key: &str| limiter.check(key, START).allowed;
+            limiter.give_back("ann");
+            assert!(passes("ann") && passes("ann") && !passes("ann"));
+            limiter.give_back("ann");
+            assert!(passes("ann") && !passes("ann"), "one call");
+            // More than was taken changes nothing beyond a limit that is free.
+            for _ in 0..10 {
+                limiter.give_back("ann");
+            }
+            assert!(passes("ann") && passes("ann") && !passes("ann"));
+            assert!(passes("bob") && passes("bob") && !passes("bob"), "each key for itself");
+        }
     }
 
     #[test]

@@ -92,6 +92,14 @@ impl Core for Sliding {
         }
     }
 
+    fn undo(&self, passed: &mut Passed) {
+        let newest = passed.used().next_back();
+        if let Some(newest) = newest {
+            *passed.bucket(newest) -= 1;
+            passed.sum -= 1;
+        }
+    }
+
     fn clear_at(&self, passed: &Passed) -> Instant {
         passed.used().next_back().map_or(Instant::ZERO, |newest| self.start(newest.saturating_add(BUCKETS)))
     }

@@ -76,7 +76,8 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<String, Error> {
     Ok(text)
 }
 
-/// The text with `...` for whatever stands in front of the host of a URL: it may be a name and a password.
+/// The text with `...` for whatever stands in front of the host of a URL, which may be a name and a password, and for its query, which
+/// may have a key in it.
 pub(super) fn without_credentials(text: &str) -> String {
     const START: &str = "://";
     let mut shown = String::with_capacity(text.len());
@@ -87,11 +88,15 @@ pub(super) fn without_credentials(text: &str) -> String {
         shown.push_str(before);
         // A slash ends nothing here: people put them into passwords, too.
         let host = url[..url_end].rfind('@').inspect(|_| shown.push_str("...")).unwrap_or(0);
-        rest = &url[host..];
-        if host == 0 {
-            shown.push_str(&url[..url_end]);
-            rest = &url[url_end..];
+        let seen = &url[host..url_end];
+        match seen.split_once('?') {
+            Some((place, query)) => {
+                shown.push_str(place);
+                shown.push_str(if query.is_empty() { "?" } else { "?..." });
+            }
+            None => shown.push_str(seen),
         }
+        rest = &url[url_end..];
     }
     shown.push_str(rest);
     shown
@@ -113,6 +118,9 @@ mod tests {
             ("http://a:b@c:1/d", "http://...@c:1/d"),
             ("http://a:b/c@d", "http://...@d"),
             ("http://a@b@c", "http://...@c"),
+            ("http://c/d?token=e f", "http://c/d?... f"),
+            ("`http://a:b@c?d=e`, http://g?", "`http://...@c?...`, http://g?"),
+            ("what? http://c", "what? http://c"),
             (
                 "has `https://a:b@c`, not `https://d:e@f` or http://g",
                 "has `https://...@c`, not `https://...@f` or http://g",

@@ -6,4 +6,5 @@ mod gateway;
 mod keys;
 mod operators;
 mod process;
+mod secrets;
 mod tools;

@@ -21,7 +21,7 @@ pub(crate) struct Process {
 }
 
 /// The command, out of reach of what the person at the terminal has set, with `folder` as its working folder.
-fn command(folder: &Path, env: &[(&str, &str)], args: &[&str]) -> Command {
+pub(crate) fn command(folder: &Path, env: &[(&str, &str)], args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leeward"));
     for key in ["LEEWARD_DATA", "LEEWARD_BUS", "LEEWARD_BUS_TOKEN", "LEEWARD_LISTEN", "LEEWARD_ADMIN_LISTEN"]
     {

@@ -26,6 +26,7 @@ routes:
 /// An error and a warning of lint, and no mistake.
 const UNWISE: &str = "\
 trusted_proxies: [0.0.0.0/0]
+unsafe_trust_any_proxy: true
 services:
   orders: {urls: [\"http://127.0.0.1:4001\"]}
   nobody: {}

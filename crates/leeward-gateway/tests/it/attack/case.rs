@@ -55,7 +55,7 @@ pub(crate) enum Setup {
     Issuers,
     /// As guarded, with tokens and API keys.
     Keyed,
-    /// As guarded, with `encoded_slash: keep`.
+    /// As guarded, with `unsafe_keep_encoded_slash`.
     KeptSlash,
     /// Behind proxies: the client's own address and 10.0.0.0/8 are trusted.
     Proxied,

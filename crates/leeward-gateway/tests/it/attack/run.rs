@@ -54,7 +54,7 @@ fn yaml(setup: Setup, upstream: std::net::SocketAddr) -> String {
     let more = match setup {
         Setup::Plain => "limits: {body: 195KiB}\n".to_owned(),
         Setup::Guarded | Setup::KeptSlash => {
-            let kept = if setup == Setup::KeptSlash { "encoded_slash: keep\n" } else { "" };
+            let kept = if setup == Setup::KeptSlash { "unsafe_keep_encoded_slash: true\n" } else { "" };
             format!("{kept}jwt: {{service: s, issuer: users, audience: shop, leeway: 0s}}\n")
         }
         Setup::Keyed => "jwt: {service: s, issuer: users, audience: shop, leeway: 0s}\n\
