@@ -1,5 +1,8 @@
 //! How revocations get here: from the bus into the gateway's own file and from there into memory, before anything is
 //! served.
+//!
+//! The file has one owner. While it is lent to the process that is to take this one's place, revocations go from the bus into memory
+//! alone; nothing is acknowledged then, so that whoever has the file next finds all of them on the bus.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use serde::Deserialize;
 use tokio::time::MissedTickBehavior;
 
 use super::{Revocations, Revoked, Target};
+use crate::handover::Handover;
 
 /// Events taken at a time: one commit for all of them.
 const BATCH_EVENTS_MAX: usize = 256;
@@ -97,14 +101,19 @@ pub(crate) struct Counted {
 /// The way from the bus to the set.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    db: Db,
+    /// None while it is lent.
+    db: Option<Db>,
+    url: String,
+    /// Up to where the bus was read.
+    read: Option<(Arc<str>, bus::Position)>,
+    handover: Handover,
     set: Arc<Revocations>,
     bus: Bus,
     patterns: Patterns,
     /// The name under which the bus is read.
     group: Arc<str>,
     clock: Arc<dyn Clock>,
-    /// When this gateway started. What was said before is replayed, and says nothing of how fast events come.
+    /// When this gateway opened the file. What was said before is replayed, and says nothing of how fast events come.
     started_ms: i64,
     counted: Counted,
 }
@@ -117,23 +126,22 @@ impl Feed {
         set: Arc<Revocations>,
         clock: Arc<dyn Clock>,
         counted: Counted,
+        handover: Handover,
     ) -> Result<Self, Error> {
-        let url = &options.database;
-        make_folder(url).map_err(|cause| Error::Folder { url: url.clone(), cause })?;
-        let failed = |cause| Error::Store { url: url.clone(), cause };
-        let db = Db::open(url, Options::default()).await.map_err(failed)?;
-        db.migrate("gateway", MIGRATIONS).await.map_err(failed)?;
+        let url = options.database.clone();
+        let db = Some(open(&url).await?);
         let patterns = Patterns::new([&options.event]).map_err(|error| Error::Event(error.to_string()))?;
         let started_ms = clock.unix_ms();
         let group = options.group.as_str().into();
-        let feed = Self { db, set, bus, patterns, group, clock, started_ms, counted };
-        feed.load().await.map_err(failed)?;
+        let feed =
+            Self { db, url, read: None, handover, set, bus, patterns, group, clock, started_ms, counted };
+        feed.load().await.map_err(|cause| Error::Store { url: feed.url.clone(), cause })?;
         Ok(feed)
     }
 
     async fn load(&self) -> Result<(), leeward_store::Error> {
-        let rows = self
-            .db
+        let Some(db) = &self.db else { return Ok(()) };
+        let rows = db
             .read(async move |tx: &mut leeward_store::ReadTx| {
                 tx.query("SELECT kind, id, revoked_at_ms, expires_at_ms FROM gateway_revocations", params![])
                     .await
@@ -150,7 +158,7 @@ impl Feed {
 
     /// Takes in what was revoked while the gateway was down, so that nothing is served before. A bus that does not
     /// answer holds the start up for two seconds at most: what is in the file counts already.
-    pub(crate) async fn catch_up(&self) {
+    pub(crate) async fn catch_up(&mut self) {
         let caught_up = tokio::time::timeout(CATCH_UP_MAX, async {
             let head = self.bus.lag().await.ok()?.into_iter().map(|lag| lag.head).max();
             let mut subscription = self.subscribe().await.ok()?;
@@ -175,20 +183,54 @@ impl Feed {
     }
 
     /// Follows the bus until `stop`.
-    pub(crate) async fn run(&self, stop: Stop) {
+    pub(crate) async fn run(mut self, stop: Stop) {
         let mut purge_at = tokio::time::Instant::now() + PURGE_EVERY;
         while !stop.is_requested() {
             let followed = stop.or(self.follow(&mut purge_at)).await;
-            let Some(Err(error)) = followed else { break };
+            let Some(followed) = followed else { break };
+            let Err(error) = followed else { continue };
             tracing::warn!(%error, "revocations: the bus or the file failed, trying again");
             if stop.or(tokio::time::sleep(AGAIN_AFTER)).await.is_none() {
                 break;
             }
         }
-        self.db.close().await;
+        self.close().await;
     }
 
-    async fn follow(&self, purge_at: &mut tokio::time::Instant) -> Result<std::convert::Infallible, String> {
+    /// Closes the file, where it is open.
+    async fn close(&mut self) {
+        if let Some(db) = self.db.take() {
+            db.close().await;
+        }
+        self.handover.closed();
+    }
+
+    /// Opens the file, or closes it, as the handover says.
+    async fn settle(&mut self) -> Result<(), String> {
+        let has_file = self.handover.has_files();
+        match (has_file, &self.db) {
+            (false, _) => {
+                // Where the next look at the bus begins.
+                if self.read.is_none() {
+                    self.read = self.stored().await.map_err(|error| error.to_string())?;
+                }
+                self.close().await;
+            }
+            (true, None) => {
+                self.db = Some(open(&self.url).await.map_err(|error| error.to_string())?);
+                // What was taken in meanwhile is not in the file: it is read from the bus again, and says nothing of how fast events come.
+                (self.read, self.started_ms) = (None, self.clock.unix_ms());
+            }
+            (true, Some(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// Follows the bus until it fails, or until the file changes hands.
+    async fn follow(&mut self, purge_at: &mut tokio::time::Instant) -> Result<(), String> {
+        self.settle().await?;
+        let (handover, has_file) = (self.handover.clone(), self.db.is_some());
+        let mut changed = std::pin::pin!(handover.changed(has_file));
         let mut subscription = self.subscribe().await.map_err(|error| error.to_string())?;
         let mut acknowledged = None;
         let mut tick = tokio::time::interval(ACKNOWLEDGE_EVERY);
@@ -200,7 +242,7 @@ impl Feed {
                     self.take(batch).await.map_err(|error| error.to_string())?;
                 }
                 // Whatever was handed out is done whenever this runs.
-                _ = tick.tick() => {
+                _ = tick.tick(), if has_file => {
                     let scanned = (subscription.bus().cloned(), subscription.scanned());
                     if acknowledged.as_ref() != Some(&scanned) {
                         subscription.acknowledge(scanned.1).await.map_err(|error| error.to_string())?;
@@ -211,32 +253,34 @@ impl Feed {
                     *purge_at += PURGE_EVERY;
                     self.purge().await.map_err(|error| error.to_string())?;
                 }
+                () = changed.as_mut() => return Ok(()),
             }
         }
     }
 
     async fn subscribe(&self) -> Result<bus::Subscription, String> {
-        let group = Arc::clone(&self.group);
-        let stored = self
-            .db
-            .read(async move |tx: &mut leeward_store::ReadTx| {
-                tx.query_opt("SELECT bus, position FROM gateway_position WHERE name = $1", params![*group])
-                    .await
-            })
-            .await
-            .map_err(|error| error.to_string())?;
-        let start = match stored {
-            Some(row) => bus::Start::Resume {
-                bus: row.get(0).map_err(|error| error.to_string())?,
-                position: bus::Position::new(row.get(1).map_err(|error| error.to_string())?),
-            },
+        let read = match &self.db {
+            Some(_) => self.stored().await.map_err(|error| error.to_string())?,
+            None => self.read.clone(),
+        };
+        let start = match read {
+            Some((bus, position)) => bus::Start::Resume { bus, position },
             None => bus::Start::Beginning,
         };
         self.bus.subscribe(&self.group, self.patterns.clone(), start).await.map_err(|error| error.to_string())
     }
 
+    /// Up to where the file says that the bus was read.
+    async fn stored(&self) -> Result<Option<(Arc<str>, bus::Position)>, leeward_store::Error> {
+        let (Some(db), group) = (&self.db, Arc::clone(&self.group)) else { return Ok(None) };
+        let stored = db.read(async move |tx: &mut leeward_store::ReadTx| {
+            tx.query_opt("SELECT bus, position FROM gateway_position WHERE name = $1", params![*group]).await
+        });
+        stored.await?.map(|row| Ok((row.get(0)?, bus::Position::new(row.get(1)?)))).transpose()
+    }
+
     /// Into memory first: a token that is refused a moment too early does no harm.
-    async fn take(&self, batch: bus::Batch) -> Result<(), leeward_store::Error> {
+    async fn take(&mut self, batch: bus::Batch) -> Result<(), leeward_store::Error> {
         let now_ms = self.clock.unix_ms();
         let mut revoked: Vec<Revoked> = Vec::with_capacity(batch.deliveries.len());
         for delivery in &batch.deliveries {
@@ -253,8 +297,10 @@ impl Feed {
                 }
             }
         }
+        self.read = Some((batch.bus.clone(), batch.through));
+        let Some(db) = &self.db else { return Ok(()) };
         let (group, bus, through) = (Arc::clone(&self.group), batch.bus, batch.through.get());
-        self.db.write(async move |tx: &mut Tx| store(tx, &revoked, &group, &bus, through).await).await
+        db.write(async move |tx: &mut Tx| store(tx, &revoked, &group, &bus, through).await).await
     }
 
     fn note(&self, now_ms: i64, time_ms: i64) {
@@ -270,14 +316,22 @@ impl Feed {
     async fn purge(&self) -> Result<(), leeward_store::Error> {
         let now_ms = self.clock.unix_ms();
         self.set.purge(now_ms);
-        self.db
-            .write(async move |tx: &mut Tx| {
-                tx.execute("DELETE FROM gateway_revocations WHERE expires_at_ms <= $1", params![now_ms])
-                    .await
-                    .map(drop)
-            })
-            .await
+        let Some(db) = &self.db else { return Ok(()) };
+        db.write(async move |tx: &mut Tx| {
+            tx.execute("DELETE FROM gateway_revocations WHERE expires_at_ms <= $1", params![now_ms])
+                .await
+                .map(drop)
+        })
+        .await
     }
+}
+
+async fn open(url: &str) -> Result<Db, Error> {
+    make_folder(url).map_err(|cause| Error::Folder { url: url.to_owned(), cause })?;
+    let failed = |cause| Error::Store { url: url.to_owned(), cause };
+    let db = Db::open(url, Options::default()).await.map_err(failed)?;
+    db.migrate("gateway", MIGRATIONS).await.map_err(failed)?;
+    Ok(db)
 }
 
 fn read(envelope: &Envelope) -> Result<Revoked, String> {

@@ -7,3 +7,4 @@ mod keys;
 mod operators;
 mod process;
 mod tools;
+mod upgrade;
