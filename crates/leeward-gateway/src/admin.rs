@@ -50,6 +50,7 @@ use leeward_service::identity::{Identity, KEYS_PATH, Minter, Verifier};
 
 use crate::control::Control;
 use crate::decisions::Asking;
+use crate::handover::Handover;
 use crate::reload::Reloader;
 use crate::shared::Shared;
 
@@ -75,6 +76,8 @@ pub(crate) struct Parts {
     /// Routes that are served beside it.
     pub(crate) beside: Router,
     pub(crate) decisions: Asking,
+    /// Ends it early: another process has taken over.
+    pub(crate) handover: Handover,
 }
 
 impl Admin {
@@ -84,17 +87,18 @@ impl Admin {
     }
 }
 
-/// Serves the admin API. It stops after the data plane, since operators want to see a drain.
+/// Serves the admin API. It stops after the data plane, since operators want to see a drain, but as soon as another process answers in
+/// its place.
 ///
 /// # Errors
 /// When the listener cannot be used.
 pub(crate) fn start(
     reloader: &Arc<Reloader>,
     parts: Parts,
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     tasks: &Tasks,
 ) -> std::io::Result<()> {
-    let Parts { identity, bus, beside, decisions } = parts;
+    let Parts { identity, bus, beside, decisions, handover } = parts;
     let control = Control::new();
     let shared = reloader.published().current();
     let verifier = keys::verifier(reloader.published(), &control);
@@ -102,21 +106,26 @@ pub(crate) fn start(
     let admin = Admin { reloader, control, minter, verifier, bus, decisions };
     let router = router(admin, identity).merge(beside);
     // Streams are many small writes, which would wait for acknowledgements otherwise.
-    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|stream| {
+    let own = tokio::net::TcpListener::from_std(listener.try_clone()?)?.tap_io(|stream| {
         let _best_effort = stream.set_nodelay(true);
     });
     tasks.spawn(Stage::Work, "gateway.admin", |stop| async move {
-        let stopped = stop.clone();
-        let serving =
-            axum::serve(listener, router).with_graceful_shutdown(async move { stopped.requested().await });
+        let (stopped, gone) = (stop.clone(), handover.clone());
+        let serving = axum::serve(own, router).with_graceful_shutdown(async move {
+            stopped.or(gone.gone()).await;
+        });
         let closing = async {
-            stop.requested().await;
+            stop.or(handover.gone()).await;
+            // Not to be passed on any more.
+            drop(listener);
             tokio::time::sleep(CLOSE_WITHIN).await;
         };
-        tokio::select! {
+        let served = tokio::select! {
             served = serving => served,
             () = closing => Ok(()),
-        }
+        };
+        stop.requested().await;
+        served
     });
     Ok(())
 }

@@ -1,9 +1,13 @@
 //! Putting a gateway together, starting it, and giving it another configuration while it runs.
 
+mod bound;
+
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leeward_discovery::registry::Unavailable;
 use leeward_discovery::{Checker, Directory, Endpoint, Health};
@@ -13,12 +17,14 @@ use leeward_runtime::{Stage, Stop, Tasks};
 use leeward_service::identity::{Identity, Minter};
 use leeward_telemetry::Registry;
 
+use self::bound::Bound;
 use crate::access::AccessLog;
 use crate::admin;
 use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
 use crate::credentials::{FileProblem, Store};
 use crate::decisions;
+use crate::handover::{Given, Handover, Sockets};
 use crate::health;
 use crate::holds::Holds;
 use crate::jwt::KeyStore;
@@ -26,10 +32,10 @@ use crate::layer::{Layer, Maker};
 use crate::lookups::Lookups;
 use crate::metrics::{Metrics, REVOCATION_STALENESS};
 use crate::places::Places;
-use crate::plane::{self, Door, Entry, Load};
+use crate::plane::{self, Entry, Load};
 use crate::probe::Encrypted;
 use crate::published::Published;
-use crate::reload::{self, Cause, Changes, Failure, Reloader, Source};
+use crate::reload::{self, BoxError, Cause, Changes, Failure, Reloader, Source};
 use crate::revocation::Revocations;
 use crate::revocation::feed::{self, Counted, Feed};
 use crate::shared::{Lasting, Shared, Traffic};
@@ -91,6 +97,18 @@ pub enum Error {
     /// Services are to be looked up, and nobody can be asked.
     #[error("{0}; give `servers` under `dns`")]
     Dns(Unavailable),
+    /// It was to begin once it was ready, and did not become so.
+    #[error(
+        "not ready within {} s: the keys of `jwt` were not fetched, or services were not looked up; see what was logged",
+        within.as_secs()
+    )]
+    NotReady {
+        /// How long it was waited for.
+        within: Duration,
+    },
+    /// Whom it was to wait for before it begins.
+    #[error("it may not begin: {0}")]
+    Unwanted(BoxError),
     /// The system gave no thread.
     #[error("the system gave no thread for a core: {0}")]
     Thread(std::io::Error),
@@ -103,6 +121,14 @@ fn list(names: &[Arc<str>]) -> String {
 fn listed(options: &[&str]) -> String {
     options.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ")
 }
+
+/// Whom a gateway waits for before it takes the first connection.
+type Begin = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+/// How long a gateway that is to be ready before it begins may take for that: keys of tokens are fetched within some attempts.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How often it is looked whether it is.
+const READY_LOOK: Duration = Duration::from_millis(10);
 
 /// What a gateway is made of.
 pub struct Builder {
@@ -117,6 +143,8 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     checks_health: bool,
+    sockets: Vec<TcpListener>,
+    begins_after: Option<Begin>,
 }
 
 impl fmt::Debug for Builder {
@@ -202,6 +230,26 @@ impl Builder {
         self
     }
 
+    /// Sockets that listen already, opened by a supervisor or by the process whose place this one takes. Each is used for the address of the
+    /// configuration that it has (a port 0 there takes any of the address); one that has none is closed. Default: none, and all are opened.
+    #[must_use]
+    pub fn sockets(mut self, sockets: Vec<TcpListener>) -> Self {
+        self.sockets = sockets;
+        self
+    }
+
+    /// Waits, once the gateway is ready, for `wanted` before it takes the first connection: for the process whose place it takes to
+    /// let go. A gateway that does not become ready (20 s at most) does not start, and neither does one for which `wanted` is an error.
+    /// Default: connections are taken at once.
+    #[must_use]
+    pub fn begin_after(
+        mut self,
+        wanted: impl Future<Output = Result<(), BoxError>> + Send + 'static,
+    ) -> Self {
+        self.begins_after = Some(Box::pin(wanted));
+        self
+    }
+
     /// Starts the gateway: loads revocations, then listens. It runs under `tasks` until they are shut down: it stops
     /// taking connections first, and answers what is on its way before anything behind it stops.
     ///
@@ -226,17 +274,15 @@ impl Builder {
             clock,
             rng,
             checks_health,
+            sockets,
+            begins_after,
         } = self;
         let is_own_directory = directory.is_none();
         let directory = directory.unwrap_or_default();
         Places::read(&config, is_own_directory)?.settle(&directory);
-        let public: Vec<_> =
-            config.listen.iter().map(|one| bind("listen", one.address)).collect::<Result<_, _>>()?;
+        let (bound, handover) = (Bound::new(&config, Given::new(sockets))?, Handover::new());
         let entries: Arc<[Arc<Entry>]> = entries(&config)?.into();
-        let admin = bind("admin.listen", config.admin.listen)?;
-        let admin_addr = local(&admin, config.admin.listen);
-        let addrs: Arc<[SocketAddr]> =
-            public.iter().zip(&config.listen).map(|(socket, one)| local(socket, one.address)).collect();
+        let (addrs, admin_addr) = (Arc::clone(&bound.addrs), bound.admin_addr);
         directory.set(NAME, [Endpoint::from(reachable(admin_addr))]);
 
         let minter = identity.clone().map(Minter::new);
@@ -259,30 +305,30 @@ impl Builder {
         };
         let lookups = Lookups::new(&config, &lasting.clock).map_err(Error::Dns)?;
         let published = Published::new(Shared::new(config, lookups, &lasting)?);
-        follow_revocations(&published.current(), bus.clone(), tasks).await?;
+        follow_revocations(&published.current(), bus.clone(), &handover, tasks).await?;
         fetch_keys(&published, tasks);
         look_up(&published, tasks);
         if checks_health {
             check_health(&published, tasks);
         }
-        let admin = open(admin, "admin.listen", admin_addr)?;
-        let doors = doors(public, &addrs, &entries)?;
+        if let Some(wanted) = begins_after {
+            until_ready(&published).await?;
+            wanted.await.map_err(Error::Unwanted)?;
+        }
+        let (doors, admin, sockets) = bound.open(&entries)?;
         let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory, source));
         let (decisions, asked) = decisions::channels(plane::cores(&published.current().config));
         let loads = plane::start(&published, doors, asked, tasks).map_err(Error::Thread)?;
-        let parts = admin::Parts { identity, bus, beside: admin_routes, decisions };
+        let parts =
+            admin::Parts { identity, bus, beside: admin_routes, decisions, handover: handover.clone() };
         admin::start(&reloader, parts, admin, tasks).map_err(|cause| Error::Bind {
             key: "admin.listen",
             address: admin_addr,
             cause,
         })?;
-        watch_certificates(&published, tasks);
-        follow_callers(&published, tasks, "api_keys", |shared| shared.api_keys.clone());
-        follow_callers(&published, tasks, "basic", |shared| Some(Arc::clone(&shared.basic.as_ref()?.store)));
-        let following = Arc::clone(&reloader);
-        tasks.spawn(Stage::Work, "gateway.config", |stop| reload::follow_file(following, stop));
+        follow_files(&published, &reloader, tasks);
         tracing::info!(?addrs, %admin_addr, cores = loads.len(), "gateway listens");
-        Ok(Gateway { addrs, admin_addr, published, reloader, loads })
+        Ok(Gateway { addrs, admin_addr, published, reloader, loads, sockets, handover })
     }
 }
 
@@ -294,6 +340,8 @@ pub struct Gateway {
     published: Published,
     reloader: Arc<Reloader>,
     loads: Vec<Arc<Load>>,
+    sockets: Sockets,
+    handover: Handover,
 }
 
 impl Gateway {
@@ -312,6 +360,8 @@ impl Gateway {
             clock: Arc::new(TokioClock),
             rng: Arc::new(FastRng::from_entropy()),
             checks_health: true,
+            sockets: Vec::new(),
+            begins_after: None,
         }
     }
 
@@ -385,6 +435,35 @@ impl Gateway {
         layers.chain(services).chain(held).collect()
     }
 
+    /// Copies of all listening sockets, for [`Builder::sockets`] of a process that is to take the place of this one. They listen as long
+    /// as any copy is open, whatever becomes of this gateway.
+    ///
+    /// # Errors
+    /// When the gateway stops, or file descriptors ran out.
+    pub fn sockets(&self) -> std::io::Result<Vec<TcpListener>> {
+        self.sockets.copies()
+    }
+
+    /// Closes the files that only one process may have, the database of `revocation`, so that the next one can start. Until it
+    /// [takes them back](Self::take_back) or [goes](Self::go), this gateway follows revocations in memory.
+    ///
+    /// # Cancel safety
+    /// Safe; the files are wanted until they are taken back.
+    pub async fn lend(&self) {
+        self.handover.lend(self.config().revocation.is_some()).await;
+    }
+
+    /// Opens the files again: nobody took over.
+    pub fn take_back(&self) {
+        self.handover.take_back();
+    }
+
+    /// Another process answers in place of this one: the admin API closes, and files stay closed. Then shut the gateway's tasks down, so
+    /// that what is on its way is answered.
+    pub fn go(&self) {
+        self.handover.go();
+    }
+
     /// Open connections and requests so far, for each core.
     #[must_use]
     pub fn cores(&self) -> Vec<(usize, u64)> {
@@ -398,19 +477,6 @@ fn holds(traffic: &Arc<Traffic>, clock: &Arc<dyn Clock>, tasks: &Tasks) -> Arc<H
     let held = Arc::clone(&holds);
     tasks.spawn(Stage::Work, "gateway.holds", |stop| async move { held.run(stop).await });
     holds
-}
-
-/// Lets clients connect.
-fn doors(
-    sockets: Vec<socket2::Socket>,
-    addrs: &[SocketAddr],
-    entries: &[Arc<Entry>],
-) -> Result<Vec<Door>, Error> {
-    let doors = sockets.into_iter().zip(addrs).zip(entries).map(|((socket, addr), entry)| {
-        let listener = open(socket, "listen", *addr)?;
-        Ok(Door { listener, entry: Arc::clone(entry) })
-    });
-    doors.collect()
 }
 
 /// How connections to each listener begin.
@@ -435,16 +501,14 @@ fn access_log(
     log.map(Some).map_err(|cause| Error::AccessLog { to: options.to.clone(), cause })
 }
 
-fn bind(key: &'static str, address: SocketAddr) -> Result<socket2::Socket, Error> {
-    plane::bind(address).map_err(|cause| Error::Bind { key, address, cause })
-}
-
-fn open(socket: socket2::Socket, key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    plane::listen(socket).map_err(|cause| Error::Bind { key, address, cause })
-}
-
-fn local(socket: &socket2::Socket, wanted: SocketAddr) -> SocketAddr {
-    socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(wanted)
+/// Waits until requests can be answered.
+async fn until_ready(published: &Published) -> Result<(), Error> {
+    let ready = async {
+        while !health::is_ready(&published.current()) {
+            tokio::time::sleep(READY_LOOK).await;
+        }
+    };
+    tokio::time::timeout(READY_WITHIN, ready).await.map_err(|_| Error::NotReady { within: READY_WITHIN })
 }
 
 /// "Every address" is none that somebody can call.
@@ -459,7 +523,12 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Tasks) -> Result<(), Error> {
+async fn follow_revocations(
+    shared: &Arc<Shared>,
+    bus: Option<Bus>,
+    handover: &Handover,
+    tasks: &Tasks,
+) -> Result<(), Error> {
     let Some(options) = &shared.config.revocation else { return Ok(()) };
     let bus = bus.ok_or(Error::NoBus)?;
     let counted = Counted {
@@ -468,16 +537,26 @@ async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Task
         delay: shared.metrics.revocation_delay.clone(),
     };
     let (set, clock) = (Arc::clone(&shared.revocations), Arc::clone(&shared.clock));
+    let known = Arc::clone(&set);
+    let now = Arc::clone(&clock);
     shared.metrics.registry.gauge_fn(
         REVOCATION_STALENESS,
         "Time since all that was revoked was known for certain",
-        move || set.age(clock.now()).map_or(f64::INFINITY, |age| age.as_secs_f64()),
+        move || known.age(now.now()).map_or(f64::INFINITY, |age| age.as_secs_f64()),
     );
-    let feed =
-        Feed::open(options, bus, Arc::clone(&shared.revocations), Arc::clone(&shared.clock), counted).await?;
+    let mut feed = Feed::open(options, bus, set, clock, counted, handover.clone()).await?;
     feed.catch_up().await;
     tasks.spawn(Stage::Work, "gateway.revocations", |stop| async move { feed.run(stop).await });
     Ok(())
+}
+
+/// Follows everything on disk that may change while the gateway runs.
+fn follow_files(published: &Published, reloader: &Arc<Reloader>, tasks: &Tasks) {
+    watch_certificates(published, tasks);
+    follow_callers(published, tasks, "api_keys", |shared| shared.api_keys.clone());
+    follow_callers(published, tasks, "basic", |shared| Some(Arc::clone(&shared.basic.as_ref()?.store)));
+    let following = Arc::clone(reloader);
+    tasks.spawn(Stage::Work, "gateway.config", |stop| reload::follow_file(following, stop));
 }
 
 /// Follows the certificates on disk: those of listeners stay the same ones, those towards services come and go.

@@ -53,6 +53,7 @@ pub mod explain;
 pub mod fuzzing;
 pub mod gateway;
 pub mod h1;
+mod handover;
 mod headers;
 pub mod health;
 mod holds;

@@ -68,7 +68,7 @@ pub(crate) struct Entry {
 /// An address that clients connect to.
 #[derive(Debug)]
 pub(crate) struct Door {
-    pub(crate) listener: TcpListener,
+    pub(crate) listener: Arc<TcpListener>,
     pub(crate) entry: Arc<Entry>,
 }
 

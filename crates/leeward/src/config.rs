@@ -14,7 +14,8 @@ use leeward_service::Identity;
 
 use crate::cli::{self, ConfigFile};
 use crate::process::Edge;
-use crate::{Error, process};
+use crate::upgrade::{Before, Inherited, Upgrades};
+use crate::{Error, process, upgrade};
 
 /// The folder of the keys when none is given.
 const DATA: &str = "leeward-data";
@@ -61,12 +62,13 @@ pub(crate) fn explain(wanted: &cli::Explain) -> Result<(), Error> {
 
 /// Runs the gateway until it is stopped.
 pub(crate) fn run(gateway: &cli::Gateway) -> Result<(), Error> {
+    let inherited = Inherited::take()?;
     let _logs = process::log(&gateway.logs)?;
     let env = Env::process();
     let source = source(gateway, &env);
     let config: Config = source.read().map_err(|error| -> Error { error })?;
     let data = DataDir::open(gateway.data.as_deref().unwrap_or(Path::new(DATA)))?;
-    process::runtime()?.block_on(serve(gateway, source, config, &data, &env))
+    process::runtime()?.block_on(serve(gateway, source, config, (&data, &env), inherited))
 }
 
 /// The file, now and whenever it is read again.
@@ -104,20 +106,27 @@ async fn serve(
     gateway: &cli::Gateway,
     source: Source,
     config: Config,
-    data: &DataDir,
-    env: &Env,
+    (data, env): (&DataDir, &Env),
+    inherited: Inherited,
 ) -> Result<(), Error> {
+    let Inherited { sockets, before } = inherited;
+    // From here on such a signal is kept until somebody listens.
+    let upgrades = Some(Upgrades::listen()?);
     // The gateway has tasks of its own, so that what it was doing can be told after it has stopped.
     let (tasks, edge) = (Tasks::new(), Tasks::new());
     process::export_spans(env, &tasks)?;
     let identity = Identity::open(&data.file("keys"), "gateway")?;
     let follows = config.revocation.is_some();
-    let mut builder = Gateway::builder(config).source(source).identity(identity);
+    let mut builder = Gateway::builder(config).source(source).identity(identity).sockets(sockets);
     if follows {
         let url = gateway.bus.as_deref().ok_or(
             "`revocation` in the configuration needs the bus that it comes over: say where by --bus leeward://HOST:PORT",
         )?;
         builder = builder.bus(Bus::open(url, bus_options(data, env)?, &tasks).await?);
+    }
+    if let Some(before) = before {
+        let before = Before::introduce(before).await.map_err(|error| -> Error { error })?;
+        builder = builder.begin_after(before.begin());
     }
     let running = builder.start(&edge).await.map_err(|error| match error {
         nowhere @ leeward_gateway::Error::Nowhere { .. } => {
@@ -131,7 +140,8 @@ async fn serve(
         running.addr(),
         running.admin_addr()
     );
-    process::until_stopped(tasks, Some(Edge { tasks: edge, gateway: running })).await
+    upgrade::tell_supervisor();
+    process::until_stopped(tasks, Some(Edge { tasks: edge, gateway: running, upgrades })).await
 }
 
 /// The secret that the owner of the bus asks for: from the environment, or from the data folder where the two share one.

@@ -74,7 +74,7 @@ async fn serve(demo: &Demo, parts: Parts) -> Result<(), Error> {
 
     let took = clock.now().saturating_duration_since(from);
     announce(&host, &gateway, &demo.data, took);
-    process::until_stopped(tasks, Some(Edge { tasks: edge, gateway })).await
+    process::until_stopped(tasks, Some(Edge { tasks: edge, gateway, upgrades: None })).await
 }
 
 /// The configuration file given, now and whenever it is read again. The shop's own is a part of the program.

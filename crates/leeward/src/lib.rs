@@ -23,6 +23,7 @@ mod session;
 #[cfg(feature = "demo")]
 mod shop;
 mod tools;
+mod upgrade;
 mod why;
 
 use std::process::ExitCode;

@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::Error;
 use crate::cli::{LogFormat, Logs};
+use crate::upgrade::Upgrades;
 
 /// How long a stop may take where a gateway does not need longer to drain: work in hand is finished, then what is left is
 /// cut. Five seconds are promised, and half of one is for what a busy machine adds.
@@ -33,6 +34,16 @@ pub(crate) struct Edge {
     pub(crate) tasks: Tasks,
     /// The gateway itself, which says how long its requests may take to finish: `limits.drain` of the configuration in force.
     pub(crate) gateway: Gateway,
+    /// Whether another process may take its place.
+    pub(crate) upgrades: Option<Upgrades>,
+}
+
+/// Resolves once another process answers in place of the gateway.
+async fn taken_over(edge: Option<&mut Edge>) {
+    match edge {
+        Some(Edge { gateway, upgrades: Some(upgrades), .. }) => upgrades.taken_over(gateway).await,
+        _ => std::future::pending().await,
+    }
 }
 
 /// What the tasks of a gateway need, so that its drain is kept in full: [`Tasks::shutdown`] sets an eighth aside for the one stage
@@ -76,14 +87,15 @@ pub(crate) fn export_spans(env: &Env, tasks: &Tasks) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for a signal or for a critical task to end, then stops everything in its order.
+/// Waits for a signal, for a critical task to end, or for another process to take over, then stops everything in its order.
 ///
 /// # Errors
 /// The critical task that ended.
-pub(crate) async fn until_stopped(tasks: Tasks, edge: Option<Edge>) -> Result<(), Error> {
+pub(crate) async fn until_stopped(tasks: Tasks, mut edge: Option<Edge>) -> Result<(), Error> {
     let failed = tokio::select! {
         _signal = signals::terminated() => None,
         failure = tasks.failure() => Some(failure),
+        () = taken_over(edge.as_mut()) => None,
     };
     let from = TokioClock.now();
     // The gateway stops first: while it answers what is on its way, everything behind it is still there.

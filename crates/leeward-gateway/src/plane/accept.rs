@@ -43,7 +43,9 @@ async fn run(published: &Published, doors: Vec<Door>, seats: Vec<Seat>, hold: &H
 
 async fn watch(published: &Published, door: Door, seats: &[Seat], rates: &RefCell<Rates>, hold: &Hold) {
     let Door { listener, entry } = door;
-    let listener = match tokio::net::TcpListener::from_std(listener) {
+    // The one that can be passed on is closed with this one.
+    let listening = listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+    let listener = match listening {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the listener cannot be used"),
     };

@@ -3,6 +3,9 @@
 //! That all of them are here is found out, not assumed: the head of the bus is asked for, and once everything up to it has been
 //! read, and the file has taken that, the set is whole as of the moment of the question. What fails on the way (the bus, its
 //! owner, the file, the disk) makes the view older and is tried again; a file that is gone is made anew from memory.
+//!
+//! The file has one owner. While it is lent to the process that is to take this one's place, revocations go from the bus into memory
+//! alone; nothing is acknowledged then, so that whoever has the file next finds all of them on the bus.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::store::Store;
 use super::{Revocations, Revoked, Target};
+use crate::handover::Handover;
 
 /// Events taken at a time: one commit for all of them.
 const BATCH_EVENTS_MAX: usize = 256;
@@ -88,13 +92,18 @@ pub(crate) struct Counted {
 #[derive(Debug)]
 pub(crate) struct Feed {
     store: Store,
+    /// Whether the file is closed here, for the next process to open it.
+    is_lent: bool,
+    /// Up to where the bus was read.
+    read: Option<(Arc<str>, bus::Position)>,
+    handover: Handover,
     set: Arc<Revocations>,
     bus: Bus,
     patterns: Patterns,
     /// The name under which the bus is read.
     group: Arc<str>,
     clock: Arc<dyn Clock>,
-    /// When this gateway started. What was said before is replayed, and says nothing of how fast events come.
+    /// When this gateway opened the file. What was said before is replayed, and says nothing of how fast events come.
     started_ms: i64,
     /// How often it is found out whether the set is whole.
     confirm_every: Duration,
@@ -109,6 +118,7 @@ impl Feed {
         set: Arc<Revocations>,
         clock: Arc<dyn Clock>,
         counted: Counted,
+        handover: Handover,
     ) -> Result<Self, Error> {
         let store = Store::open(&options.database).await?;
         let patterns = Patterns::new([&options.event]).map_err(|error| Error::Event(error.to_string()))?;
@@ -117,12 +127,25 @@ impl Feed {
         loaded.map_err(|cause| Error::Store { url: options.database.clone(), cause })?;
         let group = options.group.as_str().into();
         let confirm_every = CONFIRM_EVERY.min(options.stale_after / 4);
-        Ok(Self { store, set, bus, patterns, group, clock, started_ms, confirm_every, counted })
+        Ok(Self {
+            store,
+            is_lent: false,
+            read: None,
+            handover,
+            set,
+            bus,
+            patterns,
+            group,
+            clock,
+            started_ms,
+            confirm_every,
+            counted,
+        })
     }
 
     /// Takes in what was revoked while the gateway was down, so that nothing is served before. A bus that does not
     /// answer holds the start up for two seconds at most: what is in the file counts already.
-    pub(crate) async fn catch_up(&self) {
+    pub(crate) async fn catch_up(&mut self) {
         let caught_up = tokio::time::timeout(CATCH_UP_MAX, async {
             let mut subscription = self.subscribe().await.ok()?;
             let asked = self.asked().await.ok()??;
@@ -144,26 +167,56 @@ impl Feed {
     }
 
     /// Follows the bus until `stop`.
-    pub(crate) async fn run(&self, stop: Stop) {
+    pub(crate) async fn run(mut self, stop: Stop) {
         let mut purge_at = tokio::time::Instant::now() + PURGE_EVERY;
         while !stop.is_requested() {
             let followed = stop.or(self.follow(&mut purge_at)).await;
-            let Some(Err(error)) = followed else { break };
+            let Some(followed) = followed else { break };
+            let Err(error) = followed else { continue };
             tracing::warn!(%error, "revocations: the bus or the file failed, trying again");
             if stop.or(tokio::time::sleep(AGAIN_AFTER.min(self.confirm_every))).await.is_none() {
                 break;
             }
-            if !self.store.is_there().await {
+            if !self.is_lent && !self.store.is_there().await {
                 match self.store.make_anew(&self.set).await {
                     Ok(()) => tracing::warn!("revocations: the file was gone and is made anew from memory"),
                     Err(error) => tracing::error!(%error, "revocations: the file is gone"),
                 }
             }
         }
-        self.store.close().await;
+        self.close().await;
     }
 
-    async fn follow(&self, purge_at: &mut tokio::time::Instant) -> Result<std::convert::Infallible, String> {
+    /// Closes the file, where it is open.
+    async fn close(&mut self) {
+        if !std::mem::replace(&mut self.is_lent, true) {
+            self.store.close().await;
+        }
+        self.handover.closed();
+    }
+
+    /// Opens the file, or closes it, as the handover says.
+    async fn settle(&mut self) -> Result<(), String> {
+        if !self.handover.has_files() {
+            // Where the next look at the bus begins.
+            if self.read.is_none() && !self.is_lent {
+                self.read = self.stored().await?;
+            }
+            self.close().await;
+        } else if self.is_lent {
+            self.store.reopen().await.map_err(|error| error.to_string())?;
+            self.is_lent = false;
+            // What was taken in meanwhile is not in the file: it is read from the bus again, and says nothing of how fast events come.
+            (self.read, self.started_ms) = (None, self.clock.unix_ms());
+        }
+        Ok(())
+    }
+
+    /// Follows the bus until it fails, or until the file changes hands.
+    async fn follow(&mut self, purge_at: &mut tokio::time::Instant) -> Result<(), String> {
+        self.settle().await?;
+        let (handover, has_file) = (self.handover.clone(), !self.is_lent);
+        let mut changed = std::pin::pin!(handover.changed(has_file));
         let mut subscription = self.subscribe().await.map_err(|error| error.to_string())?;
         let (mut acknowledged, mut asked) = (None, None);
         let mut ask_at = tokio::time::Instant::now();
@@ -178,7 +231,7 @@ impl Feed {
                 // Whatever was handed out is done whenever this runs.
                 _ = tick.tick() => {
                     let scanned = (subscription.bus().cloned(), subscription.scanned());
-                    if acknowledged.as_ref() != Some(&scanned) {
+                    if has_file && acknowledged.as_ref() != Some(&scanned) {
                         subscription.acknowledge(scanned.1).await.map_err(|error| error.to_string())?;
                         acknowledged = Some(scanned);
                     }
@@ -197,17 +250,27 @@ impl Feed {
                     *purge_at += PURGE_EVERY;
                     self.purge().await.map_err(|error| error.to_string())?;
                 }
+                () = changed.as_mut() => return Ok(()),
             }
         }
     }
 
     async fn subscribe(&self) -> Result<bus::Subscription, String> {
-        let start = self.store.start(&self.group).await.map_err(|error| error.to_string())?;
+        let read = if self.is_lent { self.read.clone() } else { self.stored().await? };
+        let start = match read {
+            Some((bus, position)) => bus::Start::Resume { bus, position },
+            None => bus::Start::Beginning,
+        };
         self.bus.subscribe(&self.group, self.patterns.clone(), start).await.map_err(|error| error.to_string())
     }
 
+    /// Up to where the file says that the bus was read.
+    async fn stored(&self) -> Result<Option<(Arc<str>, bus::Position)>, String> {
+        self.store.read_to(&self.group).await.map_err(|error| error.to_string())
+    }
+
     /// Into memory first: a token that is refused a moment too early does no harm.
-    async fn take(&self, batch: bus::Batch) -> Result<(), leeward_store::Error> {
+    async fn take(&mut self, batch: bus::Batch) -> Result<(), leeward_store::Error> {
         let now_ms = self.clock.unix_ms();
         let mut revoked: Vec<Revoked> = Vec::with_capacity(batch.deliveries.len());
         for delivery in &batch.deliveries {
@@ -223,6 +286,10 @@ impl Feed {
                     tracing::error!(%error, position = %delivery.position, "revocations: an event cannot be read");
                 }
             }
+        }
+        self.read = Some((Arc::clone(&batch.bus), batch.through));
+        if self.is_lent {
+            return Ok(());
         }
         self.store.keep(revoked, &self.group, &batch.bus, batch.through).await
     }
@@ -240,6 +307,9 @@ impl Feed {
     async fn purge(&self) -> Result<(), leeward_store::Error> {
         let now_ms = self.clock.unix_ms();
         self.set.purge(now_ms);
+        if self.is_lent {
+            return Ok(());
+        }
         self.store.purge(now_ms).await
     }
 
@@ -251,8 +321,12 @@ impl Feed {
     }
 
     /// All up to the head that was asked for has been read: where the file takes that too, and is still the one that the next start
-    /// reads, the set is whole.
+    /// reads, the set is whole. A file that is lent is the next process's to look after.
     async fn confirm(&self, (bus, scanned): (Arc<str>, bus::Position), asked: &Asked) -> Result<(), String> {
+        if self.is_lent {
+            self.set.is_whole_as_of(asked.at);
+            return Ok(());
+        }
         let kept = self.store.keep(Vec::new(), &self.group, &bus, scanned).await;
         kept.map_err(|error| error.to_string())?;
         if !self.store.is_there().await {

@@ -100,16 +100,16 @@ impl Store {
         Ok(())
     }
 
-    /// Where to read on.
-    pub(super) async fn start(&self, group: &Arc<str>) -> Result<bus::Start, leeward_store::Error> {
-        let (group, query) =
-            (Arc::clone(group), "SELECT bus, position FROM gateway_position WHERE name = $1");
+    /// Up to where the bus was read, and which bus.
+    pub(super) async fn read_to(
+        &self,
+        group: &Arc<str>,
+    ) -> Result<Option<(Arc<str>, bus::Position)>, leeward_store::Error> {
+        let query = "SELECT bus, position FROM gateway_position WHERE name = $1";
+        let group = Arc::clone(group);
         let row =
             self.db().read(async move |tx: &mut ReadTx| tx.query_opt(query, params![*group]).await).await?;
-        Ok(match row {
-            Some(row) => bus::Start::Resume { bus: row.get(0)?, position: bus::Position::new(row.get(1)?) },
-            None => bus::Start::Beginning,
-        })
+        row.map(|row| Ok((row.get(0)?, bus::Position::new(row.get(1)?)))).transpose()
     }
 
     /// Keeps revocations together with how far the bus has been read.
@@ -138,6 +138,13 @@ impl Store {
     pub(super) async fn purge(&self, now_ms: i64) -> Result<(), leeward_store::Error> {
         let delete = "DELETE FROM gateway_revocations WHERE expires_at_ms <= $1";
         self.db().write(async move |tx: &mut Tx| tx.execute(delete, params![now_ms]).await.map(drop)).await
+    }
+
+    /// Opens the file again that was closed.
+    pub(super) async fn reopen(&self) -> Result<(), Error> {
+        let open = Self::opened(&self.url).await?;
+        *self.open.lock() = open;
+        Ok(())
     }
 
     pub(super) async fn close(&self) {

@@ -234,6 +234,46 @@ async fn changed_files_are_taken_without_a_connection_lost_and_broken_ones_are_n
     assert!(metrics.contains("leeward_gateway_certificate_not_after_seconds{file="), "{metrics}");
 }
 
+/// A file that is a pipe: `first` runs when it is first opened, before it says what it holds.
+fn pipe(pki: &Pki, name: &str, text: String, first: impl FnOnce() + Send + 'static) {
+    let path = pki.path(name);
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    std::thread::spawn(move || {
+        let mut first = Some(first);
+        loop {
+            // Waits for somebody who reads.
+            let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            first.take().into_iter().for_each(|first| first());
+            let _reader = std::io::Write::write_all(&mut file, text.as_bytes());
+            drop(file);
+            // Who has read it closes it now, and would otherwise read it once more.
+            #[allow(clippy::disallowed_methods, reason = "a thread of the test's own")]
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_certificate_that_changes_during_the_start_is_taken() {
+    let pki = Pki::new();
+    let (before, after) = (pki.server(&["one.example"]), pki.server(&["one.example", "new.example"]));
+    let (one, other) = (pki.put("one", &before), pki.put("other", &pki.server(&["other.example"])));
+    let text = std::fs::read_to_string(pki.path("other.pem")).unwrap();
+    std::fs::remove_file(pki.path("other.pem")).unwrap();
+    // The first certificate changes between its own reading and that of the second one.
+    let (cert, key) = (pki.path("one.pem"), pki.path("one.key"));
+    pipe(&pki, "other.pem", text, move || {
+        std::fs::write(cert, after.cert).unwrap();
+        std::fs::write(key, after.key).unwrap();
+    });
+    let (rig, _upstream) = rig(&format!("{}      reload: 100ms\n", certificates(&[one, other])), "").await;
+    let config = Arc::new(pki.trusting(None, &["http/1.1"]));
+    rig.until("what is on disk is in force", async || {
+        connect(rig.gateway.addr(), &config, "new.example").await.is_ok()
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn who_does_not_shake_hands_is_let_go_and_takes_the_place_of_nobody_for_long() {
     let pki = Pki::new();

@@ -23,10 +23,10 @@ const FREE_PORTS: [(&str, &str); 2] =
 const TOKEN: &str = "of-this-test";
 
 #[derive(Serialize, Deserialize)]
-struct TokenRevoked {
-    user_id: String,
-    revoked_at_ms: i64,
-    expires_at_ms: i64,
+pub(crate) struct TokenRevoked {
+    pub(crate) user_id: String,
+    pub(crate) revoked_at_ms: i64,
+    pub(crate) expires_at_ms: i64,
 }
 
 impl Event for TokenRevoked {
@@ -37,7 +37,7 @@ impl Event for TokenRevoked {
     }
 }
 
-async fn serve(router: Router) -> SocketAddr {
+pub(crate) async fn serve(router: Router) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = async move { axum::serve(listener, router).await.unwrap() };

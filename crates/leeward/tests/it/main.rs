@@ -8,3 +8,4 @@ mod operators;
 mod process;
 mod secrets;
 mod tools;
+mod upgrade;

@@ -136,3 +136,34 @@ async fn health_checks_speak_as_requests_do() {
     rig.until("it was asked", async || service.seen.get(|seen| &seen.hits) > 3).await;
     assert_eq!(rig.gateway.health().services["orders"].sound, 1);
 }
+
+/// Who waits for a connection that somebody else opens hears when that comes to nothing, instead of trying the same in turn.
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_is_tried_once_for_all_who_wait_for_it() {
+    const WAITING: usize = 5;
+    let pki = Pki::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let lines = format!("    tls: {{ca: \"{}\"}}\n    protocol: http2", pki.path("ca.pem").display());
+    let rig = rig(&url, &lines).await;
+    let service = async {
+        // It takes the connection and says nothing until everybody waits.
+        let first = listener.accept().await.unwrap();
+        let in_flight = format!("leeward_gateway_requests_in_flight {WAITING}");
+        rig.until("all of them wait", async || rig.metrics().await.contains(&in_flight)).await;
+        drop(first);
+        let mut accepted = 1;
+        while let Ok(Ok(another)) = tokio::time::timeout(Duration::from_secs(1), listener.accept()).await {
+            drop(another);
+            accepted += 1;
+        }
+        accepted
+    };
+    let asked = join_all((0..WAITING).map(|_| rig.get("/a")));
+    let (answers, accepted) = tokio::join!(asked, service);
+    assert!(answers.iter().all(|answer| answer.status == 503), "{answers:?}");
+    assert_eq!(accepted, 1, "one after the other found the same");
+    // And it is tried again for whoever comes later.
+    let (answer, _closed) = tokio::join!(rig.get("/a"), async { drop(listener.accept().await) });
+    assert_eq!(answer.status, 503);
+}
