@@ -243,6 +243,11 @@ impl Ready {
         Self { headers, plain_from: usize::from(has_hsts), overwrite, keeps_banners }
     }
 
+    /// Most headers that it adds to an answer.
+    pub(crate) fn len(&self) -> usize {
+        self.headers.len()
+    }
+
     /// Says on an answer what it does not say itself.
     pub(crate) fn apply(&self, headers: &mut HeaderMap, is_encrypted: bool) {
         let from = if is_encrypted { 0 } else { self.plain_from };

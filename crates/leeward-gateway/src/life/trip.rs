@@ -26,6 +26,8 @@ use crate::router::{Ask, Match, Methods};
 use crate::shared::{Answers, RouteState, Service, Shared};
 use crate::{address, cors, headers, trailers};
 
+/// What most answers get beside those for browsers: four that every one gets, two about limits, one about CORS.
+const OWN_HEADERS_MAX: usize = 7;
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 pub(super) const SERVICE_NAME: HeaderName = HeaderName::from_static("x-service-name");
 /// The gateway's name towards services and in traces.
@@ -315,7 +317,10 @@ impl Trip {
             self.span.attr("http.response.status_code", i64::from(status.as_u16()));
         }
         let service = self.service(shared).map(|service| service.name_header.clone());
+        let security = route.map_or(&shared.security, |route| &route.security);
         let headers = answer.headers_mut();
+        // It grows once at most.
+        headers.reserve(OWN_HEADERS_MAX + security.len());
         headers.insert(REQUEST_ID, self.request_id);
         headers.insert(CORRELATION_ID, self.correlation_id);
         headers.insert(RESPONSE_TIME, millis(took));
@@ -327,7 +332,7 @@ impl Trip {
         if let Some(cors) = &shared.cors {
             cors.apply(self.origin.as_ref(), headers);
         }
-        route.map_or(&shared.security, |route| &route.security).apply(headers, self.is_encrypted);
+        security.apply(headers, self.is_encrypted);
         if shared.traffic.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

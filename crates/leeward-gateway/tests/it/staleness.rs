@@ -137,14 +137,32 @@ async fn a_locked_file_makes_the_view_older_until_it_is_free() {
     until("tokens are taken again", async || !is_refused(&rig).await).await;
 }
 
+/// As on a disk that is full, or broken: what is written fails at once.
+#[tokio::test]
+async fn a_file_that_takes_nothing_makes_the_view_older_until_it_does() {
+    let (upstream, folder, bus) = (Upstream::start().await, tempfile::tempdir().unwrap(), memory().await);
+    let rig = Rig::with(&yaml(&upstream, folder.path(), "broken", ""), |builder| builder.bus(bus)).await;
+    let other = rusqlite::Connection::open(file(folder.path(), "broken")).unwrap();
+    other.busy_timeout(Duration::from_secs(10)).unwrap();
+    other.execute_batch("ALTER TABLE gateway_position RENAME TO elsewhere").unwrap();
+    until("tokens are refused", async || is_refused(&rig).await).await;
+    other.execute_batch("ALTER TABLE elsewhere RENAME TO gateway_position").unwrap();
+    until("tokens are taken again", async || !is_refused(&rig).await).await;
+}
+
 #[tokio::test]
 async fn a_file_that_is_gone_is_made_anew_with_what_was_revoked() {
-    let (upstream, folder, bus) = (Upstream::start().await, tempfile::tempdir().unwrap(), memory().await);
+    let (upstream, folder) = (Upstream::start().await, tempfile::tempdir().unwrap());
+    // It forgets at once what everybody has acknowledged.
+    let bus = Bus::open("memory:", bus::Options::default().keep_bytes(0), &Tasks::new()).await.unwrap();
     let yaml = yaml(&upstream, folder.path(), "gone", "");
     let rig = Rig::with(&yaml, |builder| builder.bus(bus.clone())).await;
     let gone = token("u2", "customer");
     revoke(&bus, "e1", "u2", Some("jti-u2")).await;
     until("the revocation is heard", async || rig.get_as(&gone, "/a").await.status == 401).await;
+    let is_acknowledged = async || bus.lag().await.unwrap().iter().all(|lag| lag.behind == 0);
+    until("the revocation is acknowledged", is_acknowledged).await;
+    revoke(&bus, "e2", "u3", Some("jti-u3")).await;
     let file = file(folder.path(), "gone");
     let inode = |path: &Path| {
         use std::os::unix::fs::MetadataExt as _;
