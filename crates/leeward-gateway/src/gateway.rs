@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use leeward_discovery::registry::Unavailable;
@@ -19,6 +19,7 @@ use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
 use crate::credentials::{FileProblem, Store};
 use crate::decisions;
+use crate::delivery::{self, Kept};
 use crate::health;
 use crate::holds::Holds;
 use crate::jwt::KeyStore;
@@ -91,6 +92,9 @@ pub enum Error {
     /// Services are to be looked up, and nobody can be asked.
     #[error("{0}; give `servers` under `dns`")]
     Dns(Unavailable),
+    /// How far deliveries are cannot be read.
+    #[error(transparent)]
+    Deliveries(#[from] delivery::Problem),
     /// The system gave no thread.
     #[error("the system gave no thread for a core: {0}")]
     Thread(std::io::Error),
@@ -113,6 +117,7 @@ pub struct Builder {
     registry: Registry,
     admin_routes: axum::Router,
     source: Option<Source>,
+    deliveries: Option<PathBuf>,
     layers: Vec<Maker>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -181,6 +186,14 @@ impl Builder {
         self
     }
 
+    /// The file in which it is kept how far operators moved each delivery, so that a restart goes on there. It is made when it is not there; its folder
+    /// must be. No two gateways may share one. Default: none, and a restart begins where the configuration says.
+    #[must_use]
+    pub fn deliveries(mut self, file: impl Into<PathBuf>) -> Self {
+        self.deliveries = Some(file.into());
+        self
+    }
+
     /// Time.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -222,6 +235,7 @@ impl Builder {
             registry,
             admin_routes,
             source,
+            deliveries,
             layers,
             clock,
             rng,
@@ -239,13 +253,12 @@ impl Builder {
             public.iter().zip(&config.listen).map(|(socket, one)| local(socket, one.address)).collect();
         directory.set(NAME, [Endpoint::from(reachable(admin_addr))]);
 
-        let minter = identity.clone().map(Minter::new);
         let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
         let metrics = Metrics::new(registry, config.metrics.routes);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
         let lasting = Lasting {
             directory,
-            minter,
+            minter: identity.clone().map(Minter::new),
             metrics,
             revocations,
             holds: holds(&traffic, &clock, tasks),
@@ -253,6 +266,8 @@ impl Builder {
             access,
             entries: Arc::clone(&entries),
             refused: Arc::default(),
+            departed: Arc::default(),
+            deliveries: deliveries.map(Kept::open).transpose()?.map(Arc::new),
             layers: layers.into(),
             clock,
             rng,
@@ -308,6 +323,7 @@ impl Gateway {
             registry: Registry::new(),
             admin_routes: axum::Router::new(),
             source: None,
+            deliveries: None,
             layers: Vec::new(),
             clock: Arc::new(TokioClock),
             rng: Arc::new(FastRng::from_entropy()),
@@ -382,7 +398,9 @@ impl Gateway {
         let layers =
             shared.layers.iter().map(|layer| format!("layer {}, in front of all services\n", layer.name));
         let services = shared.services.iter().map(|service| service.pipeline.explain() + "\n");
-        layers.chain(services).chain(held).collect()
+        let deliveries =
+            shared.moving().map(|(route, moving)| format!("delivery of {}: {moving}\n", route.config.id));
+        layers.chain(services).chain(deliveries).chain(held).collect()
     }
 
     /// Open connections and requests so far, for each core.
@@ -611,3 +629,6 @@ fn check_health(published: &Published, tasks: &Tasks) {
         published.run_for(stop, |shared| Some(shared.config.health.clone()), PartialEq::eq, run).await;
     });
 }
+
+#[cfg(test)]
+mod tests;
