@@ -83,6 +83,23 @@ impl Directory {
         }
     }
 
+    /// Forgets `service` if nobody has any use for it: it has no endpoints, and nobody has a handle to it. Who asked for a name that came
+    /// to nothing leaves no trace by this, and takes nothing from somebody who asked for it, or set it, meanwhile. Whether it was
+    /// forgotten.
+    pub fn forget_unused(&self, service: &str) -> bool {
+        let mut services = self.shared.services.write();
+        // Handles come from here alone: with the lock held, nobody gets another one.
+        if !services.get(service).is_some_and(Upstream::is_unused) {
+            return false;
+        }
+        let removed = services.remove(service);
+        drop(services);
+        if let Some(upstream) = removed {
+            upstream.forget();
+        }
+        true
+    }
+
     /// The service, if anybody has set or asked for it.
     #[must_use]
     pub fn service(&self, service: &str) -> Option<Upstream> {

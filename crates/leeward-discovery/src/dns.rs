@@ -125,7 +125,7 @@ impl Resolver {
     /// The endpoints behind a name. Each is asked for by its address; `name` says what else there is to know.
     #[must_use]
     pub fn records(&self, name: Name) -> DnsRecords {
-        DnsRecords { resolver: self.clone(), name, until: None }
+        DnsRecords { resolver: self.clone(), name, is_encrypted: false, until: None }
     }
 
     async fn look_up(&self, name: &Name) -> Result<Answer<Endpoint>, Unavailable> {
@@ -208,8 +208,18 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 pub struct DnsRecords {
     resolver: Resolver,
     name: Name,
+    is_encrypted: bool,
     /// Until when the last answer holds.
     until: Option<Instant>,
+}
+
+impl DnsRecords {
+    /// The same, of endpoints that speak TLS.
+    #[must_use]
+    pub fn encrypted(mut self, is_encrypted: bool) -> Self {
+        self.is_encrypted = is_encrypted;
+        self
+    }
 }
 
 impl Registry for DnsRecords {
@@ -232,7 +242,8 @@ impl Registry for DnsRecords {
             let ttl = until.map_or(ttl_min, |until| until.saturating_duration_since(now));
             self.until = Some(now + ttl.clamp(ttl_min, ttl_max.max(ttl_min)));
         }
-        Ok(one_each(found))
+        let found = one_each(found);
+        Ok(if self.is_encrypted { found.into_iter().map(Endpoint::encrypted).collect() } else { found })
     }
 }
 

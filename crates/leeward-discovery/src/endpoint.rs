@@ -71,6 +71,16 @@ impl Endpoint {
         self.weight
     }
 
+    /// The same place, where it speaks TLS.
+    #[must_use]
+    pub fn encrypted(mut self) -> Self {
+        let mut parts = self.url.into_parts();
+        parts.scheme = Some(http::uri::Scheme::HTTPS);
+        // It had an authority and a path, and has them still.
+        self.url = Uri::from_parts(parts).unwrap_or_default();
+        self
+    }
+
     /// Whether it is the same place under the same name, whatever its weight.
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         self.id == other.id && self.url == other.url
@@ -178,6 +188,15 @@ mod tests {
         assert_eq!(parts("http://a"), ("a".to_owned(), 80, false));
         assert_eq!(parts("https://a"), ("a".to_owned(), 443, true));
         assert_eq!(parts("https://[::1]:8443"), ("::1".to_owned(), 8443, true));
+    }
+
+    #[test]
+    fn a_place_that_speaks_tls_is_the_same_place() {
+        let plain = Endpoint::from("127.0.0.1:80".parse::<SocketAddr>().unwrap()).with_weight(7);
+        let encrypted = plain.clone().encrypted();
+        assert_eq!(encrypted.url().to_string(), "https://127.0.0.1:80/");
+        assert_eq!((encrypted.id(), encrypted.weight()), (plain.id(), 7));
+        assert!(encrypted.is_encrypted() && !encrypted.is_at(&plain));
     }
 
     #[test]

@@ -51,4 +51,4 @@ pub use health::Health;
 pub use outlier::Outlier;
 pub use registry::{Lookup, Registry};
 pub use ring::Ring;
-pub use upstream::{NoEndpoint, PickHint, Picked, Status, Upstream};
+pub use upstream::{Hold, HoldError, NoEndpoint, PickHint, Picked, Status, Upstream};

@@ -255,11 +255,13 @@ impl Tally {
 pub(crate) struct Record {
     ejections: u32,
     until: Option<Instant>,
+    reason: Option<Reason>,
 }
 
 impl Record {
     /// Ejects it, and says until when.
-    pub(crate) fn eject(&mut self, now: Instant, options: &Outlier) -> Instant {
+    pub(crate) fn eject(&mut self, now: Instant, options: &Outlier, reason: Reason) -> Instant {
+        self.reason = Some(reason);
         if self.until.is_some_and(|until| now >= until + options.ejection_max) {
             self.ejections = 0;
         }
@@ -267,6 +269,11 @@ impl Record {
         let until = now + options.ejection_base.saturating_mul(self.ejections).min(options.ejection_max);
         self.until = Some(until);
         until
+    }
+
+    /// Why it was ejected last.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.reason
     }
 }
 
@@ -306,17 +313,21 @@ mod tests {
         let mut record = Record::default();
         let mut now = NOW;
         for seconds in [10, 20, 30] {
-            let until = record.eject(now, &options);
+            let until = record.eject(now, &options, Reason::Latency);
             assert_eq!(until, now + seconds * S);
             now = until;
         }
         for _ in 0..100 {
-            now = record.eject(now, &options);
+            now = record.eject(now, &options, Reason::Latency);
         }
-        assert_eq!(record.eject(now, &options), now + 300 * S);
-        assert_eq!(record.eject(now + 599 * S, &options), now + 899 * S, "not back for long enough");
+        assert_eq!(record.eject(now, &options, Reason::Latency), now + 300 * S);
+        assert_eq!(
+            record.eject(now + 599 * S, &options, Reason::Latency),
+            now + 899 * S,
+            "not back for long enough"
+        );
         let later = now + 899 * S + 300 * S;
-        assert_eq!(record.eject(later, &options), later + 10 * S);
+        assert_eq!(record.eject(later, &options, Reason::Latency), later + 10 * S);
     }
 
     #[test]

@@ -64,6 +64,17 @@ struct State {
     error: Option<String>,
     failures: u32,
     nobody: u32,
+    /// Whether somebody else says now where the service is.
+    is_over: bool,
+}
+
+/// What to do after an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    /// The registry is asked again, after this pause if it is not to say itself when.
+    Ask(Option<Duration>),
+    /// Nobody wants to know any more.
+    End,
 }
 
 /// The lookups of one service, for whoever runs them and whoever wants to know how they do.
@@ -100,13 +111,20 @@ impl Lookup {
         state.answered_at.is_some() || state.error.is_some()
     }
 
-    /// Puts what the registry says into the directory until it is told to stop.
+    /// From here on nothing that the registry says gets into the directory, not even an answer that is being taken in at this moment: its
+    /// endpoints are there when this returns, and whatever is put there next stays. [`run`](Self::run) ends at the next answer.
+    pub fn end(&self) {
+        self.state.lock().is_over = true;
+    }
+
+    /// Puts what the registry says into the directory until it is told to stop, or until its [`end`](Self::end).
     ///
     /// # Cancel safety
     /// Safe: the endpoints stay as they are.
     pub async fn run(&self, mut registry: impl Registry, directory: &Directory, rng: &dyn Rng, stop: &Stop) {
         while let Some(said) = stop.or(registry.next()).await {
-            let Some(pause) = self.take(said, directory) else { continue };
+            let Next::Ask(pause) = self.take(said, directory) else { return };
+            let Some(pause) = pause else { continue };
             let pause = pause.mul_f64(1.0 - JITTER * rng.unit_f64());
             if stop.or(tokio::time::sleep(pause)).await.is_none() {
                 return;
@@ -114,9 +132,13 @@ impl Lookup {
         }
     }
 
-    /// Takes an answer in, and says how long to wait before the registry is asked again, if it is not to say itself.
-    fn take(&self, said: Result<Vec<Endpoint>, Unavailable>, directory: &Directory) -> Option<Duration> {
+    /// Takes an answer in, and says what comes next.
+    fn take(&self, said: Result<Vec<Endpoint>, Unavailable>, directory: &Directory) -> Next {
+        // Held until the endpoints are in the directory: an end waits for it.
         let mut state = self.state.lock();
+        if state.is_over {
+            return Next::End;
+        }
         let service = &*self.service;
         match said {
             Ok(endpoints) => {
@@ -132,11 +154,11 @@ impl Lookup {
                         source = self.source,
                         "there seem to be no endpoints: asking once more"
                     );
-                    return Some(PAUSE_MIN);
+                    return Next::Ask(Some(PAUSE_MIN));
                 }
                 let nobody = endpoints.is_empty();
                 directory.set(service, endpoints);
-                nobody.then_some(PAUSE_MIN)
+                Next::Ask(nobody.then_some(PAUSE_MIN))
             }
             Err(Unavailable(error)) => {
                 if state.failures == 0 {
@@ -150,7 +172,7 @@ impl Lookup {
                 state.error = Some(error);
                 let pause = PAUSE_MIN.saturating_mul(1 << state.failures.min(5)).min(PAUSE_MAX);
                 state.failures = state.failures.saturating_add(1);
-                Some(pause)
+                Next::Ask(Some(pause))
             }
         }
     }
@@ -194,15 +216,16 @@ mod tests {
         let directory = Directory::new();
         let lookup = Lookup::new("a", &Nowhere, Arc::new(TokioClock));
         assert!(!lookup.was_tried());
-        assert_eq!(lookup.take(Ok(at(&[1, 2])), &directory), None);
+        assert_eq!(lookup.take(Ok(at(&[1, 2])), &directory), Next::Ask(None));
         assert_eq!(count(&directory), 2);
         let failed = || lookup.take(Err(Unavailable("down".to_owned())), &directory);
-        let pauses: Vec<u64> = (0..7).map(|_| failed().unwrap().as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        for seconds in [1, 2, 4, 8, 16, 30, 30] {
+            assert_eq!(failed(), Next::Ask(Some(Duration::from_secs(seconds))));
+        }
         assert_eq!((count(&directory), lookup.status().error.as_deref()), (2, Some("down")));
-        assert_eq!(lookup.take(Ok(at(&[3])), &directory), None);
+        assert_eq!(lookup.take(Ok(at(&[3])), &directory), Next::Ask(None));
         assert_eq!((count(&directory), lookup.status().error), (1, None));
-        assert_eq!(failed(), Some(PAUSE_MIN), "the pauses begin anew");
+        assert_eq!(failed(), Next::Ask(Some(PAUSE_MIN)), "the pauses begin anew");
     }
 
     #[test]
@@ -216,5 +239,19 @@ mod tests {
             lookup.take(Ok(said), &directory);
             assert_eq!(count(&directory), left);
         }
+    }
+
+    #[test]
+    fn after_its_end_an_answer_changes_nothing() {
+        let directory = Directory::new();
+        let lookup = Lookup::new("a", &Nowhere, Arc::new(TokioClock));
+        lookup.take(Ok(at(&[1])), &directory);
+        lookup.end();
+        directory.set("a", at(&[2, 3]));
+        assert_eq!(lookup.take(Ok(at(&[1])), &directory), Next::End);
+        assert_eq!(count(&directory), 2);
+        directory.remove("a");
+        assert_eq!(lookup.take(Ok(at(&[1])), &directory), Next::End);
+        assert!(directory.service("a").is_none(), "what is gone does not come back");
     }
 }

@@ -77,6 +77,41 @@ impl From<&NoEndpoint> for Rejected {
     }
 }
 
+/// What an operator wants of one endpoint, whatever it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It gets no new calls, not even when hardly anybody else is left; those on their way end. When every endpoint is drained, none is:
+    /// rather one that is to go than nobody.
+    Drained,
+    /// It is left alone as if it did worse than the others.
+    Ejected,
+    /// It is not ejected, whatever becomes of its calls. A failed health check keeps it out all the same.
+    In,
+}
+
+impl Hold {
+    /// The hold in a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::Ejected => "ejected",
+            Self::In => "in",
+        }
+    }
+}
+
+/// Why an endpoint is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    /// The service has none of this id.
+    #[error("the service has no such endpoint")]
+    Unknown,
+    /// Nobody would be left to get calls.
+    #[error("it is the last endpoint that is not drained")]
+    Last,
+}
+
 /// What is known about one endpoint, for operators.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
@@ -84,8 +119,12 @@ pub struct Status {
     pub endpoint: Endpoint,
     /// What the active health checks say; true before the first one.
     pub healthy: bool,
-    /// How long it is still ejected.
+    /// How long it is still ejected, for what it did.
     pub ejected_for: Option<Duration>,
+    /// For what: `consecutive_failures`, `failure_rate` or `latency`.
+    pub ejected_because: Option<&'static str>,
+    /// What an operator wants of it.
+    pub held: Option<Hold>,
     /// Calls on their way.
     pub outstanding: u32,
     /// Its average latency.
@@ -113,6 +152,8 @@ struct Shared {
     panic_picks: AtomicU64,
     /// When endpoints are compared next, in nanoseconds of an `Instant`.
     compare_at: AtomicU64,
+    /// Whether the directory knows it no more: what its last calls come to is shown nowhere. Held while gauges are written.
+    is_forgotten: Mutex<bool>,
     /// Held while the set changes and while an ejection is decided.
     deciding: Mutex<()>,
     changes: watch::Sender<u64>,
@@ -138,6 +179,7 @@ impl Upstream {
             recount_at: zero(),
             panic_picks: zero(),
             compare_at: zero(),
+            is_forgotten: Mutex::new(false),
             deciding: Mutex::new(()),
             changes: watch::Sender::new(0),
             clock,
@@ -174,8 +216,33 @@ impl Upstream {
     pub fn endpoints(&self) -> Vec<Status> {
         let (now, set) = (self.shared.clock.now(), self.shared.set.load());
         let decay = set.balance.decay();
-        let members = set.members.iter().zip(&set.weights);
-        members.map(|(member, weight)| member.status(*weight, now, decay)).collect()
+        set.all().map(|(member, weight)| member.status(weight, now, decay)).collect()
+    }
+
+    /// Does with an endpoint what an operator wants; `None` lets it go. A hold goes with its endpoint: who puts it into the set again, or makes
+    /// the service anew, says it again.
+    ///
+    /// # Errors
+    /// There is no such endpoint, or it is the last one that could be drained.
+    pub fn hold(&self, id: &str, wanted: Option<Hold>) -> Result<(), HoldError> {
+        let shared = &*self.shared;
+        let _deciding = shared.deciding.lock();
+        let set = shared.set.load();
+        let is_it = |member: &Member| **member.endpoint.id() == *id;
+        let (member, _) = set.all().find(|(member, _)| is_it(member)).ok_or(HoldError::Unknown)?;
+        if member.held() == wanted {
+            return Ok(());
+        }
+        let mut others = set.all().filter(|(member, _)| !is_it(member));
+        let is_last = others.all(|(member, _)| member.held() == Some(Hold::Drained));
+        if wanted == Some(Hold::Drained) && is_last {
+            return Err(HoldError::Last);
+        }
+        member.hold(wanted, shared.clock.now());
+        let all = set.all().map(|(member, weight)| (Arc::clone(member), weight)).collect();
+        shared.set.store(Arc::new(Set::new(all, Arc::clone(&set.balance))));
+        shared.tell();
+        Ok(())
     }
 
     /// The options of balancing in force.
@@ -194,8 +261,8 @@ impl Upstream {
         let _deciding = shared.deciding.lock();
         let old = shared.set.load();
         if *old.balance != balance {
-            let members = old.members.iter().cloned().zip(old.weights.iter().copied()).collect();
-            shared.set.store(Arc::new(Set::new(members, Arc::new(balance))));
+            let all = old.all().map(|(member, weight)| (Arc::clone(member), weight)).collect();
+            shared.set.store(Arc::new(Set::new(all, Arc::new(balance))));
             shared.tell();
         }
         Ok(())
@@ -225,7 +292,7 @@ impl Upstream {
         let since = if old.members.is_empty() { Instant::ZERO } else { now };
         let mut new: Vec<(Arc<Member>, u32)> = Vec::with_capacity(endpoints.len());
         let mut ids = HashSet::with_capacity(endpoints.len());
-        let known: HashMap<_, _> = old.members.iter().map(|member| (member.endpoint.id(), member)).collect();
+        let known: HashMap<_, _> = old.all().map(|(member, _)| (member.endpoint.id(), member)).collect();
         for endpoint in endpoints {
             if !ids.insert(Arc::clone(endpoint.id())) {
                 continue;
@@ -251,7 +318,7 @@ impl Upstream {
     /// Takes in the answer to a health check. An endpoint that is gone by now is none of our business.
     pub(crate) fn checked(&self, endpoint: &Endpoint, good: bool, options: &Health) {
         let set = self.shared.set.load();
-        let Some(member) = set.members.iter().find(|member| member.endpoint.is_at(endpoint)) else { return };
+        let Some((member, _)) = set.all().find(|(member, _)| member.endpoint.is_at(endpoint)) else { return };
         match member.checked(good, self.shared.clock.now(), options) {
             Some(true) => tracing::info!(service = %self.shared.name, %endpoint, "endpoint is healthy again"),
             Some(false) => tracing::warn!(service = %self.shared.name, %endpoint, "endpoint is unhealthy"),
@@ -264,7 +331,7 @@ impl Upstream {
     pub(crate) fn unchecked(&self) {
         let now = self.shared.clock.now();
         let set = self.shared.set.load();
-        let changed = set.members.iter().filter(|member| member.unchecked(now)).count();
+        let changed = set.all().filter(|(member, _)| member.unchecked(now)).count();
         if changed > 0 {
             tracing::info!(service = %self.shared.name, endpoints = changed, "endpoints get calls again, since nobody checks them");
             self.shared.tell();
@@ -276,8 +343,15 @@ impl Upstream {
         self.shared.measure();
     }
 
+    /// Whether this is the only handle, and there are no endpoints.
+    pub(crate) fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1 && self.shared.set.load().members.is_empty()
+    }
+
     /// Nobody is to count it any more.
     pub(crate) fn forget(&self) {
+        let mut is_forgotten = self.shared.is_forgotten.lock();
+        *is_forgotten = true;
         if let Some(metrics) = self.shared.metrics.get() {
             metrics.endpoints.forget(0, &self.shared.name);
             metrics.unhealthy.forget(0, &self.shared.name);
@@ -340,7 +414,7 @@ impl Shared {
         if ejected >= options.ejected_max(set.members.len()) || member.ejected_for(now).is_some() {
             return;
         }
-        let until = member.eject(now, options);
+        let Some(until) = member.eject(now, options, reason) else { return };
         let (seconds, reason) = (until.saturating_duration_since(now).as_secs(), reason.as_str());
         tracing::warn!(service = %self.name, endpoint = %member.endpoint, seconds, reason, "endpoint ejected");
         if let Some(metrics) = self.metrics.get() {
@@ -358,11 +432,14 @@ impl Shared {
     fn measure(&self) {
         let Some(metrics) = self.metrics.get() else { return };
         self.count_panic_picks();
+        let is_forgotten = self.is_forgotten.lock();
+        if *is_forgotten {
+            return;
+        }
         let set = self.set.load();
-        let members = &set.members;
-        let unhealthy = members.iter().filter(|member| !member.is_healthy()).count();
+        let unhealthy = set.all().filter(|(member, _)| !member.is_healthy()).count();
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        metrics.endpoints.with([&self.name]).set(gauge(members.len()));
+        metrics.endpoints.with([&self.name]).set(gauge(set.all().count()));
         metrics.unhealthy.with([&self.name]).set(gauge(unhealthy));
     }
 }

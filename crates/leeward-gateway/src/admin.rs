@@ -2,11 +2,14 @@
 //!
 //! | route | is |
 //! |---|---|
+//! | `GET /v1/openapi.json` | all of this, for programs |
 //! | `GET /v1/config` | the configuration in force, as YAML |
 //! | `GET /v1/routes`, `GET /v1/limits` | the route table; the limits with how full they are |
 //! | `GET /v1/certificates` | what each listener presents, when it ends, and why files on disk are not in force |
 //! | `GET /v1/services` | endpoints with health, breaker states, policies |
 //! | `PUT /v1/services/{name}/breaker` | `{"state": "open" \| "closed" \| "auto", "lasts": "10m", "reason": "..."}`: holds a breaker, or lets it go |
+//! | `PUT /v1/services/{name}/endpoints/{id}` | `{"state": "drained" \| "ejected" \| "in" \| "auto", ...}`: holds one endpoint, or lets it go |
+//! | `PUT`, `DELETE /v1/routes/{id}/faults` | an experiment with requests of a route, where `admin.faults` allows it |
 //! | `PUT`, `DELETE /v1/services/{name}/faults` | an experiment with calls to a service, where `admin.faults` allows it |
 //! | `POST`, `DELETE /v1/drain` | says that no new requests should come, for a time; takes that back |
 //! | `GET /v1/holds` | what operators hold, which experiments run, and what was done lately |
@@ -33,6 +36,7 @@ mod fanout;
 mod guard;
 mod holds;
 mod keys;
+mod openapi;
 mod reload;
 mod views;
 
@@ -41,7 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{any, get, post, put};
+use axum::routing::{MethodRouter, any, get, post, put};
 use axum::serve::ListenerExt;
 use http::StatusCode;
 use leeward_events::Bus;
@@ -130,14 +134,58 @@ pub(crate) fn start(
     Ok(())
 }
 
+/// Routes, with their paths.
+struct Routes {
+    router: Router<Admin>,
+    known: Vec<&'static str>,
+}
+
+impl Routes {
+    fn new() -> Self {
+        Self { router: Router::new(), known: Vec::new() }
+    }
+
+    fn route(mut self, path: &'static str, methods: MethodRouter<Admin>) -> Self {
+        self.router = self.router.route(path, methods);
+        self.known.push(path);
+        self
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        self.router = self.router.merge(other.router);
+        self.known.extend(other.known);
+        self
+    }
+
+    /// Behind the check of who may.
+    fn guarded(mut self, admin: &Admin) -> Self {
+        self.router = self.router.layer(axum::middleware::from_fn_with_state(admin.clone(), guard::check));
+        self
+    }
+}
+
 fn router(admin: Admin, identity: Option<Identity>) -> Router {
-    let guarded = Router::new()
+    operators().guarded(&admin).merge(everybody(identity)).router.with_state(admin)
+}
+
+/// All of them, unguarded.
+#[cfg(test)]
+fn routes(identity: Option<Identity>) -> Routes {
+    operators().merge(everybody(identity))
+}
+
+/// What is for operators.
+fn operators() -> Routes {
+    Routes::new()
+        .route("/v1/openapi.json", get(openapi::document))
         .route("/v1/config", get(views::config))
         .route("/v1/routes", get(views::routes))
         .route("/v1/limits", get(views::limits))
         .route("/v1/certificates", get(views::certificates))
         .route(guard::WHO_IS_WHERE, get(views::services))
         .route("/v1/services/{name}/breaker", put(holds::breaker))
+        .route("/v1/services/{name}/endpoints/{id}", put(holds::endpoint))
+        .route("/v1/routes/{id}/faults", put(holds::begin_route_faults).delete(holds::end_route_faults))
         .route("/v1/services/{name}/faults", put(holds::begin_faults).delete(holds::end_faults))
         .route("/v1/drain", post(holds::drain).delete(holds::undrain))
         .route("/v1/holds", get(holds::list))
@@ -150,19 +198,20 @@ fn router(admin: Admin, identity: Option<Identity>) -> Router {
         .route("/v1/reload", post(reload::reload))
         .route("/v1/health", get(views::health))
         .route("/metrics", get(views::metrics))
-        .layer(axum::middleware::from_fn_with_state(admin.clone(), guard::check));
+}
+
+/// What is for everybody.
+fn everybody(identity: Option<Identity>) -> Routes {
     let keys = move || async move {
         match identity {
             Some(identity) => Ok(axum::Json(identity.public_keys().clone())),
             None => Err(StatusCode::NOT_FOUND),
         }
     };
-    Router::new()
+    Routes::new()
         .route("/health/live", get(views::live))
         .route("/health/ready", get(views::ready))
         .route("/ready", get(views::ready))
         .route("/health", get(views::states))
         .route(KEYS_PATH, get(keys))
-        .merge(guarded)
-        .with_state(admin)
 }

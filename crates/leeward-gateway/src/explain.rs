@@ -46,6 +46,14 @@ impl Explanation {
         self.refused
     }
 
+    /// What is said, line by line, each with its stage; without the places where it stands, and without why other routes do not take it.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let steps = self.steps.iter().filter(|step| step.stage != OTHERS);
+        steps
+            .flat_map(|step| step.says.lines().map(|line| format!("{}: {}", step.stage, line.trim())))
+            .collect()
+    }
+
     fn step(&mut self, stage: &'static str, from: impl Into<String>, says: impl Into<String>) {
         self.steps.push(Step { stage, says: says.into(), from: from.into() });
     }
@@ -178,6 +186,8 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     Ok(())
 }
 
+/// The stage of why other routes do not take it.
+const OTHERS: &str = "not";
 /// Most routes of which it is said why they are not the one.
 const OTHERS_MAX: usize = 10;
 
@@ -231,7 +241,7 @@ fn others(told: &mut Explanation, config: &Config, verdicts: &[Verdict]) {
         lines.push(format!("{hosts} have other hosts, {paths} other paths"));
     }
     if !lines.is_empty() {
-        told.step("not", "", lines.join("\n"));
+        told.step(OTHERS, "", lines.join("\n"));
     }
 }
 
@@ -417,8 +427,8 @@ fn outbound(
     told.step("policies", format!("services.{}", service), pipeline.explain().trim_end());
     let urls: Vec<String> = policy.urls.iter().map(ToString::to_string).collect();
     told.step("protocol", format!("services.{service}.protocol"), policy.protocol.as_str());
-    if let Some(tls) = &policy.tls {
-        told.step("tls", format!("services.{service}.tls"), encryption(tls));
+    if let Some(tls) = policy.believed() {
+        told.step("tls", format!("services.{service}.tls"), encryption(&tls));
     }
     let at = match &policy.dns {
         Some(name) => format!("wherever DNS says that {name} is"),

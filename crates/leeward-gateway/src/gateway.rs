@@ -4,7 +4,7 @@ mod bound;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::config::{AccessLogTo, Config, KeySource, Listener};
 use crate::control::Control;
 use crate::credentials::{FileProblem, Store};
 use crate::decisions;
+use crate::delivery::{self, Kept};
 use crate::handover::{Given, Handover, Sockets};
 use crate::health;
 use crate::holds::Holds;
@@ -109,6 +110,9 @@ pub enum Error {
     /// Whom it was to wait for before it begins.
     #[error("it may not begin: {0}")]
     Unwanted(BoxError),
+    /// How far deliveries are cannot be read.
+    #[error(transparent)]
+    Deliveries(#[from] delivery::Problem),
     /// The system gave no thread.
     #[error("the system gave no thread for a core: {0}")]
     Thread(std::io::Error),
@@ -139,6 +143,7 @@ pub struct Builder {
     registry: Registry,
     admin_routes: axum::Router,
     source: Option<Source>,
+    deliveries: Option<PathBuf>,
     layers: Vec<Maker>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -209,6 +214,14 @@ impl Builder {
         self
     }
 
+    /// The file in which it is kept how far operators moved each delivery, so that a restart goes on there. It is made when it is not there; its folder
+    /// must be. No two gateways may share one. Default: none, and a restart begins where the configuration says.
+    #[must_use]
+    pub fn deliveries(mut self, file: impl Into<PathBuf>) -> Self {
+        self.deliveries = Some(file.into());
+        self
+    }
+
     /// Time.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -270,6 +283,7 @@ impl Builder {
             registry,
             admin_routes,
             source,
+            deliveries,
             layers,
             clock,
             rng,
@@ -285,13 +299,12 @@ impl Builder {
         let (addrs, admin_addr) = (Arc::clone(&bound.addrs), bound.admin_addr);
         directory.set(NAME, [Endpoint::from(reachable(admin_addr))]);
 
-        let minter = identity.clone().map(Minter::new);
         let (revocations, traffic) = (Arc::new(Revocations::new()), Arc::new(Traffic::default()));
         let metrics = Metrics::new(registry, config.metrics.routes);
         let access = access_log(&config, &metrics, &clock, &rng, tasks)?;
         let lasting = Lasting {
             directory,
-            minter,
+            minter: identity.clone().map(Minter::new),
             metrics,
             revocations,
             holds: holds(&traffic, &clock, tasks),
@@ -299,6 +312,8 @@ impl Builder {
             access,
             entries: Arc::clone(&entries),
             refused: Arc::default(),
+            departed: Arc::default(),
+            deliveries: deliveries.map(Kept::open).transpose()?.map(Arc::new),
             layers: layers.into(),
             clock,
             rng,
@@ -356,6 +371,7 @@ impl Gateway {
             registry: Registry::new(),
             admin_routes: axum::Router::new(),
             source: None,
+            deliveries: None,
             layers: Vec::new(),
             clock: Arc::new(TokioClock),
             rng: Arc::new(FastRng::from_entropy()),
@@ -432,7 +448,9 @@ impl Gateway {
         let layers =
             shared.layers.iter().map(|layer| format!("layer {}, in front of all services\n", layer.name));
         let services = shared.services.iter().map(|service| service.pipeline.explain() + "\n");
-        layers.chain(services).chain(held).collect()
+        let deliveries =
+            shared.moving().map(|(route, moving)| format!("delivery of {}: {moving}\n", route.config.id));
+        layers.chain(services).chain(deliveries).chain(held).collect()
     }
 
     /// Copies of all listening sockets, for [`Builder::sockets`] of a process that is to take the place of this one. They listen as long
@@ -690,3 +708,6 @@ fn check_health(published: &Published, tasks: &Tasks) {
         published.run_for(stop, |shared| Some(shared.config.health.clone()), PartialEq::eq, run).await;
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What operators hold for a time, against what the policies would decide: breakers, and whether new requests should come.
+//! What operators hold for a time, against what the policies would decide: breakers, endpoints, and whether new requests should come.
 //!
 //! The rule: nothing is held for ever. Each hold says for how long, a day at most, and ends by itself; what operators did is kept, the
 //! last of it, for those who come later and wonder.
@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use leeward_discovery::{HoldError, Upstream};
 use leeward_resilience::breaker::State;
 use leeward_resilience::config::units::show_duration;
 use leeward_resilience::{CircuitBreaker, Clock, Instant};
@@ -23,6 +24,8 @@ pub(crate) const LASTS: Duration = Duration::from_secs(600);
 pub(crate) const LASTS_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Characters of a reason.
 pub(crate) const REASON_MAX: usize = 200;
+/// Endpoints that may be held at a time, of all services.
+const ENDPOINTS_MAX: usize = 256;
 /// Acts that are remembered.
 const ACTS_MAX: usize = 256;
 
@@ -37,10 +40,16 @@ pub(crate) struct Terms {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Act {
     pub(crate) time_ms: i64,
-    /// `breaker`, `drain` or `faults`.
+    /// `breaker`, `endpoint`, `drain` or `faults`.
     pub(crate) of: &'static str,
     /// The service, or nothing.
     pub(crate) service: Option<Arc<str>>,
+    /// The endpoint's id, of an act about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<Arc<str>>,
+    /// The route's id, of faults of a route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) route: Option<Arc<str>>,
     /// What it was set to.
     pub(crate) to: &'static str,
     pub(crate) lasts_s: Option<u64>,
@@ -50,9 +59,12 @@ pub(crate) struct Act {
 /// Something that is held.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Held {
-    /// `breaker` or `drain`.
+    /// `breaker`, `endpoint` or `drain`.
     pub(crate) of: &'static str,
     pub(crate) service: Option<Arc<str>>,
+    /// The endpoint's id, where one is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<Arc<str>>,
     pub(crate) state: &'static str,
     pub(crate) left_ms: u64,
     pub(crate) reason: String,
@@ -62,9 +74,12 @@ impl Held {
     /// In words.
     pub(crate) fn text(&self) -> String {
         let left = show_duration(Duration::from_millis(self.left_ms));
-        match &self.service {
-            Some(service) => format!("{} of {service} held {} for {left} more", self.of, self.state),
-            None => format!("{} for {left} more", self.state),
+        match (&self.service, &self.endpoint) {
+            (Some(service), Some(id)) => {
+                format!("endpoint {id} of {service} held {} for {left} more", self.state)
+            }
+            (Some(service), None) => format!("{} of {service} held {} for {left} more", self.of, self.state),
+            _ => format!("{} for {left} more", self.state),
         }
     }
 }
@@ -86,10 +101,56 @@ struct Hold {
     reason: String,
 }
 
+/// What an act is about.
+#[derive(Clone, Copy, Default)]
+struct On<'a> {
+    of: &'static str,
+    service: Option<&'a Arc<str>>,
+    endpoint: Option<&'a Arc<str>>,
+    route: Option<&'a Arc<str>>,
+}
+
+impl<'a> On<'a> {
+    const DRAIN: On<'static> = On { of: "drain", service: None, endpoint: None, route: None };
+
+    fn breaker(service: &'a Arc<str>) -> Self {
+        Self { of: "breaker", service: Some(service), ..Self::default() }
+    }
+
+    fn endpoint((service, id): &'a (Arc<str>, Arc<str>)) -> Self {
+        Self { of: "endpoint", service: Some(service), endpoint: Some(id), route: None }
+    }
+}
+
+/// Whose calls or requests an experiment breaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FaultsOf<'a> {
+    Service(&'a Arc<str>),
+    Route(&'a Arc<str>),
+}
+
+/// Why an endpoint is not held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum NotHeld {
+    #[error(transparent)]
+    Endpoint(#[from] HoldError),
+    #[error("{ENDPOINTS_MAX} endpoints are held already: let one of them go")]
+    TooMany,
+}
+
+/// An endpoint that is held, with how.
+struct HeldEndpoint {
+    hold: Hold,
+    upstream: Upstream,
+    wanted: leeward_discovery::Hold,
+}
+
 #[derive(Default)]
 struct Table {
     /// By the service's name: as many as there are services with a breaker.
     breakers: BTreeMap<Arc<str>, (Hold, CircuitBreaker)>,
+    /// By service and id.
+    endpoints: BTreeMap<(Arc<str>, Arc<str>), HeldEndpoint>,
     drain: Option<Hold>,
     acts: VecDeque<Act>,
 }
@@ -118,7 +179,7 @@ impl Holds {
         let state = if open { OPEN } else { "closed" };
         let mut table = self.table.lock();
         force(&breaker, open);
-        self.tell(&mut table, ("breaker", Some(service), state), Some(&terms));
+        self.tell(&mut table, On::breaker(service), state, Some(&terms));
         table.breakers.insert(Arc::clone(service), (self.hold(state, terms), breaker));
         self.changed.notify_one();
     }
@@ -128,14 +189,55 @@ impl Holds {
         let mut table = self.table.lock();
         table.breakers.remove(service);
         breaker.reset();
-        self.tell(&mut table, ("breaker", Some(service), "auto"), None);
+        self.tell(&mut table, On::breaker(service), "auto", None);
+    }
+
+    /// Holds an endpoint of a service: drained, ejected or in.
+    ///
+    /// # Errors
+    /// There is none of this id, nobody would be left to get calls, or too many are held.
+    pub(crate) fn endpoint(
+        &self,
+        upstream: &Upstream,
+        id: &str,
+        wanted: leeward_discovery::Hold,
+        terms: Terms,
+    ) -> Result<(), NotHeld> {
+        let key: (Arc<str>, Arc<str>) = (Arc::clone(upstream.name()), id.into());
+        let mut table = self.table.lock();
+        if table.endpoints.len() >= ENDPOINTS_MAX && !table.endpoints.contains_key(&key) {
+            return Err(NotHeld::TooMany);
+        }
+        upstream.hold(id, Some(wanted))?;
+        self.tell(&mut table, On::endpoint(&key), wanted.as_str(), Some(&terms));
+        let hold = self.hold(wanted.as_str(), terms);
+        table.endpoints.insert(key, HeldEndpoint { hold, upstream: upstream.clone(), wanted });
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Lets an endpoint go: what becomes of its calls decides again.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub(crate) fn let_endpoint_go(&self, upstream: &Upstream, id: &str) -> Result<(), NotHeld> {
+        let key: (Arc<str>, Arc<str>) = (Arc::clone(upstream.name()), id.into());
+        let mut table = self.table.lock();
+        let was_held = table.endpoints.remove(&key).is_some();
+        // Of one that is gone meanwhile the hold alone is taken back.
+        match upstream.hold(id, None) {
+            Err(error) if !was_held => return Err(error.into()),
+            _ => {}
+        }
+        self.tell(&mut table, On::endpoint(&key), "auto", None);
+        Ok(())
     }
 
     /// Says that no new requests should come. Those that come are answered, and told that the connection ends.
     pub(crate) fn drain(&self, terms: Terms) {
         let mut table = self.table.lock();
         self.traffic.hold_back(true);
-        self.tell(&mut table, ("drain", None, "drained"), Some(&terms));
+        self.tell(&mut table, On::DRAIN, "drained", Some(&terms));
         table.drain = Some(self.hold("drained", terms));
         self.changed.notify_one();
     }
@@ -146,49 +248,57 @@ impl Holds {
         let was = table.drain.take().is_some();
         if was {
             self.traffic.hold_back(false);
-            self.tell(&mut table, ("drain", None, "taking"), None);
+            self.tell(&mut table, On::DRAIN, "taking", None);
         }
         was
     }
 
-    /// Notes what was done to the faults of a service, which end by themselves.
-    pub(crate) fn faults(&self, service: &Arc<str>, to: &'static str, terms: Option<&Terms>) {
-        self.tell(&mut self.table.lock(), ("faults", Some(service), to), terms);
+    /// Notes what was done to faults, which end by themselves.
+    pub(crate) fn faults(&self, of: FaultsOf<'_>, to: &'static str, terms: Option<&Terms>) {
+        let on = On { of: "faults", ..On::default() };
+        let on = match of {
+            FaultsOf::Service(name) => On { service: Some(name), ..on },
+            FaultsOf::Route(id) => On { route: Some(id), ..on },
+        };
+        self.tell(&mut self.table.lock(), on, to, terms);
     }
 
     fn hold(&self, state: &'static str, terms: Terms) -> Hold {
         Hold { state, until: self.clock.now() + terms.lasts, reason: terms.reason }
     }
 
-    fn tell(
-        &self,
-        table: &mut Table,
-        (of, service, to): (&'static str, Option<&Arc<str>>, &'static str),
-        terms: Option<&Terms>,
-    ) {
+    fn tell(&self, table: &mut Table, on: On<'_>, to: &'static str, terms: Option<&Terms>) {
+        let On { of, service, endpoint, route } = on;
         let lasts_s = terms.map(|terms| terms.lasts.as_secs());
         let reason = terms.map(|terms| terms.reason.clone()).unwrap_or_default();
-        tracing::warn!(target: "leeward_gateway::audit", of, service = service.map(|name| &**name), to, lasts_s, %reason, "an operator acts");
+        let [service, endpoint, route] = [service, endpoint, route].map(Option::<&Arc<str>>::cloned);
+        tracing::warn!(
+            target: "leeward_gateway::audit",
+            of, service = service.as_deref(), endpoint = endpoint.as_deref(), route = route.as_deref(), to, lasts_s, %reason,
+            "an operator acts"
+        );
         if table.acts.len() == ACTS_MAX {
             table.acts.pop_front();
         }
-        let (time_ms, service) = (self.clock.unix_ms(), service.cloned());
-        table.acts.push_back(Act { time_ms, of, service, to, lasts_s, reason });
+        let time_ms = self.clock.unix_ms();
+        table.acts.push_back(Act { time_ms, of, service, endpoint, route, to, lasts_s, reason });
     }
 
     /// What is held now.
     pub(crate) fn list(&self) -> Vec<Held> {
         let (now, table) = (self.clock.now(), self.table.lock());
-        let held = |of, service: Option<&Arc<str>>, hold: &Hold| Held {
-            of,
-            service: service.cloned(),
+        let held = |on: On<'_>, hold: &Hold| Held {
+            of: on.of,
+            service: on.service.cloned(),
+            endpoint: on.endpoint.cloned(),
             state: hold.state,
             left_ms: u64::try_from(hold.until.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX),
             reason: hold.reason.clone(),
         };
-        let drain = table.drain.iter().map(|hold| held("drain", None, hold));
-        let breakers = table.breakers.iter().map(|(name, (hold, _))| held("breaker", Some(name), hold));
-        drain.chain(breakers).collect()
+        let drain = table.drain.iter().map(|hold| held(On::DRAIN, hold));
+        let breakers = table.breakers.iter().map(|(name, (hold, _))| held(On::breaker(name), hold));
+        let endpoints = table.endpoints.iter().map(|(key, one)| held(On::endpoint(key), &one.hold));
+        drain.chain(breakers).chain(endpoints).collect()
     }
 
     /// What was done lately, newest first.
@@ -196,15 +306,32 @@ impl Holds {
         self.table.lock().acts.iter().rev().cloned().collect()
     }
 
-    /// After another configuration: a breaker that is gone is held no more, and one that was made anew is held as the one before.
-    pub(crate) fn settle(&self, breaker_of: impl Fn(&str) -> Option<CircuitBreaker>) {
+    /// After another configuration: what is gone is held no more, and what was made anew is held as what was there before.
+    pub(crate) fn settle(
+        &self,
+        breaker_of: impl Fn(&str) -> Option<CircuitBreaker>,
+        upstream_of: impl Fn(&str) -> Option<Upstream>,
+    ) {
         let (now, mut table) = (self.clock.now(), self.table.lock());
         let table = &mut *table;
+        let keys: Vec<(Arc<str>, Arc<str>)> = table.endpoints.keys().cloned().collect();
+        for key in keys {
+            let Some(one) = table.endpoints.get_mut(&key) else { continue };
+            match upstream_of(&key.0) {
+                Some(upstream) if upstream.hold(&key.1, Some(one.wanted)).is_ok() => one.upstream = upstream,
+                _ => {
+                    let gone = table.endpoints.remove(&key);
+                    // Handles to it may still be used.
+                    let _last = gone.map(|one| one.upstream.hold(&key.1, None));
+                    self.tell(table, On::endpoint(&key), "gone", None);
+                }
+            }
+        }
         let names: Vec<Arc<str>> = table.breakers.keys().cloned().collect();
         for name in names {
             let Some(breaker) = breaker_of(&name) else {
                 table.breakers.remove(&name);
-                self.tell(table, ("breaker", Some(&name), "gone"), None);
+                self.tell(table, On::breaker(&name), "gone", None);
                 continue;
             };
             let Some((hold, held)) = table.breakers.get_mut(&name) else { continue };
@@ -244,16 +371,27 @@ impl Holds {
         for name in over {
             if let Some((_, breaker)) = table.breakers.remove(&name) {
                 breaker.reset();
-                self.tell(table, ("breaker", Some(&name), "ended"), None);
+                self.tell(table, On::breaker(&name), "ended", None);
+            }
+        }
+        let is_over = |one: &HeldEndpoint| one.hold.until <= now;
+        let over: Vec<_> =
+            table.endpoints.iter().filter(|(_, one)| is_over(one)).map(|(key, _)| key.clone()).collect();
+        for key in over {
+            if let Some(one) = table.endpoints.remove(&key) {
+                // It may be gone by itself.
+                let _gone = one.upstream.hold(&key.1, None);
+                self.tell(table, On::endpoint(&key), "ended", None);
             }
         }
         if table.drain.as_ref().is_some_and(|hold| hold.until <= now) {
             table.drain = None;
             self.traffic.hold_back(false);
-            self.tell(table, ("drain", None, "ended"), None);
+            self.tell(table, On::DRAIN, "ended", None);
         }
         let untils = table.breakers.values().map(|(hold, _)| hold.until);
-        let first = untils.chain(table.drain.iter().map(|hold| hold.until)).min();
+        let endpoints = table.endpoints.values().map(|one| one.hold.until);
+        let first = untils.chain(endpoints).chain(table.drain.iter().map(|hold| hold.until)).min();
         first.map(|until| until.saturating_duration_since(now))
     }
 }

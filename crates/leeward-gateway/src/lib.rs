@@ -47,6 +47,7 @@ pub mod credentials;
 mod decisions;
 pub mod delivery;
 pub mod deprecation;
+pub mod diff;
 pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 mod around;
 mod choose;
 mod edge;
+mod experiment;
 mod fallback;
 mod forward;
 mod identity;
@@ -187,8 +188,16 @@ async fn pass(
     if matches!(route.answers, Answers::Gateway) {
         return own::answer(config, route, &head, &path);
     }
-    // What the program has put on the path stands around all that is still to come.
     let going = Going { route, peer, head, body, path: &path, subject, deadline };
+    // An operator may have something go wrong here on purpose.
+    if let Some(faults) = &route.faults {
+        return Box::pin(experiment::run(faults, core, trip, going)).await;
+    }
+    further(core, trip, going).await
+}
+
+async fn further(core: &Rc<Core>, trip: &mut Trip, going: Going<'_>) -> Result<Response<Download>, Refusal> {
+    // What the program has put on the path stands around all that is still to come.
     if core.layers.is_empty() {
         onward(core, trip, going).await
     } else {

@@ -14,7 +14,7 @@ use crate::config::Config;
 #[derive(Debug)]
 pub(crate) struct Lookups {
     resolver: Resolver,
-    each: Vec<(Lookup, Name)>,
+    pub(crate) each: Vec<(Lookup, Name, bool)>,
 }
 
 impl Lookups {
@@ -28,9 +28,9 @@ impl Lookups {
             return Ok(None);
         }
         let resolver = Resolver::new(config.dns.clone())?;
-        let lookup = |(service, name): (&Arc<str>, &Name)| {
+        let lookup = |(service, name, is_encrypted): (&Arc<str>, &Name, bool)| {
             let lookup = Lookup::new(Arc::clone(service), &resolver.records(name.clone()), Arc::clone(clock));
-            (lookup, name.clone())
+            (lookup, name.clone(), is_encrypted)
         };
         let each = names.into_iter().map(lookup).collect();
         Ok(Some(Arc::new(Self { resolver, each })))
@@ -54,23 +54,32 @@ impl Lookups {
 
     /// Follows all of them until the stop.
     pub(crate) async fn run(&self, directory: &Directory, rng: &dyn Rng, stop: &Stop) {
-        let each = self.each.iter().map(|(lookup, name)| {
-            let records = self.resolver.records(name.clone());
+        let each = self.each.iter().map(|(lookup, name, is_encrypted)| {
+            let records = self.resolver.records(name.clone()).encrypted(*is_encrypted);
             lookup.run(records, directory, rng, stop)
         });
         futures_util::future::join_all(each).await;
     }
 
+    /// Nothing that they find from here on gets into the directory.
+    pub(crate) fn end(&self) {
+        self.each.iter().for_each(|(lookup, ..)| lookup.end());
+    }
+
     /// Whether each was tried once.
     pub(crate) fn were_tried(&self) -> bool {
-        self.each.iter().all(|(lookup, _)| lookup.was_tried())
+        self.each.iter().all(|(lookup, ..)| lookup.was_tried())
     }
 
     pub(crate) fn statuses(&self) -> impl Iterator<Item = Status> {
-        self.each.iter().map(|(lookup, _)| lookup.status())
+        self.each.iter().map(|(lookup, ..)| lookup.status())
     }
 }
 
-fn names(config: &Config) -> impl Iterator<Item = (&Arc<str>, &Name)> {
-    config.services.iter().filter_map(|(service, policy)| Some((service, policy.dns.as_ref()?)))
+/// The services, each with its name and whether what is found speaks TLS.
+fn names(config: &Config) -> impl Iterator<Item = (&Arc<str>, &Name, bool)> {
+    config
+        .services
+        .iter()
+        .filter_map(|(service, policy)| Some((service, policy.dns.as_ref()?, policy.tls.is_some())))
 }

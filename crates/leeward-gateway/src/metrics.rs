@@ -3,8 +3,13 @@
 
 use leeward_telemetry::PolicyMetrics;
 use leeward_telemetry::metrics::{
-    Bound, Counter, Counters, Gauge, Gauges, Histogram, LATENCY_BUCKETS, OTHER, Registry, http as names,
+    Bound, Counter, Counters, Gauge, Gauges, Histogram, Histograms, LATENCY_BUCKETS, OTHER, Registry,
+    http as names,
 };
+
+use crate::shared::Gone;
+use crate::split::ARMS_MAX;
+use crate::tls::Ends;
 
 /// Refusals by the gateway itself. Labels: `stage`, `code`.
 pub const REFUSALS: &str = "leeward_gateway_refusals_total";
@@ -12,7 +17,7 @@ pub const REFUSALS: &str = "leeward_gateway_refusals_total";
 pub const STALE_ANSWERS: &str = "leeward_gateway_stale_answers_total";
 /// Requests of a route with several services, by the one that got them. Labels: `route`, `service`.
 pub const SPLIT_REQUESTS: &str = "leeward_gateway_split_requests_total";
-/// The share of a delivery's candidate, in hundredths of a percent. Label: `route`.
+/// The share of a delivery's candidate, in hundredths of a percent. Label: `route`; those beyond the budget of routes have none.
 pub const DELIVERY_SHARE: &str = "leeward_gateway_delivery_share_basis_points";
 /// Requests that came to a layer. Label: `layer`.
 pub const LAYER_REQUESTS: &str = "leeward_gateway_layer_requests_total";
@@ -79,7 +84,7 @@ const SERIES_A_ROUTE: usize = 16;
 pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     pub(crate) requests: Counters<3>,
-    pub(crate) durations: leeward_telemetry::metrics::Histograms<2>,
+    pub(crate) durations: Histograms<2>,
     pub(crate) refusals: Counters<2>,
     pub(crate) stale: Counters<1>,
     pub(crate) split_requests: Counters<2>,
@@ -89,7 +94,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Counter,
     pub(crate) handshakes_failed: Counters<1>,
     pub(crate) upstream_handshakes_failed: Counters<2>,
-    pub(crate) certificate_ends: Gauges<1>,
+    pub(crate) certificate_ends: Ends,
     pub(crate) certificate_reloads: Counters<1>,
     pub(crate) caller_reloads: Counters<2>,
     pub(crate) http2_floods: Counters<1>,
@@ -125,34 +130,43 @@ impl LayerMetrics {
     }
 }
 
+/// Series of a family that has one or more for each route: beside the routes none, and all others.
+fn bound(routes: usize, each: usize) -> Bound {
+    Bound { values_per_label: routes + 2, series: (routes + 2) * each }
+}
+
+fn of_requests(registry: &Registry, routes: usize) -> (Counters<3>, Histograms<2>) {
+    let bound = bound(routes, SERIES_A_ROUTE);
+    let (help, labels) = ("Requests answered", names::REQUEST_LABELS);
+    let requests = registry.counters_bounded(names::REQUESTS_TOTAL, help, labels, bound);
+    let (help, labels) = ("Time from the request's head to the response's head", names::DURATION_LABELS);
+    let name = names::REQUEST_DURATION_SECONDS;
+    (requests, registry.histograms_bounded(name, help, labels, LATENCY_BUCKETS, bound))
+}
+
+fn of_versions(registry: &Registry, routes: usize) -> (Counters<2>, Gauges<1>) {
+    // All services of all routes; the routes beyond the budget share one label.
+    let arms = (routes + 2) * ARMS_MAX;
+    let (help, labels) = ("Requests of a route with several services", ["route", "service"]);
+    let of_arms = Bound { values_per_label: arms, series: arms };
+    let requests = registry.counters_bounded(SPLIT_REQUESTS, help, labels, of_arms);
+    let (help, labels) = ("Share of a delivery's candidate", ["route"]);
+    (requests, registry.gauges_bounded(DELIVERY_SHARE, help, labels, bound(routes, 1)))
+}
+
 impl Metrics {
     /// With series of their own for so many routes.
     pub(crate) fn new(registry: Registry, routes: usize) -> Self {
         registry.process_metrics();
-        // Beside the routes: none, and all others.
-        let bound = Bound { values_per_label: routes + 2, series: (routes + 2) * SERIES_A_ROUTE };
+        let (requests, durations) = of_requests(&registry, routes);
+        let (split_requests, delivery_share) = of_versions(&registry, routes);
         Self {
-            requests: registry.counters_bounded(
-                names::REQUESTS_TOTAL,
-                "Requests answered",
-                names::REQUEST_LABELS,
-                bound,
-            ),
-            durations: registry.histograms_bounded(
-                names::REQUEST_DURATION_SECONDS,
-                "Time from the request's head to the response's head",
-                names::DURATION_LABELS,
-                LATENCY_BUCKETS,
-                bound,
-            ),
+            requests,
+            durations,
             refusals: registry.counters(REFUSALS, "Answers by the gateway itself", ["stage", "code"]),
             stale: registry.counters(STALE_ANSWERS, "Answers from a last good copy", ["service"]),
-            split_requests: registry.counters(
-                SPLIT_REQUESTS,
-                "Requests of a route with several services",
-                ["route", "service"],
-            ),
-            delivery_share: registry.gauges(DELIVERY_SHARE, "Share of a delivery's candidate", ["route"]),
+            split_requests,
+            delivery_share,
             layers: LayerMetrics::new(&registry),
             connections: registry.gauge(CONNECTIONS, "Connections of clients"),
             connections_refused: registry.counter(CONNECTIONS_REFUSED, "Connections over the limit"),
@@ -166,7 +180,11 @@ impl Metrics {
                 "Connections over TLS to services that did not come about",
                 ["service", "reason"],
             ),
-            certificate_ends: registry.gauges(CERTIFICATE_ENDS, "When a certificate ends", ["file"]),
+            certificate_ends: Ends::new(registry.gauges(
+                CERTIFICATE_ENDS,
+                "When a certificate ends",
+                ["file"],
+            )),
             certificate_reloads: registry.counters(
                 CERTIFICATE_RELOADS,
                 "Changes of certificates on disk",
@@ -200,15 +218,16 @@ impl Metrics {
             registry,
         }
     }
+
     /// Takes away what would go on to say how a route or a service was that is gone.
-    pub(crate) fn forget(&self, routes: &[String], services: &[String]) {
-        for route in routes {
+    pub(crate) fn forget(&self, gone: &Gone) {
+        for route in &gone.routes {
             self.requests.forget(1, route);
             self.durations.forget(1, route);
             self.split_requests.forget(0, route);
             self.delivery_share.forget(0, route);
         }
-        for service in services {
+        for service in &gone.services {
             self.policies.forget(service);
             self.split_requests.forget(1, service);
         }

@@ -17,9 +17,9 @@ impl Places {
     /// # Errors
     /// Services that are nowhere, in a directory that nobody else puts anything into; a URL that is none.
     pub(crate) fn read(config: &Config, is_own_directory: bool) -> Result<Self, Error> {
-        let (nowhere, somewhere): (Vec<_>, Vec<_>) =
-            config.service_names().into_iter().partition(|name| !has_urls(config, name));
-        let nowhere: Vec<_> = nowhere.into_iter().filter(|name| !is_looked_up(config, name)).collect();
+        let nowhere = nowhere(config);
+        let somewhere: Vec<_> =
+            config.service_names().into_iter().filter(|name| has_urls(config, name)).collect();
         if is_own_directory && !nowhere.is_empty() {
             return Err(Error::Nowhere { services: nowhere });
         }
@@ -37,6 +37,11 @@ impl Places {
             directory.set(&name, endpoints);
         }
     }
+}
+
+/// The services about which the configuration does not say where they are.
+pub(crate) fn nowhere(config: &Config) -> Vec<Arc<str>> {
+    config.service_names().into_iter().filter(|name| !is_placed(config, name)).collect()
 }
 
 /// Takes out of the directory what the old configuration put there and the new one does not: a service that is gone, or the

@@ -26,7 +26,7 @@ use crate::health;
 use crate::lookups::Lookups;
 use crate::places::{self, Places};
 use crate::published::Published;
-use crate::shared::{Lasting, Pending, Shared};
+use crate::shared::{Gone, Lasting, Pending, Shared};
 
 /// What another configuration changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -130,7 +130,7 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
 
 /// What is not as it is in the running gateway and cannot be changed in it: sockets and threads are made at the start, revocations
 /// are read before the first request, policies are made with a place for faults or without one, series have their bounds, the access log is open with what it has not written, and places for keys cannot be taken away without forgetting who has spent what.
-fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+pub(crate) fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     only_true([
         ("listen", old.listen != new.listen),
         ("cores", old.cores != new.cores),
@@ -207,32 +207,84 @@ impl Reloader {
             return Err(Error::NeedsRestart { options: fixed });
         }
         let places = Places::read(config, self.is_own_directory)?;
-        let mut pending = Pending::default();
-        let next = self.next(&old, config, &mut pending)?;
+        let (next, pending) = self.next(&old, config)?;
         let epoch = next.version.epoch;
 
-        // From here on nothing fails. Who is new is there before anybody is sent to them, who is gone until nobody is.
+        // From here on nothing fails. What was looked up is no word against what is said now.
+        if let Some(lookups) = &old.lookups
+            && !next.lookups.as_ref().is_some_and(|next| Arc::ptr_eq(lookups, next))
+        {
+            lookups.end();
+        }
+        // Who is new is there before anybody is sent to them, who is gone until nobody is.
         places.settle(&self.lasting.directory);
         pending.apply();
         next.measure();
         self.published.publish(Arc::new(next));
         places::leave(&old.config, config, &self.lasting.directory);
         let now = self.published.current();
-        self.lasting.holds.settle(|name| now.service(name)?.pipeline.breaker());
+        self.lasting.holds.settle(
+            |name| now.service(name)?.pipeline.breaker(),
+            |name| self.lasting.directory.service(name),
+        );
+        if let Err(problem) = now.keep_deliveries(None) {
+            tracing::error!(%problem, "after a restart deliveries would begin as before this configuration");
+        }
         let changes = Changes::between(&old.config, config, epoch);
-        self.lasting.metrics.forget(&labels_gone(&old, &now), &gone(&old.config, config));
+        let gone = Gone { routes: labels_gone(&old, &now), services: gone(&old.config, config) };
+        self.lasting.metrics.forget(&gone);
+        old.leaving.without(gone);
+        self.forget_departed();
         Ok(changes)
     }
 
-    /// The tables. Asking for a service makes the directory know its name: one that comes to nothing is forgotten again.
-    fn next(&self, old: &Shared, config: &Config, pending: &mut Pending) -> Result<Shared, Error> {
+    /// Takes away what the last requests of old configurations have counted for routes and services that are gone. Not while another
+    /// configuration comes into force: the next one to look does it.
+    pub(crate) fn sweep(&self) {
+        if let Some(_one_at_a_time) = self.one_at_a_time.try_lock() {
+            self.forget_departed();
+        }
+    }
+
+    /// What came back meanwhile stays.
+    fn forget_departed(&self) {
+        let departed = self.lasting.departed.take();
+        if departed.is_empty() {
+            return;
+        }
+        let now = self.published.current();
+        let (labels, services): (HashSet<&str>, _) =
+            (now.routes.iter().map(|route| &*route.label).collect(), now.config.service_names());
+        for mut gone in departed {
+            gone.routes.retain(|label| !labels.contains(&**label));
+            gone.services.retain(|name| !services.iter().any(|known| **known == **name));
+            self.lasting.metrics.forget(&gone);
+        }
+    }
+
+    /// The tables. Asking for a service makes the directory know its name, and counting for a route begins its series: what comes to
+    /// nothing is forgotten again.
+    fn next(&self, old: &Shared, config: &Config) -> Result<(Shared, Pending), Error> {
         let lookups = Lookups::after(&old.config, old.lookups.as_ref(), config, &self.lasting.clock);
         let lookups = lookups.map_err(Error::Dns)?;
         let directory = &self.lasting.directory;
         let mut unknown = config.service_names();
         unknown.retain(|name| directory.service(name).is_none());
-        old.after(config, lookups, &self.lasting, pending).inspect_err(|_| {
-            unknown.iter().for_each(|name| directory.remove(name));
-        })
+        let mut pending = Pending::default();
+        match old.after(config, lookups, &self.lasting, &mut pending) {
+            Ok(next) => Ok((next, pending)),
+            Err(error) => {
+                // It holds handles.
+                drop(pending);
+                for name in &unknown {
+                    directory.forget_unused(name);
+                }
+                let known: HashSet<&str> = old.routes.iter().map(|route| &*route.label).collect();
+                let new = config.routes.iter().filter(|route| !known.contains(&*route.id));
+                let routes = new.map(|route| route.id.to_string()).collect();
+                self.lasting.metrics.forget(&Gone { routes, services: Vec::new() });
+                Err(error)
+            }
+        }
     }
 }

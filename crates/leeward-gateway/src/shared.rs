@@ -3,6 +3,7 @@
 //! A snapshot is made whole before anybody sees it, and never changes. Whatever a policy has learnt is kept under a stable id (a
 //! service's name, a route's id) and handed from one snapshot to the next.
 
+mod departed;
 mod make;
 mod pending;
 
@@ -18,6 +19,7 @@ use leeward_telemetry::metrics::Counter;
 use serde::Serialize;
 use tokio::sync::watch;
 
+pub(crate) use self::departed::{Departed, Gone, Leaving};
 pub(crate) use self::pending::Pending;
 
 use self::make::Making;
@@ -25,7 +27,7 @@ use crate::access::AccessLog;
 use crate::config::{Config, HashOn, Route};
 use crate::cors;
 use crate::credentials::{Accepted, Accounts, Checks, Keys, Store};
-use crate::delivery::Moving;
+use crate::delivery::{Kept, Moving, Problem, Progress, State};
 use crate::gateway::Error;
 use crate::holds::Holds;
 use crate::jwt::Authentication;
@@ -98,6 +100,18 @@ pub(crate) struct RouteState {
     pub(crate) limiter: Option<ByName>,
     /// What browsers are told about its answers.
     pub(crate) security: Arc<security_headers::Ready>,
+    /// What operators may break its requests with; `None` where they may not.
+    pub(crate) faults: Option<FaultInjector>,
+}
+
+impl RouteState {
+    /// Its delivery, if it has one.
+    pub(crate) fn moving(&self) -> Option<&Moving> {
+        match &self.answers {
+            Answers::OneOf(dealt) => dealt.moving.as_deref(),
+            Answers::Gateway | Answers::Service(_) => None,
+        }
+    }
 }
 
 /// Names with passwords, as the request path needs them.
@@ -174,6 +188,9 @@ pub(crate) struct Lasting {
     pub(crate) entries: Arc<[Arc<Entry>]>,
     pub(crate) access: Option<Arc<AccessLog>>,
     pub(crate) refused: Arc<Refused>,
+    pub(crate) departed: Arc<Departed>,
+    /// Where it is kept how far deliveries are, if it is.
+    pub(crate) deliveries: Option<Arc<Kept>>,
     /// What the program puts on the path.
     pub(crate) layers: Arc<[Maker]>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -238,6 +255,10 @@ pub(crate) struct Shared {
     pub(crate) layers: Arc<[Maker]>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
+    /// Where it is kept how far deliveries are.
+    kept: Option<Arc<Kept>>,
+    /// The last to be dropped: nothing of this snapshot counts anything after that.
+    pub(crate) leaving: Leaving,
 }
 
 impl Shared {
@@ -251,7 +272,11 @@ impl Shared {
         lasting: &Lasting,
     ) -> Result<Self, Error> {
         let mut pending = Pending::default();
-        Making { config: &config, lookups, lasting, old: None, pending: &mut pending }.snapshot()
+        let first =
+            Making { config: &config, lookups, lasting, old: None, pending: &mut pending }.snapshot()?;
+        // Nobody sees it before it is in force.
+        pending.apply();
+        Ok(first)
     }
 
     /// The snapshot after this one. Nothing is different for anybody until `pending` is applied and the snapshot published.
@@ -291,6 +316,31 @@ impl Shared {
                 budget = self.config.metrics.routes,
                 "routes are counted as `other`: `metrics.routes` allows no more"
             );
+        }
+    }
+
+    /// The deliveries, with their routes.
+    pub(crate) fn moving(&self) -> impl Iterator<Item = (&RouteState, &Moving)> {
+        self.routes.iter().filter_map(|route| Some((route, route.moving()?)))
+    }
+
+    /// How far each delivery is, of which one is at another state than its own.
+    fn deliveries(&self, at: Option<(&Moving, State)>) -> Vec<Progress> {
+        let entry = |(route, moving): (&RouteState, &Moving)| {
+            let other = at.filter(|(one, _)| std::ptr::eq(*one, moving)).map(|(_, state)| state);
+            Progress::new(&route.config.id, moving, other.unwrap_or_else(|| moving.state()))
+        };
+        self.moving().map(entry).collect()
+    }
+
+    /// Keeps how far the deliveries are, where that is wanted; `at` is one that is about to move, whose state its caller holds.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn keep_deliveries(&self, at: Option<(&Moving, State)>) -> Result<(), Problem> {
+        match &self.kept {
+            Some(kept) => kept.write(self.deliveries(at)),
+            None => Ok(()),
         }
     }
 

@@ -13,7 +13,9 @@
 
 mod certificate;
 mod client;
+mod ends;
 mod failure;
+mod kept;
 mod meter;
 mod outward;
 mod resolver;
@@ -23,6 +25,7 @@ mod watch;
 
 pub(crate) use self::certificate::Problem;
 pub(crate) use self::client::Identity;
+pub(crate) use self::ends::Ends;
 pub(crate) use self::failure::Failure;
 pub(crate) use self::meter::Meter;
 pub(crate) use self::outward::Outward;

@@ -31,8 +31,9 @@ use crate::config::Protocol;
 use crate::h1::{self, AnswerError, Asking, Failed, Failure, Link};
 use crate::tls::{self, Outward};
 
-/// Endpoints with idle connections: entries of endpoints that are gone are dropped when the table is full.
-const ENDPOINTS_MAX: usize = 1_024;
+/// Endpoints with idle connections of one core. Where there are more, connections to those beyond are closed after their request: it is as
+/// many as one name of DNS may have, twice, and files for less than the connections of clients.
+const ENDPOINTS_MAX: usize = 8_192;
 /// How often idle connections are looked at: those that the service closed, or that are too old, are let go.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -216,17 +217,25 @@ impl Lease {
         let Answer::One(answer) = answer else { return };
         let Some(link) = answer.into_link() else { return };
         let now = pool.clock.now();
-        let mut idle = pool.idle.borrow_mut();
-        if idle.len() >= ENDPOINTS_MAX && !idle.contains_key(&authority) {
-            sweep(&mut idle, now);
-        }
-        let connections = idle.entry(authority).or_default();
-        if connections.len() >= keep.idle_max {
-            // The oldest goes: it is the next to be closed by the other side.
-            connections.remove(0);
-        }
-        connections.push(Idle { link, under, since: now, idle_timeout: keep.idle_timeout });
+        let one = Idle { link, under, since: now, idle_timeout: keep.idle_timeout };
+        put(&mut pool.idle.borrow_mut(), authority, one, (ENDPOINTS_MAX, keep.idle_max));
     }
+}
+
+/// Keeps a connection, within bounds: on endpoints, and on the connections to each, at least 1.
+fn put(idle: &mut Table, authority: Box<str>, one: Idle, (endpoints_max, each_max): (usize, usize)) {
+    if idle.len() >= endpoints_max && !idle.contains_key(&authority) {
+        sweep(idle, one.since);
+        if idle.len() >= endpoints_max {
+            return;
+        }
+    }
+    let connections = idle.entry(authority).or_default();
+    if connections.len() >= each_max {
+        // The oldest goes: it is the next to be closed by the other side.
+        connections.remove(0);
+    }
+    connections.push(one);
 }
 
 /// A connection as it came about.
@@ -434,3 +443,6 @@ fn not_taken(way: &Way, endpoint: &Endpoint, why: &Failure) -> Option<Error> {
     tls.failed(failure, endpoint);
     Some(Error::Handshake(failure))
 }
+
+#[cfg(test)]
+mod tests;

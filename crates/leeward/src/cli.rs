@@ -27,6 +27,9 @@ pub(crate) enum Command {
     Check(ConfigFile),
     /// Says what does not fit together in a gateway configuration, though it has no mistake
     Lint(Lint),
+    /// Says what another gateway configuration would change, in meaning and not in text
+    #[command(after_help = DIFF_HELP)]
+    Diff(Diff),
     /// Prints a JSON schema of gateway configurations, for editors
     Schema,
     /// Shows a gateway configuration with all values in force, defaults included; or what would become of a request
@@ -115,8 +118,8 @@ pub(crate) struct Gateway {
     /// Configuration file
     #[arg(default_value = "leeward.yaml")]
     pub(crate) config: PathBuf,
-    /// Folder of its keys, and of its database in place of the configuration's `revocation.database` [default for the keys:
-    /// leeward-data]
+    /// Folder of its keys and of how far deliveries are, and of its database in place of the configuration's
+    /// `revocation.database` [default but for the database: leeward-data]
     #[arg(long, env = "LEEWARD_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// The bus that revocations come over: leeward://HOST:PORT of the process that owns it
@@ -176,6 +179,25 @@ pub(crate) struct Lint {
     #[arg(long, default_value = "warning")]
     pub(crate) level: Level,
     /// Prints a JSON list
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const DIFF_HELP: &str =
+    "Exit code: 0 when both mean the same, 1 when something differs, 2 when one of them cannot be read.
+
+Examples:
+  leeward diff leeward.yaml new.yaml
+  git show HEAD:leeward.yaml > before.yaml && leeward diff before.yaml leeward.yaml --json";
+
+/// Two configurations.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The configuration before
+    pub(crate) old: PathBuf,
+    /// The configuration after
+    pub(crate) new: PathBuf,
+    /// Prints a JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -118,6 +118,7 @@ async fn serve(
     let identity = Identity::open(&data.file("keys"), "gateway")?;
     let follows = config.revocation.is_some();
     let mut builder = Gateway::builder(config).source(source).identity(identity).sockets(sockets);
+    builder = builder.deliveries(data.file("deliveries.json"));
     if follows {
         let url = gateway.bus.as_deref().ok_or(
             "`revocation` in the configuration needs the bus that it comes over: say where by --bus leeward://HOST:PORT",

@@ -51,6 +51,7 @@ pub fn main(parts: Parts) -> ExitCode {
         Command::Gateway(gateway) => config::run(&gateway),
         Command::Check(file) => config::check(&file),
         Command::Lint(lint) => return ended(tools::lint(&lint)),
+        Command::Diff(wanted) => return ended(tools::diff(&wanted)),
         Command::Why(wanted) => return ended(why::run(&wanted)),
         Command::Schema => {
             println!("{:#}", leeward_gateway::schema::schema());

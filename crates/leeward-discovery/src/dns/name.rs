@@ -23,6 +23,21 @@ pub enum Name {
     Service(Arc<str>),
 }
 
+impl Name {
+    /// The host that it is about: of service records the domain behind the service and the protocol, which is who asked for it, not who
+    /// answered. Without a final dot, so that a certificate may have it.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        let (Self::Host { host: name, .. } | Self::Service(name)) = self;
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let mut rest = name;
+        while let Some((_, behind)) = rest.split_once('.').filter(|(label, _)| label.starts_with('_')) {
+            rest = behind;
+        }
+        rest
+    }
+}
+
 /// The text is no name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
@@ -70,6 +85,18 @@ impl fmt::Display for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_is_for_the_name_that_was_asked_for() {
+        for (name, domain) in [
+            ("orders.internal.:4001", "orders.internal"),
+            ("_http._tcp.search.internal", "search.internal"),
+            ("_a._b.c.", "c"),
+            ("_x", "_x"),
+        ] {
+            assert_eq!(name.parse::<Name>().unwrap().domain(), domain);
+        }
+    }
 
     #[test]
     fn names_are_read_and_written() {

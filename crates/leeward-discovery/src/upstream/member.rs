@@ -6,12 +6,12 @@ use std::time::Duration;
 use leeward_resilience::Instant;
 use parking_lot::Mutex;
 
-use super::Status;
+use super::{Hold, Status};
 use crate::balance::Balance;
 use crate::endpoint::Endpoint;
 use crate::health::{Health, Pulse};
 use crate::load::{Cell, Load, Sample};
-use crate::outlier::{Counted, Outlier, Record, Tally};
+use crate::outlier::{Counted, Outlier, Reason, Record, Tally};
 
 /// The share with which an endpoint starts.
 const RAMP_MIN: f64 = 0.1;
@@ -29,6 +29,8 @@ pub(super) struct Member {
     tally: Tally,
     record: Mutex<Record>,
     pulse: Mutex<Pulse>,
+    /// What an operator says of it; a drain is a matter of the set.
+    held: Mutex<Option<Hold>>,
 }
 
 impl Member {
@@ -44,6 +46,7 @@ impl Member {
             tally: Tally::default(),
             record: Mutex::new(Record::default()),
             pulse: Mutex::new(Pulse::new()),
+            held: Mutex::new(None),
         }
     }
 
@@ -120,12 +123,36 @@ impl Member {
         self.tally.take()
     }
 
-    pub(super) fn eject(&self, now: Instant, options: &Outlier) -> Instant {
-        let until = self.record.lock().eject(now, options);
+    /// Ejects it, and says until when; `None` where an operator decides.
+    pub(super) fn eject(&self, now: Instant, options: &Outlier, reason: Reason) -> Option<Instant> {
+        let held = self.held.lock();
+        if held.is_some() {
+            return None;
+        }
+        let until = self.record.lock().eject(now, options, reason);
         self.tally.put_on_probation(options.consecutive_failures);
         self.since.store(until.as_nanos(), Ordering::Relaxed);
         self.ejected_until.store(until.as_nanos(), Ordering::Relaxed);
-        until
+        Some(until)
+    }
+
+    /// Does what an operator wants. Whoever was out and comes back starts slowly.
+    pub(super) fn hold(&self, wanted: Option<Hold>, now: Instant) {
+        let mut held = self.held.lock();
+        if *held == wanted {
+            return;
+        }
+        let was_out = self.ejected_for(now).is_some() || *held == Some(Hold::Drained);
+        let until = if wanted == Some(Hold::Ejected) { u64::MAX } else { 0 };
+        if was_out {
+            self.since.store(now.as_nanos(), Ordering::Relaxed);
+        }
+        self.ejected_until.store(until, Ordering::Relaxed);
+        *held = wanted;
+    }
+
+    pub(super) fn held(&self) -> Option<Hold> {
+        *self.held.lock()
     }
 
     pub(super) fn ejected_for(&self, now: Instant) -> Option<Duration> {
@@ -157,10 +184,17 @@ impl Member {
 
     pub(super) fn status(&self, weight: u32, now: Instant, decay: Duration) -> Status {
         let load = self.load.get();
+        let held = self.held();
+        // What an operator holds has no time of its own here: whoever holds it knows that.
+        let ejected_for = self.ejected_for(now).filter(|_| held.is_none());
+        let ejected_because =
+            ejected_for.and_then(|_| self.record.lock().reason()).map(|reason| reason.as_str());
         Status {
             endpoint: self.endpoint.clone().with_weight(weight),
             healthy: self.is_healthy(),
-            ejected_for: self.ejected_for(now),
+            ejected_for,
+            ejected_because,
+            held,
             outstanding: self.outstanding(),
             latency: load.latency(),
             failures: load.failures(now, decay),

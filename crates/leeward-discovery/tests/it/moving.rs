@@ -97,3 +97,31 @@ fn mistakes_are_reported_together() {
     );
     assert!(TokioClock.now() > leeward_resilience::Instant::ZERO);
 }
+
+#[test]
+fn a_name_that_came_to_nothing_is_forgotten_and_one_that_somebody_uses_is_not() {
+    let directory = Directory::new();
+    drop(directory.upstream("nobodys"));
+    assert!(directory.forget_unused("nobodys") && directory.service("nobodys").is_none());
+    assert!(!directory.forget_unused("unheard-of"));
+    // Somebody put it there meanwhile, or waits for it.
+    directory.set("theirs", [endpoint(0)]);
+    let waited_for = directory.upstream("waited-for");
+    assert!(!directory.forget_unused("theirs") && !directory.forget_unused("waited-for"));
+    directory.set("waited-for", [endpoint(1)]);
+    assert_eq!((waited_for.endpoints().len(), directory.upstream("theirs").endpoints().len()), (1, 1));
+}
+
+#[test]
+fn what_a_service_does_after_it_was_forgotten_is_shown_nowhere() {
+    let world = World::new(2);
+    let registry = leeward_telemetry::metrics::Registry::new();
+    world.directory.export(&registry);
+    let shown = || registry.encode().contains("leeward_endpoints{service=\"inventory\"}");
+    assert!(shown());
+    world.directory.remove("inventory");
+    assert!(!shown());
+    // Calls that are on their way still find it, and may have it say how it is.
+    world.pick_and_fail_until_ejected();
+    assert!(!shown());
+}

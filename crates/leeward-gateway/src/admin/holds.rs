@@ -1,4 +1,4 @@
-//! What operators hold for a time: breakers, the drain, faults on purpose. All of it ends by itself, and is written down.
+//! What operators hold for a time: breakers, endpoints, the drain, faults on purpose. All of it ends by itself, and is written down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,19 +8,22 @@ use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use http::StatusCode;
+use leeward_discovery::HoldError;
 use leeward_resilience::config::units::{duration, show_duration};
 use leeward_resilience::{FaultInjector, Faults};
 use leeward_service::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
-use crate::holds::{Act, Held, LASTS, LASTS_MAX, REASON_MAX, Terms};
+use crate::holds::{Act, FaultsOf, Held, LASTS, LASTS_MAX, NotHeld, REASON_MAX, Terms};
 use crate::shared::Shared;
 
 /// The drain that was to be taken back is not there.
 const NOT_DRAINED: &str = "not_drained";
 /// The gateway was not started with `admin.faults`.
 const FAULTS_OFF: &str = "faults_off";
+/// Nobody would be left to get calls, or too many endpoints are held.
+const NOT_HELD: &str = "not_held";
 /// The options of an experiment are out of their ranges.
 const FAULTS_INVALID: &str = "faults_invalid";
 
@@ -38,6 +41,24 @@ pub(super) struct Hold {
 enum Breaker {
     Open,
     Closed,
+    Auto,
+}
+
+/// What an operator does with an endpoint.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HoldEndpoint {
+    state: Endpoint,
+    lasts: Option<String>,
+    reason: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Endpoint {
+    Drained,
+    Ejected,
+    In,
     Auto,
 }
 
@@ -107,6 +128,50 @@ pub(super) async fn breaker(
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn endpoint(
+    State(admin): State<Admin>,
+    Path((name, id)): Path<(String, String)>,
+    hold: Result<Json<HoldEndpoint>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let HoldEndpoint { state, lasts, reason } = body(hold)?;
+    let terms = terms(lasts.as_deref(), reason)?;
+    let wanted = match state {
+        Endpoint::Drained => Some(leeward_discovery::Hold::Drained),
+        Endpoint::Ejected => Some(leeward_discovery::Hold::Ejected),
+        Endpoint::In => Some(leeward_discovery::Hold::In),
+        Endpoint::Auto => None,
+    };
+    let reloader = Arc::clone(&admin.reloader);
+    // With no reload in between, which could take the endpoint away: it waits for one.
+    let done = tokio::task::spawn_blocking(move || {
+        reloader.steadily(|shared| hold_endpoint(shared, (&name, &id), wanted, terms))
+    });
+    done.await.unwrap_or_else(|error| Err(Problem::internal(&error)))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn hold_endpoint(
+    shared: &Shared,
+    (name, id): (&str, &str),
+    wanted: Option<leeward_discovery::Hold>,
+    terms: Terms,
+) -> Result<(), Problem> {
+    let upstream = shared.service(name).map(|service| &service.upstream);
+    let upstream = upstream.ok_or_else(|| Problem::not_found(format!("there is no service `{name}`")))?;
+    let done = match wanted {
+        Some(wanted) => shared.holds.endpoint(upstream, id, wanted, terms),
+        None => shared.holds.let_endpoint_go(upstream, id),
+    };
+    done.map_err(|error| match error {
+        NotHeld::Endpoint(HoldError::Unknown) => {
+            Problem::not_found(format!("`{name}` has no endpoint `{id}`: GET /v1/services has their ids"))
+        }
+        NotHeld::Endpoint(HoldError::Last) | NotHeld::TooMany => {
+            Problem::conflict(NOT_HELD, error.to_string())
+        }
+    })
+}
+
 /// Takes a body or none.
 pub(super) async fn drain(State(admin): State<Admin>, body: Bytes) -> Result<StatusCode, Problem> {
     let Drain { lasts, reason } = if body.is_empty() {
@@ -136,7 +201,11 @@ struct Holds {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Running {
-    service: Arc<str>,
+    /// Whose calls, or whose requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<Arc<str>>,
     latency_ms: u128,
     latency_percent: f64,
     error_percent: f64,
@@ -146,16 +215,26 @@ pub(super) struct Running {
 
 pub(super) async fn list(State(admin): State<Admin>) -> Json<impl Serialize> {
     let shared = admin.shared();
-    let faults = shared.services.iter().filter_map(|service| {
+    let of_services = shared.services.iter().filter_map(|service| {
         let faults = service.faults.as_ref()?.running()?;
-        Some(running(&service.name, &faults))
+        Some(running(FaultsOf::Service(&service.name), &faults))
     });
-    Json(Holds { held: shared.holds.list(), faults: faults.collect(), acts: shared.holds.acts() })
+    let of_routes = shared.routes.iter().filter_map(|route| {
+        let faults = route.faults.as_ref()?.running()?;
+        Some(running(FaultsOf::Route(&route.config.id), &faults))
+    });
+    let faults = of_services.chain(of_routes).collect();
+    Json(Holds { held: shared.holds.list(), faults, acts: shared.holds.acts() })
 }
 
-fn running(service: &Arc<str>, faults: &Faults) -> Running {
+fn running(of: FaultsOf<'_>, faults: &Faults) -> Running {
+    let (service, route) = match of {
+        FaultsOf::Service(name) => (Some(Arc::clone(name)), None),
+        FaultsOf::Route(id) => (None, Some(Arc::clone(id))),
+    };
     Running {
-        service: Arc::clone(service),
+        service,
+        route,
         latency_ms: faults.latency_max.as_millis(),
         latency_percent: faults.latency_share * 100.0,
         error_percent: faults.error_share * 100.0,
@@ -164,12 +243,29 @@ fn running(service: &Arc<str>, faults: &Faults) -> Running {
     }
 }
 
-fn injector(shared: &Shared, name: &str) -> Result<(Arc<str>, FaultInjector), Problem> {
-    let service = shared.service(name);
-    let service = service.ok_or_else(|| Problem::not_found(format!("there is no service `{name}`")))?;
+/// Who is to be broken, by the path of the question.
+fn injector<'s>(shared: &'s Shared, of: &Target) -> Result<(FaultsOf<'s>, &'s FaultInjector), Problem> {
+    let (of, faults) = match of {
+        Target::Service(name) => {
+            let service = shared.service(name);
+            let service =
+                service.ok_or_else(|| Problem::not_found(format!("there is no service `{name}`")))?;
+            (FaultsOf::Service(&service.name), &service.faults)
+        }
+        Target::Route(id) => {
+            let route = shared.routes.iter().find(|route| *route.config.id == **id);
+            let route = route.ok_or_else(|| Problem::not_found(format!("there is no route `{id}`")))?;
+            (FaultsOf::Route(&route.config.id), &route.faults)
+        }
+    };
     let detail = "this gateway injects no faults: start it with `admin: {faults: true}`";
-    let injector = service.faults.clone().ok_or_else(|| Problem::conflict(FAULTS_OFF, detail))?;
-    Ok((Arc::clone(&service.name), injector))
+    let injector = faults.as_ref().ok_or_else(|| Problem::conflict(FAULTS_OFF, detail))?;
+    Ok((of, injector))
+}
+
+enum Target {
+    Service(String),
+    Route(String),
 }
 
 pub(super) async fn begin_faults(
@@ -177,8 +273,23 @@ pub(super) async fn begin_faults(
     Path(name): Path<String>,
     experiment: Result<Json<Experiment>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
-    let shared = admin.shared();
-    let (name, injector) = injector(&shared, &name)?;
+    begin(&admin.shared(), &Target::Service(name), experiment)
+}
+
+pub(super) async fn begin_route_faults(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    experiment: Result<Json<Experiment>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    begin(&admin.shared(), &Target::Route(id), experiment)
+}
+
+fn begin(
+    shared: &Shared,
+    target: &Target,
+    experiment: Result<Json<Experiment>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let (of, injector) = injector(shared, target)?;
     let wanted = body(experiment)?;
     let terms = terms(wanted.lasts.as_deref(), wanted.reason)?;
     let latency = Duration::from_millis(wanted.latency_ms);
@@ -194,7 +305,7 @@ pub(super) async fn begin_faults(
         ..Faults::default()
     };
     injector.set(faults).map_err(|error| Problem::unprocessable(FAULTS_INVALID, error.to_string()))?;
-    shared.holds.faults(&name, "running", Some(&terms));
+    shared.holds.faults(of, "running", Some(&terms));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -202,9 +313,19 @@ pub(super) async fn end_faults(
     State(admin): State<Admin>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let shared = admin.shared();
-    let (name, injector) = injector(&shared, &name)?;
+    end(&admin.shared(), &Target::Service(name))
+}
+
+pub(super) async fn end_route_faults(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    end(&admin.shared(), &Target::Route(id))
+}
+
+fn end(shared: &Shared, target: &Target) -> Result<StatusCode, Problem> {
+    let (of, injector) = injector(shared, target)?;
     injector.clear();
-    shared.holds.faults(&name, "off", None);
+    shared.holds.faults(of, "off", None);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::Admin;
 use crate::config::Listener;
+use crate::delivery::show;
 use crate::health;
 use crate::holds::Held;
 use crate::plane::Entry;
@@ -35,7 +36,20 @@ struct RouteView {
     deadline_ms: u128,
     body_bytes_max: u64,
     stale_if_error_s: Option<u64>,
+    /// Of a delivery, where operators left it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<DeliveryView>,
     config: String,
+}
+
+#[derive(Serialize)]
+struct DeliveryView {
+    candidate: String,
+    /// The candidate's, now.
+    share: String,
+    /// As the configuration says.
+    begins: String,
+    version: u64,
 }
 
 pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
@@ -53,6 +67,15 @@ pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
         deadline_ms: route.deadline.as_millis(),
         body_bytes_max: route.body_bytes_max,
         stale_if_error_s: route.config.stale_if_error.map(|age| age.as_secs()),
+        delivery: route.moving().map(|moving| {
+            let state = moving.state();
+            DeliveryView {
+                candidate: moving.services[1].to_string(),
+                share: show(state.share),
+                begins: show(moving.begins),
+                version: state.version,
+            }
+        }),
         config: route.config.origin.to_string(),
     };
     Json(admin.shared().routes.iter().map(view).collect::<Vec<_>>())
@@ -130,7 +153,11 @@ struct EndpointView {
     /// Its share of the requests, beside the weights of the others.
     weight: u32,
     healthy: bool,
+    /// How long it is still left alone for what it did, and for what: there is no breaker for each endpoint, this is in its place.
     ejected_for_ms: Option<u128>,
+    ejected_because: Option<&'static str>,
+    /// What an operator holds.
+    held: Option<Held>,
     outstanding: u32,
     latency_us: u128,
     failures: f64,
@@ -144,16 +171,24 @@ pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize>
         let routed = shared.service(upstream.name());
         let breaker = routed.and_then(|service| service.pipeline.breaker());
         let now = shared.clock.now();
+        let of_service = || held.iter().filter(|held| held.service.as_ref() == Some(upstream.name()));
         ServiceView {
             name: upstream.name().to_string(),
             breaker: breaker.as_ref().map_or("none", |breaker| breaker.state(now).as_str()),
             retry_after_ms: breaker
                 .and_then(|breaker| breaker.retry_after(now))
                 .map(|after| after.as_millis()),
-            held: held.iter().find(|held| held.service.as_ref() == Some(upstream.name())).cloned(),
+            held: of_service().find(|held| held.endpoint.is_none()).cloned(),
             policies: routed.map(|service| service.pipeline.explain()).unwrap_or_default(),
             lookup: lookup(shared, upstream.name()),
-            endpoints: upstream.endpoints().iter().map(endpoint).collect(),
+            endpoints: upstream
+                .endpoints()
+                .iter()
+                .map(|status| {
+                    let is_its = |held: &&Held| held.endpoint.as_ref() == Some(status.endpoint.id());
+                    endpoint(status, of_service().find(is_its).cloned())
+                })
+                .collect(),
         }
     });
     Json(views.collect::<Vec<_>>())
@@ -165,13 +200,15 @@ fn lookup(shared: &crate::shared::Shared, service: &str) -> Option<LookupView> {
     Some(LookupView { source: status.source, age_ms, error: status.error })
 }
 
-fn endpoint(status: &Status) -> EndpointView {
+fn endpoint(status: &Status, held: Option<Held>) -> EndpointView {
     EndpointView {
         id: status.endpoint.id().to_string(),
         url: status.endpoint.url().to_string(),
         weight: status.endpoint.weight(),
         healthy: status.healthy,
         ejected_for_ms: status.ejected_for.map(|left| left.as_millis()),
+        ejected_because: status.ejected_because,
+        held,
         outstanding: status.outstanding,
         latency_us: status.latency.as_micros(),
         failures: status.failures,
@@ -258,5 +295,6 @@ pub(super) async fn ready(State(admin): State<Admin>) -> Response {
 }
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
+    admin.reloader.sweep();
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], admin.shared().metrics.registry.encode()).into_response()
 }

@@ -83,6 +83,16 @@ impl Default for ServicePolicy {
 }
 
 impl ServicePolicy {
+    /// How connections to it are encrypted. Of endpoints that DNS finds, the certificate is for the name that was looked up, unless the
+    /// configuration names another.
+    pub(crate) fn believed(&self) -> Option<ServiceTls> {
+        let mut tls = self.tls.clone()?;
+        if tls.server_name.is_none() {
+            tls.server_name = self.dns.as_ref().map(|name| name.domain().to_owned());
+        }
+        Some(tls)
+    }
+
     /// The policies under the deadline of the service's routes, of which an attempt takes no more.
     #[must_use]
     pub fn outbound(&self, deadline: Duration) -> PipelineOptions {

@@ -27,6 +27,19 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         let mut out = Yaml::default();
         self.print_listen(&mut out);
+        self.print_rest(&mut out);
+        out.text
+    }
+
+    /// The same with every listener written out, however plain it is.
+    pub(crate) fn to_full_yaml(&self) -> String {
+        let mut out = Yaml::default();
+        self.print_listeners(&mut out);
+        self.print_rest(&mut out);
+        out.text
+    }
+
+    fn print_rest(&self, out: &mut Yaml) {
         if let Some(cores) = self.cores {
             out.line(0, "cores", cores);
         }
@@ -34,26 +47,26 @@ impl Config {
         out.line(0, "unsafe_trust_any_proxy", self.unsafe_trust_any_proxy);
         out.list(0, "explain_to", self.explain_to.iter().map(ToString::to_string));
         out.line(0, "unsafe_explain_to_anyone", self.unsafe_explain_to_anyone);
-        print_addresses(&mut out, 0, &self.addresses);
+        print_addresses(out, 0, &self.addresses);
         out.line(0, "unsafe_keep_encoded_slash", self.encoded_slash == EncodedSlash::Keep);
-        self.print_admin(&mut out);
+        self.print_admin(out);
         if let Some(log) = &self.access_log {
-            access_log::print(&mut out, log);
+            access_log::print(out, log);
         }
-        decisions::print(&mut out, &self.decisions);
-        metrics::print(&mut out, &self.metrics);
-        self.print_limits(&mut out);
+        decisions::print(out, &self.decisions);
+        metrics::print(out, &self.metrics);
+        self.print_limits(out);
         if let Some(cors) = &self.cors {
-            print_cors(&mut out, cors);
+            print_cors(out, cors);
         }
-        security_headers::print(&mut out, 0, &self.security_headers);
-        self.print_identity(&mut out);
+        security_headers::print(out, 0, &self.security_headers);
+        self.print_identity(out);
         out.open(0, "rate_limits");
         out.line(1, "address", show_rate(self.rate_limits.address.as_ref()));
         out.line(1, "principal", show_rate(self.rate_limits.principal.as_ref()));
         out.line(1, "keys", self.rate_limits.keys);
         out.policy(0, "concurrency_limit", &self.concurrency);
-        print_lookups(&mut out, &self.dns);
+        print_lookups(out, &self.dns);
         if let Some(health) = &self.health {
             out.open(0, "health");
             out.quoted(1, "path", &health.path);
@@ -65,7 +78,7 @@ impl Config {
         out.line(1, "entry", show_size(self.stale.entry_bytes as u64));
         out.open(0, "services");
         for (name, policy) in &self.services {
-            print_service(&mut out, name, policy);
+            print_service(out, name, policy);
             out.known(2, self.facts.services.get(name));
         }
         if !self.facts.behind.is_empty() {
@@ -85,20 +98,21 @@ impl Config {
         }
         out.open(0, "routes");
         for route in &self.routes {
-            self.print_route(&mut out, route);
+            self.print_route(out, route);
         }
-        out.text
     }
 
     fn print_listen(&self, out: &mut Yaml) {
         match self.listen.as_slice() {
             [one] if one.is_plain() => out.line(0, "listen", one.address),
-            listeners => {
-                out.open(0, "listen");
-                for (depth, line) in listeners.iter().flat_map(Listener::lines) {
-                    let _ok = writeln!(out.text, "{:indent$}{line}", "", indent = (depth + 1) * 2);
-                }
-            }
+            _ => self.print_listeners(out),
+        }
+    }
+
+    fn print_listeners(&self, out: &mut Yaml) {
+        out.open(0, "listen");
+        for (depth, line) in self.listen.iter().flat_map(Listener::lines) {
+            let _ok = writeln!(out.text, "{:indent$}{line}", "", indent = (depth + 1) * 2);
         }
     }
 

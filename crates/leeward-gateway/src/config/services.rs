@@ -58,12 +58,6 @@ fn service(node: &Node<'_>) -> ServicePolicy {
     }
     policy.tls = tls(&node.get("tls"), &policy.urls);
     set(&mut policy.protocol, node.get("protocol").one_of(&Protocol::ALL));
-    if policy.tls.is_some() && policy.dns.is_some() {
-        node.get("tls").reject(
-            "does not go with `dns`: what it finds is spoken to without encryption",
-            "`urls` that are https://",
-        );
-    }
     for (old, new) in [("breaker", "circuit_breaker"), ("concurrency", "concurrency_limit")] {
         renamed(node, old, new);
     }

@@ -1,9 +1,12 @@
 //! How far a delivery is, and what an order makes of it: the pure part.
 
+use serde::{Deserialize, Serialize};
+
 use crate::split::WHOLE;
 
 /// How a candidate takes over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// By and by: it has any share.
     Canary,

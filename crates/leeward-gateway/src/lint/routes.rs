@@ -11,6 +11,7 @@ use super::rules::{
     TOKEN_UNCHECKED,
 };
 use crate::config::{Config, Route, Rule};
+use crate::router::Methods;
 use crate::target::Target;
 
 pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
@@ -82,11 +83,8 @@ fn shown(route: &Route) -> String {
 /// Routes whose paths lie below another's.
 fn neighbours(config: &Config, found: &mut Findings<'_>) {
     for (index, route) in config.routes.iter().enumerate() {
-        let of_hosts = || config.routes.iter().filter(|other| other.hosts == route.hosts);
-        let above = of_hosts().filter(|other| other.pattern.covers(&route.pattern));
-        // The nearest of those that a request would take without this route.
-        let Some(above) = above.max_by_key(|other| other.pattern.text().len()) else { continue };
-        if is_wider(&route.access, &above.access) {
+        let trees: Vec<Tree<'_>> = Tree::of(config, route).collect();
+        if let Some(above) = trees.iter().find_map(|tree| tree.stricter(route)) {
             found.add(
                 &ACCESS_WIDER,
                 format!("routes[{index}].access"),
@@ -100,25 +98,75 @@ fn neighbours(config: &Config, found: &mut Findings<'_>) {
                 ),
             );
         }
-        let twins = of_hosts().filter(|other| other.pattern.same_paths(&route.pattern));
-        let is_first = twins.clone().next().is_some_and(|first| std::ptr::eq(first, route));
-        if is_first && twins.clone().all(|twin| !twin.methods.is_any()) && !route.pattern.is_exact() {
-            let taken: Vec<&str> = twins.flat_map(|twin| twin.methods.names()).collect();
-            let lost: Vec<&str> = above.methods.names().filter(|name| !taken.contains(name)).collect();
-            if !lost.is_empty() {
-                found.add(
-                    &METHOD_NOT_PASSED_ON,
-                    format!("routes[{index}].methods"),
-                    format!(
-                        "{} {} answers 405; {} at {} takes such a request only outside of that path",
-                        lost.join(", "),
-                        route.pattern.text(),
-                        shown(above),
-                        above.origin
-                    ),
-                );
-            }
+        if let Some((lost, above)) = trees.iter().find_map(|tree| tree.lost(route)) {
+            found.add(
+                &METHOD_NOT_PASSED_ON,
+                format!("routes[{index}].methods"),
+                format!(
+                    "{} {} answers 405; {} at {} takes such a request only outside of that path",
+                    lost.join(", "),
+                    route.pattern.text(),
+                    shown(above),
+                    above.origin
+                ),
+            );
         }
+    }
+}
+
+/// The routes of one host, as the router has them: those of a host take no part in what another's do.
+struct Tree<'c> {
+    routes: Vec<&'c Route>,
+    /// Those that would get a request of a route's path without it, and without its twins.
+    above: Vec<&'c Route>,
+}
+
+impl<'c> Tree<'c> {
+    /// For each host of a route, where there is something above it.
+    fn of(config: &'c Config, route: &'c Route) -> impl Iterator<Item = Self> {
+        let any = route.hosts.is_empty().then_some(None);
+        let hosts = route.hosts.iter().map(Some).chain(any);
+        hosts.filter_map(|host| {
+            let is_of = |other: &&Route| match host {
+                Some(host) => other.hosts.contains(host),
+                None => other.hosts.is_empty(),
+            };
+            let routes: Vec<&Route> = config.routes.iter().filter(is_of).collect();
+            let above =
+                routes.iter().map(|other| &other.pattern).filter(|other| other.covers(&route.pattern));
+            let nearest = above.min_by(|one, other| one.order(other))?;
+            let above = routes.iter().copied().filter(|other| other.pattern.same_paths(nearest)).collect();
+            Some(Self { routes, above })
+        })
+    }
+
+    /// The one of those above that decides about a method, as long as a request does not change that by what it says of itself.
+    fn decides(&self, method: &str) -> Option<&'c Route> {
+        let takes =
+            self.above.iter().copied().filter(|other| other.methods.names().any(|name| name == method));
+        takes.min_by_key(|other| (!other.conditions.is_empty(), other.methods.is_any()))
+    }
+
+    /// The one above that keeps somebody out whom the route lets in.
+    fn stricter(&self, route: &Route) -> Option<&'c Route> {
+        let mut above = route.methods.names().filter_map(|method| self.decides(method));
+        above.find(|above| is_wider(&route.access, &above.access))
+    }
+
+    /// The methods that the routes above take and nobody at the route's path; said at the first of those.
+    fn lost(&self, route: &Route) -> Option<(Vec<&'static str>, &'c Route)> {
+        let twins = || self.routes.iter().filter(|other| other.pattern.same_paths(&route.pattern));
+        let is_first = twins().next().is_some_and(|first| std::ptr::eq(*first, route));
+        if !is_first || route.pattern.is_exact() || twins().any(|twin| twin.methods.is_any()) {
+            return None;
+        }
+        let taken: Vec<&str> = twins().flat_map(|twin| twin.methods.names()).collect();
+        let lost: Vec<&'static str> = Methods::ANY
+            .names()
+            .filter(|name| !taken.contains(name) && self.decides(name).is_some())
+            .collect();
+        let above = self.decides(lost.first()?)?;
+        Some((lost, above))
     }
 }
 

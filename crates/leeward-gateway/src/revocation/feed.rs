@@ -148,13 +148,15 @@ impl Feed {
     pub(crate) async fn catch_up(&mut self) {
         let caught_up = tokio::time::timeout(CATCH_UP_MAX, async {
             let mut subscription = self.subscribe().await.ok()?;
-            let asked = self.asked().await.ok()??;
-            while subscription.scanned() < asked.head {
-                if let Ok(batch) =
-                    tokio::time::timeout(CATCH_UP_LOOK, subscription.next_batch(BATCH_EVENTS_MAX)).await
-                {
-                    self.take(batch.ok()?).await.ok()?;
+            // A bus that is asked for the first time knows of this group once it has been asked for events.
+            let asked = loop {
+                if let Some(asked) = self.asked().await.ok()? {
+                    break asked;
                 }
+                self.look(&mut subscription).await?;
+            };
+            while subscription.scanned() < asked.head {
+                self.look(&mut subscription).await?;
             }
             let read = (subscription.bus()?.clone(), subscription.scanned());
             self.confirm(read, &asked).await.ok()
@@ -164,6 +166,13 @@ impl Feed {
                 "revocations: the bus did not answer at the start; those in the file are in force"
             );
         }
+    }
+
+    /// Takes in what comes within a moment; `None` when that fails.
+    async fn look(&mut self, subscription: &mut bus::Subscription) -> Option<()> {
+        let look = tokio::time::timeout(CATCH_UP_LOOK, subscription.next_batch(BATCH_EVENTS_MAX)).await;
+        let Ok(batch) = look else { return Some(()) };
+        self.take(batch.ok()?).await.ok()
     }
 
     /// Follows the bus until `stop`.

@@ -136,7 +136,7 @@ impl Pattern {
     }
 
     /// Of two patterns that match the same path, the one that is `Less` goes before the other.
-    pub(super) fn order(&self, other: &Self) -> Ordering {
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
         let kinds = |pattern: &Self| {
             let end = if pattern.exact { Kind::ExactEnd } else { Kind::End };
             let kind = |segment: &Segment| match segment {

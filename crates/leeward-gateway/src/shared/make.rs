@@ -10,7 +10,7 @@ use leeward_resilience::{
     ConcurrencyLimit, ConfigErrors, FaultInjector, Observer, Pipeline, PipelineOptions,
 };
 
-use super::{Answers, Basic, Dealt, Lasting, Pending, RouteState, Service, Shared, Version};
+use super::{Answers, Basic, Dealt, Lasting, Leaving, Pending, RouteState, Service, Shared, Version};
 use crate::config::{Config, Jwt, KeySource, Protocol, Route, ServicePolicy, ServiceTls};
 use crate::cors;
 use crate::credentials::{Accepted, Checks, Store};
@@ -80,6 +80,8 @@ impl Making<'_> {
             refused: Arc::clone(&lasting.refused),
             clock: Arc::clone(&lasting.clock),
             rng: Arc::clone(&lasting.rng),
+            kept: lasting.deliveries.clone(),
+            leaving: Leaving::new(&lasting.departed),
         })
     }
 
@@ -101,7 +103,8 @@ impl Making<'_> {
         let options = policy.outbound(deadline);
         let upstream = self.lasting.directory.upstream(name);
         self.balance(&upstream, policy.balance(&options))?;
-        let faults = self.faults(name);
+        let old = self.old.and_then(|old| old.service(name));
+        let faults = self.faults(Arc::clone(name), old.map(|old| &old.faults));
         Ok(Service {
             name: Arc::clone(name),
             name_header: http::HeaderValue::try_from(&**name).unwrap_or(http::HeaderValue::from_static("")),
@@ -128,11 +131,8 @@ impl Making<'_> {
     /// Connections and sessions stay where the options are the same.
     fn tls(&self, name: &Arc<str>, policy: &ServicePolicy) -> Result<Option<Arc<Outward>>, Problem> {
         let old = self.old.and_then(|old| old.service(name)?.way.tls.as_ref());
-        policy
-            .tls
-            .as_ref()
-            .map(|options| self.outward(name, options, policy.protocol.offered(), old))
-            .transpose()
+        let Some(options) = policy.believed() else { return Ok(None) };
+        self.outward(name, &options, policy.protocol.offered(), old).map(Some)
     }
 
     fn outward(
@@ -180,16 +180,20 @@ impl Making<'_> {
     }
 
     /// An experiment goes on. Whether there may be one is said at the start alone.
-    fn faults(&self, name: &Arc<str>) -> Option<FaultInjector> {
+    fn faults(
+        &self,
+        name: impl Into<Arc<str>>,
+        old: Option<&Option<FaultInjector>>,
+    ) -> Option<FaultInjector> {
         let Lasting { metrics, clock, rng, .. } = self.lasting;
         if !self.config.admin.faults {
             return None;
         }
-        if let Some(old) = self.old.and_then(|old| old.service(name)) {
-            return old.faults.clone();
+        if let Some(old) = old {
+            return old.clone();
         }
         let observer: Arc<dyn Observer> = Arc::new(metrics.policies.clone());
-        Some(FaultInjector::with(Arc::clone(name), Arc::clone(clock), Arc::clone(rng), Some(observer)))
+        Some(FaultInjector::with(name, Arc::clone(clock), Arc::clone(rng), Some(observer)))
     }
 
     /// Windows, states, permits and budgets go on.
@@ -234,8 +238,9 @@ impl Making<'_> {
                 let has_own = number < config.metrics.routes;
                 let old = old.get(&*route.id).copied();
                 let limiter = old.and_then(|old| old.limiter.as_ref());
+                let label = if has_own { Arc::clone(&route.id) } else { OTHER_ROUTES.into() };
                 Ok(RouteState {
-                    answers: self.answers(route, names, old),
+                    answers: self.answers((route, &label), names, old),
                     deadline: route.deadline.unwrap_or(config.limits.deadline),
                     body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
                     limiter: self.route_limiter(route, limiter)?,
@@ -243,7 +248,8 @@ impl Making<'_> {
                         Some(own) => Arc::new(Ready::new(own)),
                         None => Arc::clone(security),
                     },
-                    label: if has_own { Arc::clone(&route.id) } else { OTHER_ROUTES.into() },
+                    faults: self.faults(format!("route {}", route.id), old.map(|old| &old.faults)),
+                    label,
                     config: route.clone(),
                 })
             })
@@ -251,7 +257,12 @@ impl Making<'_> {
     }
 
     /// Who answers. Turns go on where they were, so that a reload favours nobody.
-    fn answers(&mut self, route: &Route, names: &[Arc<str>], old: Option<&RouteState>) -> Answers {
+    fn answers(
+        &mut self,
+        (route, label): (&Route, &str),
+        names: &[Arc<str>],
+        old: Option<&RouteState>,
+    ) -> Answers {
         let mut places = route.target.services().filter_map(|name| names.binary_search(name).ok());
         match &route.target {
             Target::Redirect(_) | Target::Respond(_) => Answers::Gateway,
@@ -261,13 +272,13 @@ impl Making<'_> {
                     Some(Answers::OneOf(dealt)) => Some(&**dealt),
                     _ => None,
                 };
-                let moving = self.moving(route, split, old.and_then(|old| old.moving.as_ref()));
+                let moving = self.moving((route, label), split, old.and_then(|old| old.moving.as_ref()));
                 let shares = match &moving {
                     Some(moving) => Arc::clone(moving.shares()),
                     None => Arc::new(ArcSwap::from_pointee(split.shares())),
                 };
                 let counters = &self.lasting.metrics.split_requests;
-                let requests = split.arms.iter().map(|arm| counters.with([&route.id, &arm.service]));
+                let requests = split.arms.iter().map(|arm| counters.with([label, &arm.service]));
                 Answers::OneOf(Box::new(Dealt {
                     services: places.collect(),
                     requests: requests.collect(),
@@ -280,24 +291,31 @@ impl Making<'_> {
     }
 
     /// A delivery goes on where operators left it, unless the file says another one.
-    fn moving(&mut self, route: &Route, split: &Split, old: Option<&Arc<Moving>>) -> Option<Arc<Moving>> {
+    fn moving(
+        &mut self,
+        (route, label): (&Route, &str),
+        split: &Split,
+        old: Option<&Arc<Moving>>,
+    ) -> Option<Arc<Moving>> {
         let kind = split.delivery?;
-        let gauge = self.lasting.metrics.delivery_share.with([&route.id]);
-        let new = Moving::new(split, kind, old.map(|old| &**old), gauge, self.lasting.clock.unix_ms())?;
-        if let Some(old) = old.filter(|old| old.begins_as(&new)) {
-            return Some(Arc::clone(old));
-        }
-        let new = Arc::new(new);
-        let shown = Arc::clone(&new);
-        if self.old.is_none() {
-            shown.measure();
-        } else {
-            self.pending.add(move || {
-                shown.measure();
-                Ok(())
-            });
-        }
-        Some(new)
+        let new = Moving::new(split, kind, old.map(|old| &**old), self.lasting.clock.unix_ms())?;
+        let moving = match old.filter(|old| old.begins_as(&new)) {
+            Some(old) => Arc::clone(old),
+            None => {
+                // What was there before the start counts at the start alone.
+                if let Some(kept) = self.lasting.deliveries.as_ref().filter(|_| self.old.is_none()) {
+                    new.resume(&route.id, kept);
+                }
+                Arc::new(new)
+            }
+        };
+        let gauge = (*label == *route.id).then(|| self.lasting.metrics.delivery_share.with([label]));
+        let shown = Arc::clone(&moving);
+        self.pending.add(move || {
+            shown.measure(gauge);
+            Ok(())
+        });
+        Some(moving)
     }
 
     fn route_limiter(&mut self, route: &Route, old: Option<&ByName>) -> Result<Option<ByName>, ConfigErrors> {

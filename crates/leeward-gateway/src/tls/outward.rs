@@ -1,9 +1,9 @@
 //! TLS towards one service: what is in force, and how it is made anew when its files change.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
 use leeward_discovery::Endpoint;
 use leeward_telemetry::metrics::Counters;
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::certificate::{self, Problem};
 use super::failure::Failure;
+use super::kept::Kept;
 use super::server::{Status, versions};
 use super::unverified::Unverified;
 use super::watch::Watched;
@@ -38,9 +39,7 @@ pub(crate) struct Outward {
     service: Arc<str>,
     options: ServiceTls,
     protocols: Vec<Vec<u8>>,
-    in_force: ArcSwap<InForce>,
-    /// The bytes of all files when they were looked at last, and why they are not in force if they are not.
-    seen: Mutex<(Vec<Vec<u8>>, Option<String>)>,
+    in_force: Kept<InForce>,
     failures: Counters<2>,
     /// The failure that the log knows of.
     told: Mutex<Option<Failure>>,
@@ -70,16 +69,13 @@ impl Outward {
         failures: Counters<2>,
     ) -> Result<Self, Problem> {
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        // Read before: a file that changes in between is seen to have changed.
-        let seen = read(options);
-        let in_force = make(options, &protocols)?;
+        let in_force = Kept::new(files(options), || make(options, &protocols))?;
         if options.unsafe_skip_verification {
             tracing::warn!(%service, "unsafe_skip_verification: anybody on the way can pretend to be this service");
         }
         Ok(Self {
             service: Arc::clone(service),
-            seen: Mutex::new((seen, None)),
-            in_force: ArcSwap::from_pointee(in_force),
+            in_force,
             options: options.clone(),
             protocols,
             failures,
@@ -144,25 +140,17 @@ impl Watched for Outward {
     }
 
     fn problem(&self) -> Option<String> {
-        self.seen.lock().1.clone()
+        self.in_force.problem()
     }
 
     fn reload(&self) -> Result<bool, Problem> {
-        let now = read(&self.options);
-        if self.seen.lock().0 == now {
-            return Ok(false);
-        }
-        let made = make(&self.options, &self.protocols);
-        *self.seen.lock() = (now, made.as_ref().err().map(ToString::to_string));
-        self.in_force.store(Arc::new(made?));
-        Ok(true)
+        self.in_force.look(|| make(&self.options, &self.protocols))
     }
 }
 
-/// What all files say. One that cannot be read says nothing.
-fn read(options: &ServiceTls) -> Vec<Vec<u8>> {
+fn files(options: &ServiceTls) -> impl Iterator<Item = &PathBuf> {
     let own = options.certificate.iter().flat_map(|one| [&one.cert, &one.key]);
-    own.chain(&options.ca).map(|file| certificate::bytes(file).unwrap_or_default()).collect()
+    own.chain(&options.ca)
 }
 
 fn make(options: &ServiceTls, protocols: &[Vec<u8>]) -> Result<InForce, Problem> {

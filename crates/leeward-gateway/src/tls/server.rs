@@ -1,12 +1,10 @@
 //! A listener's TLS: what is in force, and how it is made anew when its files change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};
@@ -16,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificate::{self, Own, Problem};
 use super::client::Identity;
+use super::kept::Kept;
 use super::meter::Meter;
 use super::resolver::Resolver;
 use super::watch::Watched;
@@ -66,9 +65,7 @@ pub(crate) struct Server {
     options: Tls,
     protocols: Vec<Vec<u8>>,
     tickets: Arc<dyn ProducesTickets>,
-    in_force: ArcSwap<InForce>,
-    /// The bytes of all files when they were looked at last, and why they are not in force if they are not.
-    seen: Mutex<(Vec<Vec<u8>>, Option<String>)>,
+    in_force: Kept<InForce>,
     handshakes: AtomicUsize,
 }
 
@@ -110,17 +107,8 @@ impl Server {
         }
         let first = &options.certificates[0].cert;
         let tickets = provider::Ticketer::new().map_err(|cause| unusable(first, cause))?;
-        // Read before: a file that changes in between is seen to have changed.
-        let seen = read(options);
-        let in_force = make(options, &protocols, &tickets)?;
-        Ok(Self {
-            seen: Mutex::new((seen, None)),
-            in_force: ArcSwap::from_pointee(in_force),
-            options: options.clone(),
-            protocols,
-            tickets,
-            handshakes: AtomicUsize::new(0),
-        })
+        let in_force = Kept::new(files(options), || make(options, &protocols, &tickets))?;
+        Ok(Self { in_force, options: options.clone(), protocols, tickets, handshakes: AtomicUsize::new(0) })
     }
 
     /// A place among the handshakes; none when there are too many.
@@ -160,18 +148,11 @@ impl Watched for Server {
     }
 
     fn problem(&self) -> Option<String> {
-        self.seen.lock().1.clone()
+        self.in_force.problem()
     }
 
     fn reload(&self) -> Result<bool, Problem> {
-        let now = read(&self.options);
-        if self.seen.lock().0 == now {
-            return Ok(false);
-        }
-        let made = make(&self.options, &self.protocols, &self.tickets);
-        *self.seen.lock() = (now, made.as_ref().err().map(ToString::to_string));
-        self.in_force.store(Arc::new(made?));
-        Ok(true)
+        self.in_force.look(|| make(&self.options, &self.protocols, &self.tickets))
     }
 }
 
@@ -179,11 +160,9 @@ fn unusable(file: &Path, cause: impl ToString) -> Problem {
     Problem::Unusable { file: file.to_owned(), cause: cause.to_string() }
 }
 
-/// What all files say. One that cannot be read says nothing.
-fn read(options: &Tls) -> Vec<Vec<u8>> {
+fn files(options: &Tls) -> impl Iterator<Item = &PathBuf> {
     let own = options.certificates.iter().flat_map(|one| [&one.cert, &one.key]);
-    let clients = options.client_certificates.iter().map(|clients| &clients.ca);
-    own.chain(clients).map(|file| certificate::bytes(file).unwrap_or_default()).collect()
+    own.chain(options.client_certificates.iter().map(|clients| &clients.ca))
 }
 
 fn make(

@@ -29,10 +29,10 @@ pub(crate) trait Watched: Send + Sync {
 
 /// Follows the files until `stop`.
 pub(crate) async fn follow<W: Watched + 'static>(watched: Arc<W>, metrics: Metrics, stop: Stop) {
+    let mut _shown;
     loop {
-        for one in watched.certificates() {
-            metrics.certificate_ends.with([&one.file]).set(one.not_after_unix_s);
-        }
+        // Those before are let go after these are shown.
+        _shown = metrics.certificate_ends.show(&watched.certificates());
         if stop.or(tokio::time::sleep(watched.every())).await.is_none() {
             return;
         }

@@ -6,6 +6,7 @@
 //! `docs/attacks.md` lists all of them.
 
 mod address;
+mod admin;
 mod algorithm;
 mod answers;
 mod case;
@@ -13,10 +14,12 @@ mod client;
 mod cors;
 mod docs;
 mod exhaustion;
+mod frames;
 mod framing;
 mod guardian;
 mod headers;
 mod key;
+mod password;
 mod path;
 mod run;
 mod token;
@@ -34,6 +37,7 @@ fn cases(area: Area) -> Vec<Case> {
         Area::Token => token::table(),
         Area::Algorithm => algorithm::table(),
         Area::Key => key::table(),
+        Area::Password => password::table(),
         Area::Cors => cors::table(),
         Area::Exhaustion => exhaustion::table(),
     };
@@ -73,6 +77,11 @@ async fn algorithm_cases() {
 #[tokio::test]
 async fn key_cases() {
     run::area(Area::Key).await;
+}
+
+#[tokio::test]
+async fn password_cases() {
+    run::area(Area::Password).await;
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ async fn a_changed_file_is_in_force_and_a_wrong_one_is_not() {
 
 /// The passwords of `config/callers.passwords`.
 pub(crate) const ANNA: &str = "Basic YW5uYTpjb3JyZWN0IGhvcnNl"; // anna:correct horse
-const GONE: &str = "Basic Z29uZTpjb3JyZWN0IGhvcnNl"; // gone:correct horse, expired
+pub(crate) const GONE: &str = "Basic Z29uZTpjb3JyZWN0IGhvcnNl"; // gone:correct horse, expired
 
 async fn with_passwords(more: &str) -> (Rig, Upstream) {
     let upstream = Upstream::start().await;

@@ -24,9 +24,9 @@ async fn six_lines_are_a_gateway() {
     assert_eq!((one.hits(), two.hits()), (1, 1));
 }
 
-const FULL: &str = include_str!("config/full.yaml");
+pub(crate) const FULL: &str = include_str!("config/full.yaml");
 
-fn env() -> Env {
+pub(crate) fn env() -> Env {
     let keys =
         serde_json::json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "p1", "x": crate::rig::PUBLIC}]});
     Env::from_pairs([

@@ -189,3 +189,118 @@ async fn who_stays_with_the_candidate_is_not_sent_back_by_a_larger_share() {
     assert_eq!(moves("new", "old"), 0);
     assert!((20..=60).contains(&moves("old", "new")), "{}", moves("old", "new"));
 }
+
+/// A gateway that keeps its deliveries in a file.
+async fn kept(yaml: &str, file: &std::path::Path) -> Rig {
+    Rig::with(yaml, |builder| builder.deliveries(file)).await
+}
+
+async fn stop(rig: Rig) {
+    let _report = rig.tasks.shutdown(std::time::Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_operators_left_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deliveries.json");
+    let (old, new) = (Upstream::start().await, Upstream::start().await);
+    let yaml_of = |delivery: &str| yaml(&old, &new, delivery);
+    let rig = kept(&yaml_of(CANARY), &file).await;
+    assert_eq!(order(&rig, json!({"share": "30%", "expected": 1})).await.status, 200);
+    let before = state(&rig).await;
+    stop(rig).await;
+
+    let rig = kept(&yaml_of(CANARY), &file).await;
+    assert_eq!(state(&rig).await, before, "the share, the version and since when");
+    assert_eq!(to_new(&rig, &new, 100).await, 30);
+    assert!(
+        rig.gateway.explain().contains("delivery of a: new has 30% (10% in the configuration), version 2"),
+        "{}",
+        rig.gateway.explain()
+    );
+    let routes = rig.send(rig.admin("GET", "/v1/routes"), "").await.json();
+    assert_eq!(
+        routes[0]["delivery"],
+        json!({"candidate": "new", "share": "30%", "begins": "10%", "version": 2})
+    );
+    assert!(routes[1].get("delivery").is_none(), "{routes}");
+    stop(rig).await;
+
+    // Another delivery begins anew, and its versions go on.
+    let other = CANARY.replace("10%", "20%");
+    let rig = kept(&yaml_of(&other), &file).await;
+    let begun = state(&rig).await;
+    assert_eq!((&begun["share"], &begun["version"]), (&json!("20%"), &json!(3)));
+    // One that a reload took away is not there after a restart either.
+    assert_eq!(order(&rig, json!({"action": "promote", "expected": 3})).await.status, 200);
+    rig.reload(&yaml_of("service: old")).unwrap();
+    stop(rig).await;
+    let rig = kept(&yaml_of(&other), &file).await;
+    assert_eq!(state(&rig).await["share"], json!("20%"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_not_done_but_for_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("state");
+    std::fs::create_dir(&inner).unwrap();
+    let (old, new) = (Upstream::start().await, Upstream::start().await);
+    let rig = kept(&yaml(&old, &new, CANARY), &inner.join("deliveries.json")).await;
+    std::fs::remove_dir_all(&inner).unwrap();
+    let refused = order(&rig, json!({"share": "30%", "expected": 1})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (503, "delivery_not_kept"));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("deliveries.json"), "{refused:?}");
+    assert_eq!((&state(&rig).await["share"], to_new(&rig, &new, 100).await), (&json!("10%"), 10));
+    assert_eq!(order(&rig, json!({"action": "abort"})).await.status, 200);
+    assert_eq!(to_new(&rig, &new, 20).await, 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_none_keeps_the_gateway_from_starting_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("deliveries.json");
+    let (old, new) = (Upstream::start().await, Upstream::start().await);
+    let config = || crate::rig::parse(&yaml(&old, &new, CANARY));
+    for text in ["{", "{\"format\": 2, \"deliveries\": []}", "[]"] {
+        std::fs::write(&file, text).unwrap();
+        let tasks = leeward_runtime::Tasks::new();
+        let error =
+            leeward_gateway::Gateway::builder(config()).deliveries(&file).start(&tasks).await.unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("deliveries.json is no list of deliveries") && error.contains("remove it"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_order_may_be_for_a_tag() {
+    let (rig, _old, _new) = rig(CANARY).await;
+    let get = rig.send(rig.admin("GET", "/v1/delivery/a"), "").await;
+    let first = get.header("etag").to_owned();
+    assert!(first.starts_with('"') && first.ends_with('"'), "{first}");
+    let put = async |tag: &str, body: Value| {
+        let request = rig
+            .admin("PUT", "/v1/delivery/a")
+            .header("content-type", "application/json")
+            .header("if-match", tag);
+        rig.send(request, body.to_string()).await
+    };
+    let moved = put(&first, json!({"share": "20%"})).await;
+    assert_eq!((moved.status, &moved.json()["version"]), (200, &json!(2)));
+    let second = moved.header("etag").to_owned();
+    assert_ne!(first, second);
+    let late = put(&first, json!({"share": "30%"})).await;
+    assert_eq!(
+        (late.status, late.code().as_str(), &late.json()["version"]),
+        (412, "delivery_moved", &json!(2))
+    );
+    assert_eq!(put(&first, json!({"action": "abort"})).await.status, 412, "who names a tag means it");
+    for wrong in ["*", "W/\"2\"", "2", &format!("{first}, {second}")] {
+        assert_eq!(put(wrong, json!({"share": "30%"})).await.status, 400, "{wrong}");
+    }
+    assert_eq!(put(&second, json!({"share": "30%", "expected": 1})).await.status, 409, "both are meant");
+    assert_eq!(put(&second, json!({"share": "30%", "expected": 2})).await.status, 200);
+    assert_eq!(state(&rig).await["share"], json!("30%"));
+}

@@ -14,7 +14,9 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
+use crate::pki::Pki;
 use crate::rig::{Rig, Upstream};
+use crate::towards::Secure;
 
 #[derive(Clone)]
 enum Said {
@@ -254,5 +256,55 @@ async fn a_service_may_move_from_addresses_to_a_name_and_back_under_load() {
         for _ in 0..10 {
             assert_eq!(rig.get("/").await.status, 200, "round {round}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_name_leads_to_is_spoken_to_over_tls_under_that_name() {
+    let (zone, server) = Zone::start().await;
+    let pki = Pki::new();
+    let right = Secure::start(pki.serving(&pki.server(&["orders.test"]), false, &[])).await;
+    let port = right.upstream.addr.port();
+    zone.has("orders.test.", 60, &["127.0.0.1"]);
+    let with = |tls: &str| {
+        let name = format!("orders.test.:{port}");
+        yaml(server, "family: v4", &name).replace(
+            "    balance",
+            &format!("    tls: {{ca: \"{}\"{tls}}}\n    balance", pki.path("ca.pem").display()),
+        )
+    };
+    let rig = Rig::start(&with("")).await;
+    assert_eq!(endpoints(&rig).await, [format!("https://127.0.0.1:{port}/")]);
+    assert_eq!(rig.get("/").await.status, 200, "its certificate has the name and not the address");
+    assert_eq!(right.shaken().0 + right.shaken().1, 1);
+    // Another name is another service.
+    rig.reload(&with(", server_name: others.test")).unwrap();
+    assert_eq!(rig.get("/").await.code(), "upstream_unavailable");
+    // From TLS to none and back it is the same name, and each time the endpoints are others.
+    rig.reload(&yaml(server, "family: v4", &format!("orders.test.:{port}"))).unwrap();
+    rig.until("they are plain", async || endpoints(&rig).await == [format!("http://127.0.0.1:{port}/")])
+        .await;
+    rig.reload(&with("")).unwrap();
+    rig.until("they speak TLS again", async || rig.get("/").await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_service_record_does_not_say_whom_to_believe() {
+    let (zone, server) = Zone::start().await;
+    let pki = Pki::new();
+    // Who answers for the records may name any host: the certificate must be for the name that was asked for.
+    let right = Secure::start(pki.serving(&pki.server(&["orders.test"]), false, &[])).await;
+    let wrong = Secure::start(pki.serving(&pki.server(&["target.test"]), false, &[])).await;
+    zone.has("target.test.", 60, &["127.0.0.1"]);
+    for (service, status) in [(&right, 200), (&wrong, 503)] {
+        let port = service.upstream.addr.port();
+        let data = vec![RData::SRV(SRV::new(1, 1, port, Name::from_ascii("target.test.").unwrap()))];
+        zone.says("_https._tcp.orders.test.", RecordType::SRV, Said::Records { ttl: 60, data });
+        let yaml = yaml(server, "family: v4", "_https._tcp.orders.test.").replace(
+            "    balance",
+            &format!("    tls: {{ca: \"{}\"}}\n    balance", pki.path("ca.pem").display()),
+        );
+        let rig = Rig::start(&yaml).await;
+        assert_eq!(rig.get("/").await.status, status);
     }
 }

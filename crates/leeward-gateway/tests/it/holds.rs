@@ -189,3 +189,178 @@ async fn faults_are_off_unless_the_gateway_was_started_with_them() {
     let error = rig.reload(&yaml).unwrap_err().to_string();
     assert!(error.contains("`admin.faults`"), "{error}");
 }
+
+/// Two endpoints that are asked in turns.
+async fn pair(top: &str) -> (Rig, Upstream, Upstream) {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let yaml = format!(
+        "{top}\nservices: {{orders: {{urls: [\"{}\", \"{}\"], retry: off, balance: round_robin, slow_start: off, panic_threshold: 0%, \
+         outlier_ejection: {{consecutive_failures: 3, ejection_base: 10m, ejection_max: 10m}}}}}}\n\
+         routes: [{{path: /, id: all, service: orders}}]\n",
+        one.url(),
+        two.url()
+    );
+    (Rig::start(&yaml).await, one, two)
+}
+
+async fn hold(rig: &Rig, upstream: &Upstream, body: Value) -> Answer {
+    act(rig, "PUT", &format!("/v1/services/orders/endpoints/{}", upstream.addr), body).await
+}
+
+/// How many of 10 requests each of two got.
+async fn shares(rig: &Rig, one: &Upstream, two: &Upstream) -> (usize, usize) {
+    let before = (one.hits(), two.hits());
+    for _ in 0..10 {
+        rig.get("/").await;
+    }
+    (one.hits() - before.0, two.hits() - before.1)
+}
+
+async fn endpoint(rig: &Rig, upstream: &Upstream) -> Value {
+    let services = act(rig, "GET", "/v1/services", Value::Null).await.json();
+    let orders = services.as_array().unwrap().iter().find(|one| one["name"] == "orders").unwrap().clone();
+    let endpoints = orders["endpoints"].as_array().unwrap().clone();
+    endpoints.into_iter().find(|one| one["id"] == upstream.addr.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn one_endpoint_is_drained_and_taken_back() {
+    let (rig, one, two) = pair("").await;
+    assert_eq!(shares(&rig, &one, &two).await, (5, 5));
+    // A request that is on its way ends.
+    let slow = rig.get("/?sleep=300");
+    let drain = async {
+        rig.until("somebody has it", async || one.hits() + two.hits() > 10).await;
+        let busy = if one.hits() > 5 { &one } else { &two };
+        let body = json!({"state": "drained", "lasts": "1h", "reason": "a new disk"});
+        assert_eq!(hold(&rig, busy, body).await.status, 204);
+        busy
+    };
+    let (answer, drained) = tokio::join!(slow, drain);
+    assert_eq!(answer.status, 200);
+    let others = if std::ptr::eq(drained, &one) { (0, 10) } else { (10, 0) };
+    assert_eq!(shares(&rig, &one, &two).await, others);
+    let seen = endpoint(&rig, drained).await;
+    assert_eq!((&seen["held"]["state"], &seen["held"]["reason"]), (&json!("drained"), &json!("a new disk")));
+    let held = holds(&rig).await["held"][0].clone();
+    assert_eq!((&held["of"], &held["endpoint"]), (&json!("endpoint"), &json!(drained.addr.to_string())));
+    assert!(rig.gateway.explain().contains("of orders held drained"), "{}", rig.gateway.explain());
+    // The service's own hold is another thing.
+    let services = act(&rig, "GET", "/v1/services", Value::Null).await.json();
+    assert!(services.as_array().unwrap().iter().all(|service| service["held"].is_null()), "{services}");
+
+    // The last one cannot be: nobody would be left.
+    let other = if std::ptr::eq(drained, &one) { &two } else { &one };
+    let refused = hold(&rig, other, json!({"state": "drained"})).await;
+    assert_eq!((refused.status, refused.code().as_str()), (409, "not_held"));
+    assert_eq!(shares(&rig, &one, &two).await, others, "not even when the others fail");
+    assert_eq!(hold(&rig, drained, json!({"state": "auto"})).await.status, 204);
+    assert_eq!(shares(&rig, &one, &two).await, (5, 5));
+    let to: Vec<Value> =
+        holds(&rig).await["acts"].as_array().unwrap().iter().map(|act| act["to"].clone()).collect();
+    assert_eq!(to, ["auto", "drained"]);
+    assert_eq!(
+        act(&rig, "PUT", "/v1/services/orders/endpoints/nobody", json!({"state": "auto"})).await.status,
+        404
+    );
+    assert_eq!(hold(&rig, &one, json!({"state": "out"})).await.status, 400);
+}
+
+#[tokio::test]
+async fn an_endpoint_is_ejected_or_kept_in_by_hand_and_shows_why_it_was_by_itself() {
+    let (rig, one, two) = pair("").await;
+    // By itself: it fails, and the other does not.
+    one.fail(true);
+    rig.until("it is ejected", async || {
+        rig.get("/").await;
+        endpoint(&rig, &one).await["ejected_because"] == "consecutive_failures"
+    })
+    .await;
+    assert!(endpoint(&rig, &one).await["ejected_for_ms"].as_u64().unwrap() > 500_000);
+    assert_eq!(shares(&rig, &one, &two).await, (0, 10));
+    // Kept in, whatever becomes of its calls.
+    assert_eq!(hold(&rig, &one, json!({"state": "in"})).await.status, 204);
+    for _ in 0..3 {
+        assert_eq!(shares(&rig, &one, &two).await, (5, 5));
+    }
+    let seen = endpoint(&rig, &one).await;
+    assert_eq!((&seen["held"]["state"], &seen["ejected_for_ms"]), (&json!("in"), &Value::Null));
+    // Out by hand, though it does well, and back by itself when the time is over.
+    one.fail(false);
+    assert_eq!(hold(&rig, &one, json!({"state": "ejected", "lasts": "1s"})).await.status, 204);
+    assert_eq!(shares(&rig, &one, &two).await, (0, 10));
+    rig.until("it is let go", async || shares(&rig, &one, &two).await.0 > 0).await;
+    assert_eq!(holds(&rig).await["held"], json!([]));
+    assert_eq!(holds(&rig).await["acts"][0]["to"], "ended");
+}
+
+#[tokio::test]
+async fn a_hold_of_an_endpoint_goes_with_it_and_stays_over_a_reload_that_leaves_it() {
+    let (rig, one, two) = pair("").await;
+    assert_eq!(hold(&rig, &one, json!({"state": "drained", "lasts": "1h"})).await.status, 204);
+    let yaml = |urls: &[&Upstream]| {
+        let urls: Vec<String> = urls.iter().map(|one| one.url()).collect();
+        format!(
+            "services: {{orders: {{urls: {urls:?}, retry: off, balance: round_robin, slow_start: off}}}}\nroutes: [{{path: /, id: all, service: orders}}]\n"
+        )
+    };
+    rig.reload(&yaml(&[&one, &two])).unwrap();
+    assert_eq!(shares(&rig, &one, &two).await, (0, 10));
+    // It is all that is left: rather one that is to go than nobody.
+    rig.reload(&yaml(&[&one])).unwrap();
+    assert_eq!(shares(&rig, &one, &two).await, (10, 0));
+    rig.reload(&yaml(&[&two])).unwrap();
+    assert_eq!(holds(&rig).await["held"], json!([]));
+    assert_eq!(holds(&rig).await["acts"][0]["to"], "gone");
+    rig.reload(&yaml(&[&one, &two])).unwrap();
+    assert_eq!(shares(&rig, &one, &two).await, (5, 5), "who comes back is held by nobody");
+}
+
+#[tokio::test]
+async fn one_route_is_broken_on_purpose_and_no_other() {
+    let upstream = Upstream::start().await;
+    let yaml = |faults: &str, more: &str| {
+        format!(
+            "{faults}\nservices: {{orders: {{urls: [\"{}\"], circuit_breaker: {{consecutive_failures: 2}}}}}}\nroutes:\n  \
+             - {{path: /a, id: a, service: orders, deadline: 1s{more}}}\n  - {{path: /b/c, service: orders}}\n",
+            upstream.url()
+        )
+    };
+    let rig = Rig::start(&yaml("admin: {faults: true}", "")).await;
+    let faults = "/v1/routes/a/faults";
+    let refuse = json!({"refuse_percent": 100, "lasts": "5m", "reason": "game day"});
+    assert_eq!(act(&rig, "PUT", faults, refuse).await.status, 204);
+    for _ in 0..5 {
+        let answer = rig.get("/a").await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, "upstream_unavailable"));
+    }
+    // Neither the service nor its breaker heard of it.
+    assert_eq!((upstream.hits(), rig.get("/b/c").await.status), (0, 200));
+    let seen = holds(&rig).await;
+    assert_eq!(
+        (&seen["faults"][0]["route"], &seen["faults"][0]["refuse_percent"]),
+        (&json!("a"), &json!(100.0))
+    );
+    assert!(seen["faults"][0].get("service").is_none(), "{seen}");
+    assert_eq!((&seen["acts"][0]["route"], &seen["acts"][0]["lasts_s"]), (&json!("a"), &json!(300)));
+    // It goes on over a reload, and a reply that is lost is lost after the service had the request.
+    rig.reload(&yaml("admin: {faults: true}", ", body: 1KiB")).unwrap();
+    assert_eq!(rig.get("/a").await.status, 503);
+    assert_eq!(act(&rig, "PUT", faults, json!({"lost_reply_percent": 100})).await.status, 204);
+    let before = upstream.hits();
+    assert_eq!((rig.get("/a").await.status, upstream.hits()), (503, before + 1));
+    // A wait ends with the request's own time.
+    assert_eq!(act(&rig, "PUT", faults, json!({"latency_ms": 60_000})).await.status, 204);
+    assert_eq!(rig.get("/a").await.code(), "deadline_exceeded");
+    assert_eq!(act(&rig, "DELETE", faults, Value::Null).await.status, 204);
+    assert_eq!(rig.get("/a").await.status, 200);
+
+    // A route without an id of its own is named as it is, escaped.
+    let derived = "/v1/routes/%2Fb%2Fc/faults";
+    assert_eq!(act(&rig, "PUT", derived, json!({"error_percent": 100})).await.status, 204);
+    assert_eq!((rig.get("/b/c").await.status, rig.get("/a").await.status), (503, 200));
+    assert_eq!(act(&rig, "PUT", "/v1/routes/nobody/faults", json!({"error_percent": 1})).await.status, 404);
+    assert_eq!(act(&rig, "PUT", faults, json!({"error_percent": 101})).await.code(), "faults_invalid");
+    let off = Rig::start(&yaml("", "")).await;
+    assert_eq!(act(&off, "PUT", faults, json!({"error_percent": 1})).await.code(), "faults_off");
+}

@@ -102,6 +102,44 @@ routes: [{path: /, service: orders}]
 }
 
 #[test]
+fn a_route_is_compared_with_the_one_that_would_get_its_requests() {
+    let access = |routes: &str| {
+        let text = format!("jwt: {{service: one}}\nservices: {{one: {{}}}}\nroutes:\n{routes}");
+        let found = findings(&text);
+        let about = found.into_iter().filter(|finding| finding.rule.id == "access-wider-below");
+        about.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    // What is nearest is not what is written longest.
+    let long = access(
+        "  - {path: \"/{a_parameter_with_a_long_name}\", service: one}\n  - {path: /a/b, service: one, access: user}\n  \
+         - {path: /a/b/c, service: one}\n",
+    );
+    assert_eq!(long.len(), 1, "{long:?}");
+    assert!(long[0].contains("lies below `/a/b`"), "{long:?}");
+    let first = access(
+        "  - {path: \"/{a}/b\", service: one, access: user}\n  - {path: \"/a/{long_parameter}\", service: one}\n  \
+         - {path: /a/b/c, service: one}\n",
+    );
+    assert_eq!(first, Vec::<String>::new(), "a literal goes before a parameter");
+    // Hosts in common are enough, and methods must be.
+    let hosts = access(
+        "  - {path: /a, service: one, hosts: [x.example, y.example], access: user}\n  \
+         - {path: /a/b, service: one, hosts: [y.example, z.example]}\n",
+    );
+    assert_eq!(hosts.len(), 1, "{hosts:?}");
+    let methods = access(
+        "  - {path: /a, service: one, methods: [GET]}\n  - {path: /a, service: one, access: user}\n  \
+         - {path: /a/b, service: one, methods: [GET]}\n",
+    );
+    assert_eq!(methods, Vec::<String>::new(), "who reads may read above too");
+    let other = access(
+        "  - {path: /a, service: one, methods: [GET]}\n  - {path: /a, service: one, access: user}\n  \
+         - {path: /a/b, service: one, methods: [GET, POST]}\n",
+    );
+    assert_eq!(other.len(), 1, "{other:?}");
+}
+
+#[test]
 fn a_graph_in_which_all_call_each_other_ends() {
     let names: Vec<String> = (0..24).map(|number| format!("s{number}")).collect();
     let mut text = "services:\n".to_owned();

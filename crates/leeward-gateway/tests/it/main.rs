@@ -12,6 +12,7 @@ mod config;
 mod cors;
 mod decisions;
 mod delivery;
+mod diff;
 #[allow(clippy::disallowed_methods, reason = "a test's own name server")]
 mod dns;
 mod drain;
@@ -27,6 +28,7 @@ mod limits;
 mod link;
 mod lint;
 mod named;
+mod openapi;
 mod outbound;
 mod pages;
 mod pki;

@@ -4,3 +4,5 @@ mod http2;
 mod secure;
 mod tls;
 pub(crate) mod two;
+
+pub(crate) use self::secure::Secure;

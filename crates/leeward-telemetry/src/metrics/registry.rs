@@ -103,7 +103,19 @@ impl Registry {
         help: &str,
         labels: [&'static str; L],
     ) -> Gauges<L> {
-        let family = || Family::new(labels, Bound::default(), MetricType::Gauge, Gauge::default);
+        self.gauges_bounded(name, help, labels, Bound::default())
+    }
+
+    /// Gauges by label set, under a bound of their own.
+    #[must_use]
+    pub fn gauges_bounded<const L: usize>(
+        &self,
+        name: &'static str,
+        help: &str,
+        labels: [&'static str; L],
+        bound: Bound,
+    ) -> Gauges<L> {
+        let family = || Family::new(labels, bound, MetricType::Gauge, Gauge::default);
         self.register(name, help, family, |known| known.names() == labels)
     }
 

@@ -168,3 +168,36 @@ fn explain_tells_what_becomes_of_a_request() {
         assert!(told.contains("REFUSED") && told.contains(code), "{args:?}: {told}");
     }
 }
+
+#[test]
+fn diff_has_an_exit_code_for_same_other_and_unreadable() {
+    let folder = folder();
+    let diff = |code, args: &[&str]| said(folder.path(), code, &[&["diff"], args].concat());
+    let printed = said(folder.path(), 0, &["explain", "good.yaml"]);
+    std::fs::write(folder.path().join("printed.yaml"), printed).unwrap();
+    assert_eq!(
+        diff(0, &["good.yaml", "printed.yaml"]),
+        "both mean the same\n",
+        "with all defaults written out"
+    );
+    let other = GOOD.replace("1KiB", "2KiB").replace("[GET, POST]", "[GET]").replace("4001", "4002");
+    std::fs::write(folder.path().join("other.yaml"), other).unwrap();
+    let text = diff(1, &["good.yaml", "other.yaml"]);
+    for part in [
+        "  + GET, HEAD /orders (other.yaml:6:5)",
+        "  - GET, HEAD, POST /orders (good.yaml:6:5)",
+        "limits.body: 1KiB (good.yaml:1:16) -> 2KiB (other.yaml:1:16); 1 routes go by it",
+        "urls: [http://127.0.0.1:4001] (good.yaml:4:",
+        "405 method_not_allowed",
+        "taken: all of it",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let json: Value = serde_json::from_str(&diff(1, &["good.yaml", "other.yaml", "--json"])).unwrap();
+    assert_eq!((&json["same"], &json["reload"]["taken"]), (&Value::Bool(false), &Value::Bool(true)));
+    let json: Value = serde_json::from_str(&diff(0, &["good.yaml", "good.yaml", "--json"])).unwrap();
+    assert_eq!(json["same"], true);
+    let complaint = diff(2, &["wrong.yaml", "gone.yaml"]);
+    assert!(complaint.contains("wrong.yaml:1:1: listn") && complaint.contains("gone.yaml"), "{complaint}");
+    assert!(diff(2, &["good.yaml"]).contains("<NEW>"));
+}

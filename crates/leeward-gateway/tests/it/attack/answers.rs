@@ -1,13 +1,17 @@
 //! Services that answer what is no answer: nothing of it is passed on as it came.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::case::get;
 use super::client::{Client, Next};
+use crate::pki::Pki;
 use crate::rig::Rig;
 
 /// What must become of it. Whatever it is, the word `evil` never reaches the client.
@@ -26,6 +30,8 @@ pub(crate) enum Expected {
 enum Then {
     Stays,
     Closes,
+    /// The connection ends, and not the session over it.
+    Breaks,
     Resets,
 }
 
@@ -306,15 +312,42 @@ fn more_than_it_says() -> Vec<Case> {
     ]
 }
 
-/// A service that answers `/NUMBER` with the bytes of that case and anything else with `ok`.
-async fn service(listener: TcpListener, cases: Vec<Case>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(connection(stream, cases.clone()));
+/// A connection that can be broken off.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Wire for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
     }
 }
 
-async fn connection(mut stream: TcpStream, cases: Vec<Case>) {
+impl Wire for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// A service that answers `/NUMBER` with the bytes of that case and anything else with `ok`.
+async fn service(listener: TcpListener, tls: Option<TlsAcceptor>, cases: Vec<Case>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tls, cases) = (tls.clone(), cases.clone());
+        connections.spawn(async move {
+            match tls {
+                None => connection(stream, cases).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        connection(stream, cases).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn connection(mut stream: impl Wire, cases: Vec<Case>) {
     let mut buffer = Vec::new();
     loop {
         let mut chunk = [0_u8; 4_096];
@@ -330,28 +363,39 @@ async fn connection(mut stream: TcpStream, cases: Vec<Case>) {
             None => (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(), Then::Stays),
         };
         let _gone = stream.write_all(&bytes).await;
+        let _gone = stream.flush().await;
         match then {
             Then::Stays => {}
-            Then::Closes => return,
+            Then::Closes => {
+                // With the end of the session, where there is one.
+                let _gone = stream.shutdown().await;
+                return;
+            }
+            Then::Breaks => return,
             Then::Resets => {
                 // What was written must have been read, or the reset takes it back.
                 tokio::time::sleep(Duration::from_millis(30)).await;
-                stream.set_zero_linger().unwrap();
+                stream.socket().set_zero_linger().unwrap();
                 return;
             }
         }
     }
 }
 
-#[tokio::test]
-async fn answers_cases() {
+/// Plays cases against a gateway in front of a service that answers them.
+async fn all(tls: Option<&Pki>, cases: Vec<Case>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let cases = cases();
+    let address = listener.local_addr().unwrap();
+    let (scheme, option) = match tls {
+        None => ("http", String::new()),
+        Some(pki) => ("https", format!("    tls: {{ca: \"{}\"}}\n", pki.path("ca.pem").display())),
+    };
+    let acceptor =
+        tls.map(|pki| TlsAcceptor::from(Arc::new(pki.serving(&pki.server(&["127.0.0.1"]), false, &[]))));
     let mut serving = JoinSet::new();
-    serving.spawn(service(listener, cases.clone()));
+    serving.spawn(service(listener, acceptor, cases.clone()));
     let rig = Rig::start(&format!(
-        "cores: 1\nrate_limits: {{address: off, principal: off}}\nservices:\n  s:\n    urls: [\"{url}\"]\n    \
+        "cores: 1\nrate_limits: {{address: off, principal: off}}\nservices:\n  s:\n    urls: [\"{scheme}://{address}\"]\n{option}    \
          circuit_breaker: {{mode: shadow}}\n    attempt_timeout: 2s\nroutes:\n  - {{path: /, service: s}}\n"
     ))
     .await;
@@ -362,6 +406,27 @@ async fn answers_cases() {
         }
     }
     assert!(failed.is_empty(), "{} of {} cases fail:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
+#[tokio::test]
+async fn answers_cases() {
+    all(None, cases()).await;
+}
+
+#[tokio::test]
+async fn answers_cases_over_tls() {
+    all(Some(&Pki::new()), cases()).await;
+}
+
+#[tokio::test]
+async fn over_tls_an_answer_ends_with_the_session_and_not_with_the_connection() {
+    // Whoever is in between can end a connection, and no session.
+    let until_its_end = "HTTP/1.1 200 OK\r\n\r\nhalf";
+    let cases = vec![
+        passes("ended-session", until_its_end, 200, "half").then(Then::Closes),
+        cut("ended-connection", until_its_end).then(Then::Breaks),
+    ];
+    all(Some(&Pki::new()), cases).await;
 }
 
 async fn play(rig: &Rig, number: usize, case: &Case) -> Result<(), String> {

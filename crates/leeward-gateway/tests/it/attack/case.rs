@@ -12,12 +12,13 @@ pub(crate) enum Area {
     Token,
     Algorithm,
     Key,
+    Password,
     Cors,
     Exhaustion,
 }
 
 impl Area {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Framing,
         Self::Headers,
         Self::Path,
@@ -25,6 +26,7 @@ impl Area {
         Self::Token,
         Self::Algorithm,
         Self::Key,
+        Self::Password,
         Self::Cors,
         Self::Exhaustion,
     ];
@@ -38,6 +40,7 @@ impl Area {
             Self::Token => "token",
             Self::Algorithm => "algorithm",
             Self::Key => "key",
+            Self::Password => "password",
             Self::Cors => "cors",
             Self::Exhaustion => "exhaustion",
         }
@@ -55,6 +58,8 @@ pub(crate) enum Setup {
     Issuers,
     /// As guarded, with tokens and API keys.
     Keyed,
+    /// As guarded, with tokens, and names with passwords.
+    Named,
     /// As guarded, with `unsafe_keep_encoded_slash`.
     KeptSlash,
     /// Behind proxies: the client's own address and 10.0.0.0/8 are trusted.
@@ -74,11 +79,12 @@ pub(crate) enum Setup {
 }
 
 impl Setup {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Plain,
         Self::Guarded,
         Self::Issuers,
         Self::Keyed,
+        Self::Named,
         Self::KeptSlash,
         Self::Proxied,
         Self::Listed,
@@ -182,6 +188,7 @@ impl Table {
             Area::Path | Area::Token => Setup::Guarded,
             Area::Algorithm => Setup::Issuers,
             Area::Key => Setup::Keyed,
+            Area::Password => Setup::Named,
             Area::Address => Setup::Proxied,
             Area::Cors => Setup::Pages,
             Area::Exhaustion => Setup::Small,

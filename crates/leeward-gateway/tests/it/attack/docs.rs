@@ -57,7 +57,7 @@ fn text() -> String {
         }
     }
     let answers = answers::cases();
-    write!(text, "\n## answers of services ({} cases)\n{HEAD}", answers.len()).unwrap();
+    write!(text, "\n## answers of services ({} cases)\n\nEach over plain connections and over TLS (`attack::answers::answers_cases_over_tls`); what is wrong with answers over HTTP/2 alone is in `attack::frames`.\n{HEAD}", answers.len()).unwrap();
     for case in &answers {
         row(&mut text, case.name, answer_outcome(&case.expected), "attack::answers::answers_cases");
     }

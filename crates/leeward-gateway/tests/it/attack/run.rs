@@ -60,6 +60,9 @@ fn yaml(setup: Setup, upstream: std::net::SocketAddr) -> String {
         Setup::Keyed => "jwt: {service: s, issuer: users, audience: shop, leeway: 0s}\n\
              api_keys: {file: tests/it/config/callers.keys}\n"
             .to_owned(),
+        Setup::Named => "jwt: {service: s, issuer: users, audience: shop, leeway: 0s}\n\
+             basic: {file: tests/it/config/callers.passwords, attempts: 1000/s}\n"
+            .to_owned(),
         Setup::Issuers => super::algorithm::issuers(),
         Setup::Proxied => "trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]\n".to_owned(),
         Setup::Listed => "trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]\n\
@@ -77,7 +80,7 @@ fn yaml(setup: Setup, upstream: std::net::SocketAddr) -> String {
         Setup::Hasty => "limits: {body_timeout: 300ms}\n".to_owned(),
     };
     let routes = match setup {
-        Setup::Guarded | Setup::Issuers | Setup::Keyed | Setup::KeptSlash => {
+        Setup::Guarded | Setup::Issuers | Setup::Keyed | Setup::Named | Setup::KeptSlash => {
             "  - {path: /admin, service: s, access: \"role:admin\"}\n  \
              - {path: /mine, service: s, access: user}\n  \
              - {path: /strip, service: s, strip_prefix: /strip}\n"

@@ -315,3 +315,34 @@ async fn keys_of_tokens_are_fetched_over_tls() {
     }
     assert_eq!(keys.shaken().0, before);
 }
+
+#[tokio::test]
+async fn a_certificate_that_nobody_presents_any_more_is_shown_no_more() {
+    let pki = Pki::new();
+    let own = pki.client("gateway", &[]);
+    let plain = Upstream::start().await;
+    let (one, two) = (presents(&pki, "one", &own), presents(&pki, "two", &own));
+    let services = |names: &[(&str, &str)]| {
+        let all: Vec<_> = names
+            .iter()
+            .map(|(name, tls)| format!("  {name}: {{urls: [\"https://127.0.0.1:9\"], tls: {tls}}}\n"))
+            .collect();
+        format!(
+            "services:\n  plain: {{urls: [\"{}\"]}}\n{}routes: [{{path: /, service: plain}}]\n",
+            plain.url(),
+            all.concat()
+        )
+    };
+    let rig = Rig::start(&services(&[("a", &one), ("b", &one), ("c", &two)])).await;
+    let shown = async |name: &str| {
+        let line =
+            format!("leeward_gateway_certificate_not_after_seconds{{file=\"{}\"}}", pki.path(name).display());
+        rig.metrics().await.contains(&line)
+    };
+    rig.until("both are shown", async || shown("one.pem").await && shown("two.pem").await).await;
+    rig.reload(&services(&[("b", &one)])).unwrap();
+    rig.until("nobody uses the second", async || !shown("two.pem").await).await;
+    rig.until("another service uses the first", async || shown("one.pem").await).await;
+    rig.reload(&services(&[])).unwrap();
+    rig.until("nobody uses the first", async || !shown("one.pem").await).await;
+}
