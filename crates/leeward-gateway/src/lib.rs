@@ -52,6 +52,7 @@ pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+mod grpc;
 pub mod h1;
 mod headers;
 pub mod health;
@@ -82,6 +83,8 @@ mod stale;
 pub mod target;
 mod tls;
 mod trailers;
+mod tunnel;
+mod upgrade;
 mod upstream;
 
 pub use config::Config;

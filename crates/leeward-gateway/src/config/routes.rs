@@ -16,6 +16,7 @@ use super::parse::{HOUR, MOMENT, line, set};
 use super::services::{is_encrypted, url};
 use super::takes::{self, Taken, Takes};
 use super::target;
+use super::tunnel;
 use super::{ClientCertificate, Route, Rule, ServicePolicy, ServiceTls};
 use crate::target::Target;
 
@@ -65,6 +66,7 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
     let (stale, stale_node) = stale(node);
     let Takes { hosts, pattern, methods, conditions } = takes::read(node);
     let target = target::target(node, pattern.as_ref(), &hosts, services, knows_users);
+    let tunnel = tunnel::tunnel(node, target.as_ref(), services);
     let rewrite = target::rewrite(&node.get("rewrite"), pattern.as_ref());
     let headers = node.get("headers");
     // A route that is not whole is read to its end, so that all of its mistakes are told.
@@ -88,6 +90,7 @@ fn route(node: &Node<'_>, services: &mut Services, knows_users: bool) -> Option<
         stale_if_error: stale,
         client_certificate: client_certificate(&node.get("client_certificate")),
         forward_token: false,
+        tunnel,
         deprecated: deprecated(&node.get("deprecated")),
         origin: line(&node.origin()),
     };

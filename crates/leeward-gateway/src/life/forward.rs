@@ -4,6 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
+use leeward_resilience::Deadline;
 use leeward_service::identity::ASSERTION_HEADER;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, TRACEPARENT};
 
@@ -12,6 +13,7 @@ use super::{Peer, parse};
 use crate::address;
 use crate::config::Route;
 use crate::credentials;
+use crate::grpc;
 use crate::jwt::Subject;
 use crate::path::EncodedSlash;
 use crate::refusal::{Refusal, Stage, code};
@@ -38,6 +40,10 @@ pub(super) struct Forward {
     pub(super) headers: HeaderMap,
     /// Whether the client said that it takes trailers.
     pub(super) takes_trailers: bool,
+    /// Whether the connection is to be switched to WebSocket.
+    pub(super) upgrades: bool,
+    /// When a call of gRPC that has a time of its own must be over.
+    pub(super) call_until: Option<Deadline>,
     /// Under which a copy of the answer is kept, for routes that keep copies.
     pub(super) copy_key: Option<String>,
     /// What it is kept together with others by, where its service has nothing of its own for that.
@@ -50,8 +56,7 @@ impl Forward {
         trip: &Trip,
         route: &RouteState,
         service: &Service,
-        head: Parts,
-        path: &str,
+        (head, path, deadline): (Parts, &str, Deadline),
         subject: Option<&Subject>,
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = head;
@@ -81,6 +86,8 @@ impl Forward {
         if let Some(subject) = subject {
             vouch(shared, service, subject, &mut headers)?;
         }
+        // Each attempt says what is left of it.
+        let has_time = trip.is_call && headers.remove(grpc::TIMEOUT).is_some();
         let copy_key = copy_key(route, service, &method, &target, &headers);
         let host = new_host.and_then(|host| host.to_str().ok().map(Box::from));
         Ok(Self {
@@ -89,6 +96,8 @@ impl Forward {
             host,
             headers,
             takes_trailers: trip.takes_trailers,
+            upgrades: trip.tunnel.is_some(),
+            call_until: has_time.then_some(deadline),
             copy_key,
             key: trip.key,
         })
