@@ -42,6 +42,7 @@ mod spans;
 mod split;
 mod stale;
 mod sticky;
+mod streaming;
 mod tls;
 mod towards;
 mod trailers;
