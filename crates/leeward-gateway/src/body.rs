@@ -2,7 +2,7 @@
 //!
 //! Trailers pass a [`Sieve`] here, in both directions, so that nothing can be said after the headers were checked.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -12,16 +12,18 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use leeward_discovery::Picked;
 use leeward_resilience::Class;
 use leeward_resilience::pipeline::Guard;
 use tokio::time::Sleep;
 
 use crate::access::Notes;
 use crate::h1::{AnswerError, BodyError, Rule};
-use crate::incoming;
 use crate::life::Held;
 use crate::trailers::Sieve;
+use crate::tunnel::Tunnel;
 use crate::upstream::{Answer, Lease};
+use crate::{grpc, incoming};
 
 /// Why a body ended before its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -56,7 +58,7 @@ pub(crate) enum Upload {
     /// Wholly read before, with what stood behind it: it can be sent again.
     Whole(Option<Bytes>, Option<Box<HeaderMap>>),
     /// As the client sends it.
-    Streaming(Box<Streaming>),
+    Streaming(Lent),
 }
 
 /// A body as it comes in, counted and timed.
@@ -68,6 +70,51 @@ pub(crate) struct Streaming {
     /// Read by the request after the call failed, which only says that the body ended early.
     cut: Rc<Cell<Option<Cut>>>,
     notes: Notes,
+    /// What was read of it so far, where that is kept and all of it.
+    kept: Option<BytesMut>,
+    /// Whether something was read of it that is not kept.
+    is_gone: bool,
+    /// Whether the time for it is not counted any more.
+    is_timeless: bool,
+    /// Which attempt has it.
+    turn: u32,
+}
+
+/// What is kept of a body as it comes in, so that it can be sent again.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// A body that an attempt has, until the next one takes it.
+pub(crate) struct Lent {
+    of: Rc<RefCell<Streaming>>,
+    turn: u32,
+    /// How much of what is kept went out.
+    at: usize,
+}
+
+impl Lent {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let mut of = self.of.borrow_mut();
+        if of.turn != self.turn {
+            return Poll::Ready(Some(Err(Cut::BrokenOff)));
+        }
+        if let Some(again) =
+            of.kept.as_ref().and_then(|kept| kept.get(self.at..)).filter(|rest| !rest.is_empty())
+        {
+            self.at += again.len();
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(again)))));
+        }
+        let polled = of.poll(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.at += of.remember(frame.data_ref());
+        }
+        polled
+    }
+
+    /// What is kept and has not gone out yet.
+    fn again(&self) -> usize {
+        let of = self.of.borrow();
+        of.kept.as_ref().map_or(0, |kept| kept.len().saturating_sub(self.at))
+    }
 }
 
 impl Streaming {
@@ -79,7 +126,49 @@ impl Streaming {
         cut: Rc<Cell<Option<Cut>>>,
         notes: Notes,
     ) -> Self {
-        Self { inner, left: bytes_max, timer: Box::pin(tokio::time::sleep(within)), sieve, cut, notes }
+        let timer = Box::pin(tokio::time::sleep(within));
+        let (kept, is_gone, is_timeless, turn) = (None, false, false, 0);
+        Self { inner, left: bytes_max, timer, sieve, cut, notes, kept, is_gone, is_timeless, turn }
+    }
+
+    /// Keeps what is read of it while that is short, so that it can be sent again.
+    pub(crate) fn keep(&mut self) {
+        self.kept = Some(BytesMut::new());
+    }
+
+    /// Whether all of it can be sent, from its beginning.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.is_gone
+    }
+
+    /// Counts its time no more: it is one side of a conversation, which goes on for as long as the service takes part.
+    pub(crate) fn is_timeless(&mut self) {
+        self.is_timeless = true;
+    }
+
+    /// Gives it to the next attempt, from its beginning, and takes it from the one before.
+    pub(crate) fn lend(of: &Rc<RefCell<Self>>) -> Option<Lent> {
+        let mut body = of.borrow_mut();
+        if body.is_gone {
+            return None;
+        }
+        body.turn += 1;
+        Some(Lent { of: Rc::clone(of), turn: body.turn, at: 0 })
+    }
+
+    /// Keeps a piece that was read. How much was kept.
+    fn remember(&mut self, piece: Option<&Bytes>) -> usize {
+        match (&mut self.kept, piece) {
+            (Some(kept), Some(piece)) if kept.len() + piece.len() <= KEPT_BYTES_MAX => {
+                kept.extend_from_slice(piece);
+                piece.len()
+            }
+            _ => {
+                self.kept = None;
+                self.is_gone = true;
+                0
+            }
+        }
     }
 
     fn end(&self, cut: Cut) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -90,6 +179,7 @@ impl Streaming {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         loop {
             let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Pending if self.is_timeless => return Poll::Pending,
                 Poll::Pending => {
                     ready!(self.timer.as_mut().poll(cx));
                     return self.end(Cut::TimedOut);
@@ -136,7 +226,7 @@ impl Body for Upload {
         match self {
             Self::Empty => true,
             Self::Whole(bytes, trailers) => bytes.as_ref().is_none_or(Bytes::is_empty) && trailers.is_none(),
-            Self::Streaming(body) => body.inner.is_end_stream(),
+            Self::Streaming(lent) => lent.again() == 0 && lent.of.borrow().inner.is_end_stream(),
         }
     }
 
@@ -146,7 +236,11 @@ impl Body for Upload {
             Self::Whole(bytes, _) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Streaming(body) => body.inner.size_hint(),
+            Self::Streaming(lent) => {
+                let rest = lent.of.borrow().inner.size_hint().exact();
+                let again = lent.again() as u64;
+                rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest.saturating_add(again)))
+            }
         }
     }
 }
@@ -213,6 +307,8 @@ pub(crate) enum Download {
     Own(Option<Bytes>),
     /// From a service.
     Service(Box<Passing>),
+    /// None: the connection is switched. `None` once it is.
+    Switched(Option<Box<Tunnel>>),
 }
 
 impl Default for Download {
@@ -245,6 +341,8 @@ pub(crate) struct Passing {
     silence: Option<Pin<Box<Sleep>>>,
     is_silent: bool,
     sieve: Sieve,
+    /// The endpoint of a call of gRPC, which learns here how the call ended.
+    picked: Option<Picked>,
     /// The place among the requests on their way.
     _held: Held,
 }
@@ -255,30 +353,37 @@ impl Passing {
         lease: Lease,
         read_timeout: Duration,
         (tee, sieve): (Option<Tee>, Sieve),
-        guard: Option<Guard>,
+        (guard, picked): (Option<Guard>, Option<Picked>),
         held: Held,
     ) -> Self {
         let (silence, is_silent) = (None, false);
         let (is_over, inner, lease) = (inner.is_end_stream(), Some(inner), Some(lease));
         let mut passing =
-            Self { inner, lease, tee, guard, read_timeout, silence, is_silent, sieve, _held: held };
+            Self { inner, lease, tee, guard, read_timeout, silence, is_silent, sieve, picked, _held: held };
         if is_over {
-            passing.complete();
+            passing.complete(None);
         }
         passing
     }
 
-    fn complete(&mut self) {
+    /// All of it came, with what stood behind it.
+    fn complete(&mut self, trailers: Option<&HeaderMap>) {
         if let (Some(lease), Some(answer)) = (self.lease.take(), self.inner.take()) {
             lease.give_back(answer);
         }
         if let Some(tee) = self.tee.take() {
             (tee.done)(tee.copy.freeze());
         }
-        self.settle(Class::Success);
+        // A call that does not say how it went has not gone well.
+        let is_call = self.picked.is_some();
+        let end = trailers.filter(|_| is_call).and_then(grpc::class);
+        self.settle(end.unwrap_or(if is_call { Class::PERMANENT } else { Class::Success }));
     }
 
     fn settle(&mut self, class: Class) {
+        if let Some(picked) = self.picked.take() {
+            picked.report_now(class);
+        }
         if let Some(guard) = self.guard.take() {
             guard.record(class);
         }
@@ -318,7 +423,7 @@ impl Passing {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         match ready!(Pin::new(&mut *inner).poll_frame(cx)) {
             None => {
-                self.complete();
+                self.complete(None);
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
@@ -333,7 +438,7 @@ impl Passing {
                     Ok(data) => data,
                     Err(frame) => {
                         // Nothing comes behind them.
-                        self.complete();
+                        self.complete(frame.trailers_ref());
                         let trailers = kept(frame, &self.sieve);
                         return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
                     }
@@ -342,7 +447,7 @@ impl Passing {
                 let is_over = inner.is_end_stream();
                 self.keep(&data);
                 if is_over {
-                    self.complete();
+                    self.complete(None);
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
@@ -378,6 +483,7 @@ impl Body for Download {
         match &mut *self {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Service(body) => body.poll(cx),
+            Self::Switched(_) => Poll::Ready(None),
         }
     }
 
@@ -385,6 +491,7 @@ impl Body for Download {
         match self {
             Self::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Service(body) => body.inner.as_ref().is_none_or(Body::is_end_stream),
+            Self::Switched(_) => true,
         }
     }
 
@@ -394,6 +501,7 @@ impl Body for Download {
             Self::Service(body) => {
                 body.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
             }
+            Self::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -37,6 +37,7 @@ mod split;
 mod sticky;
 mod takes;
 mod target;
+mod tunnel;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -338,6 +339,22 @@ pub enum ClientCertificate {
     Names(Vec<String>),
 }
 
+/// How long a connection lasts that was switched to WebSocket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    /// How long nothing may pass, in either direction. 1 s to 24 h. Default: 5 min, within which most clients and services ask each other
+    /// whether they live.
+    pub idle_timeout: Duration,
+    /// How long it lasts at most, 1 s to 7 days; `None`, the default: as long as both sides want.
+    pub max_duration: Option<Duration>,
+}
+
+impl Default for Tunnel {
+    fn default() -> Self {
+        Self { idle_timeout: Duration::from_secs(300), max_duration: None }
+    }
+}
+
 /// One route.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
@@ -380,6 +397,8 @@ pub struct Route {
     pub client_certificate: Option<ClientCertificate>,
     /// Whether the user's own token goes on to the service.
     pub forward_token: bool,
+    /// What connections of its clients may be switched to WebSocket for; `None`: they may not.
+    pub tunnel: Option<Tunnel>,
     /// What is said of it while it is going away; `None`: it is not.
     pub deprecated: Option<Deprecated>,
     /// Where it stands, as `file:line`.

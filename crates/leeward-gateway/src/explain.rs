@@ -145,6 +145,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     addresses(told, &route.addresses, &route.origin);
     deprecated(told, route);
     security(told, config, route);
+    tunnel(told, route);
     if !size(told, config, route, length) {
         return Ok(());
     }
@@ -262,6 +263,16 @@ fn addresses(told: &mut Explanation, addresses: &Addresses, from: &str) {
         says.push_str(&format!(", but not {}", ranges(&addresses.deny)));
     }
     told.step("address", from, format!("{says}; else 403 address_refused"));
+}
+
+fn tunnel(told: &mut Explanation, route: &Route) {
+    let Some(tunnel) = &route.tunnel else { return };
+    let longest = tunnel
+        .max_duration
+        .map_or_else(String::new, |longest| format!(", {} in all", show_duration(longest)));
+    let idle = show_duration(tunnel.idle_timeout);
+    let says = format!("a WebSocket where the request asks for one: {idle} without a byte{longest}");
+    told.step("upgrade", &*route.origin, says);
 }
 
 fn deprecated(told: &mut Explanation, route: &Route) {

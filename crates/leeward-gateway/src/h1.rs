@@ -37,4 +37,4 @@ pub(crate) use self::io::{Ended, Io};
 pub(crate) use self::link::{Answer, AnswerError, Failed, Failure, Link};
 pub(crate) use self::reply::NoAnswer;
 pub use self::rule::Rule;
-pub(crate) use self::writer::{Answering, send};
+pub(crate) use self::writer::{Answering, send, switch};

@@ -53,6 +53,7 @@ pub mod explain;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+mod grpc;
 pub mod h1;
 mod handover;
 mod headers;
@@ -86,6 +87,8 @@ mod stale;
 pub mod target;
 mod tls;
 mod trailers;
+mod tunnel;
+mod upgrade;
 mod upstream;
 
 pub use config::Config;

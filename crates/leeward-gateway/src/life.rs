@@ -43,7 +43,7 @@ use crate::plane::Load;
 use crate::refusal::Refusal;
 use crate::shared::{Answers, RouteState, Shared};
 use crate::upstream::Pool;
-use crate::{address, headers, tls};
+use crate::{address, grpc, headers, tls};
 
 /// One core under one snapshot: what it shares with the others, and what is its own. A request keeps the one that it began with.
 #[derive(Debug)]
@@ -116,6 +116,7 @@ pub(crate) async fn serve(core: Rc<Core>, peer: &Peer, request: Request<Incoming
     core.load.count_request();
     let mut trip = Trip::begin(&core.shared, peer.ip, request.method(), request.headers());
     trip.is_encrypted = peer.is_encrypted;
+    trip.is_call = grpc::is_call(&request);
     trip.record(&core, Some(&request));
     match pass(&core, &mut trip, peer, request).await {
         Ok(answer) => trip.finish(&core, answer),
@@ -151,7 +152,7 @@ async fn pass(
     // Who may not come at all learns nothing more, not even whether the gateway is well.
     edge::admit(&config.addresses, trip.client)?;
     // Said about this connection, and so gone in a moment.
-    trip.hears_trailers(&head);
+    trip.reads_connection(&head);
     // Nobody outside speaks for the gateway, in any spelling.
     let dropped = headers::strip_request(&mut head.headers);
     shared.metrics.headers_dropped.add(dropped as u64);
@@ -171,10 +172,12 @@ async fn pass(
     }
     // A body that says it is too long is not read at all.
     parse::size(&body, route.body_bytes_max)?;
+    // A connection may be switched where the route says so, by a handshake that is one.
+    trip.handshake(route, &head, &body)?;
     // A route may want to know who called before it hears for whom.
     identity::certified(route, peer)?;
     // The time of the whole request starts here; every wait below ends with it.
-    let deadline = Deadline::after(trip.started, route.deadline);
+    let deadline = trip.deadline(route, &head)?;
     // Floods end before anything is computed for them.
     trip.limit_by_address(shared)?;
     // Who is it? A good token is verified once and remembered; a revoked one is no token.
@@ -224,14 +227,13 @@ async fn onward(core: &Rc<Core>, trip: &mut Trip, going: Going<'_>) -> Result<Re
         return Err(no_route());
     };
     // A short body is read whole: it can then be sent again, and a slow client holds up nobody.
-    let sending =
-        Sending::prepare(shared, route, service, &head.headers, body, deadline, &trip.notes).await?;
+    let sending = Sending::prepare(shared, (route, service), trip, &head.headers, body, deadline).await?;
     // More than can be served in time is refused before it costs anything behind here.
     let permit = trip.shed(shared, deadline).await?;
 
     // What a service is told about the request, by the only one who may.
     let asks = (peer, subject.as_deref());
-    let forward = Forward::new(shared, trip, (route, service), head, path, asks)?;
+    let forward = Forward::new(shared, trip, (route, service), (head, path, deadline), asks)?;
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
     let mut answer =
         outbound::call(core, (route, service), (&forward, &sending), deadline, permit, trip).await?;

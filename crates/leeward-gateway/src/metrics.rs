@@ -41,6 +41,10 @@ pub const CALLER_RELOADS: &str = "leeward_gateway_caller_file_reloads_total";
 pub const HTTP2_FLOODS: &str = "leeward_gateway_http2_floods_total";
 /// Records of the access log. Label: `result` (written, dropped, failed).
 pub const ACCESS_RECORDS: &str = "leeward_gateway_access_records_total";
+/// Connections that are switched to WebSocket.
+pub const TUNNELS: &str = "leeward_gateway_tunnels";
+/// Connections that were switched to WebSocket and are over. Label: `end` (closed, client, service, idle, duration, drain).
+pub const TUNNELS_ENDED: &str = "leeward_gateway_tunnels_ended_total";
 /// Requests on their way.
 pub const REQUESTS_IN_FLIGHT: &str = "leeward_gateway_requests_in_flight";
 /// Headers that clients sent and may not.
@@ -99,6 +103,7 @@ pub(crate) struct Metrics {
     pub(crate) caller_reloads: Counters<2>,
     pub(crate) http2_floods: Counters<1>,
     pub(crate) access_records: Counters<1>,
+    pub(crate) tunnels: TunnelMetrics,
     pub(crate) in_flight: Gauge,
     pub(crate) headers_dropped: Counter,
     pub(crate) revocations: Counter,
@@ -154,6 +159,22 @@ fn of_versions(registry: &Registry, routes: usize) -> (Counters<2>, Gauges<1>) {
     (requests, registry.gauges_bounded(DELIVERY_SHARE, help, labels, bound(routes, 1)))
 }
 
+/// Handles to those of connections that are switched.
+#[derive(Clone, Debug)]
+pub(crate) struct TunnelMetrics {
+    pub(crate) open: Gauge,
+    pub(crate) ended: Counters<1>,
+}
+
+impl TunnelMetrics {
+    fn new(registry: &Registry) -> Self {
+        Self {
+            open: registry.gauge(TUNNELS, "Connections that are switched to WebSocket"),
+            ended: registry.counters(TUNNELS_ENDED, "Switched connections that are over", ["end"]),
+        }
+    }
+}
+
 impl Metrics {
     /// With series of their own for so many routes.
     pub(crate) fn new(registry: Registry, routes: usize) -> Self {
@@ -197,11 +218,11 @@ impl Metrics {
             ),
             http2_floods: registry.counters(HTTP2_FLOODS, "Connections that cost too much", ["kind"]),
             access_records: registry.counters(ACCESS_RECORDS, "Records of the access log", ["result"]),
+            tunnels: TunnelMetrics::new(&registry),
             in_flight: registry.gauge(REQUESTS_IN_FLIGHT, "Requests on their way"),
             headers_dropped: registry.counter(HEADERS_DROPPED, "Header names that clients may not send"),
             revocations: registry.counter(REVOCATIONS, "Revocations taken in"),
-            revocations_unreadable: registry
-                .counter(REVOCATIONS_UNREADABLE, "Revocation events that are none"),
+            revocations_unreadable: registry.counter(REVOCATIONS_UNREADABLE, "Events that are none"),
             revocation_delay: registry.histogram(
                 REVOCATION_DELAY,
                 "Time from a logout to the gateway refusing the token",

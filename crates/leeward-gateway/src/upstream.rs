@@ -16,10 +16,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use leeward_discovery::Endpoint;
+use leeward_discovery::{Endpoint, Picked};
 use leeward_resilience::{Clock, Instant};
 use rustls::ClientConfig;
 
@@ -43,6 +43,16 @@ pub(crate) enum Answer {
     One(h1::Answer<Upload>),
     /// Over HTTP/2.
     Many(Box<http2::Answer>),
+}
+
+impl Answer {
+    /// The connection, which speaks HTTP no more, and what came in on it already; `None` over HTTP/2.
+    pub(crate) fn into_stream(self) -> Option<(Stream, BytesMut)> {
+        match self {
+            Self::One(answer) => Some(answer.into_stream()),
+            Self::Many(_) => None,
+        }
+    }
 }
 
 impl Body for Answer {
@@ -124,6 +134,9 @@ pub(crate) enum Error {
     /// Nothing was executed: the two sides did not come to terms.
     #[error("no connection over TLS: {}", .0.as_str())]
     Handshake(tls::Failure),
+    /// The service says that it has not looked at the request.
+    #[error("the service refused the request unread")]
+    Refused,
     /// The service closed the connection before it answered. It may have acted.
     #[error("the connection ended before an answer: {0}")]
     Ended(std::io::Error),
@@ -198,6 +211,8 @@ pub(crate) struct Lease {
 pub(crate) struct Got {
     pub(crate) response: Response<Answer>,
     pub(crate) lease: Lease,
+    /// The endpoint of a call of gRPC whose end is still to come.
+    pub(crate) picked: Option<Picked>,
 }
 
 impl std::fmt::Debug for Got {
@@ -302,7 +317,7 @@ impl Pool {
                     let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
                     let lease = Lease { pool, authority, under, keep: way.keep };
                     let response = head.map(|()| Answer::Many(Box::new(answer)));
-                    return Ok(Box::new(Got { response, lease }));
+                    return Ok(Box::new(Got { response, lease, picked: None }));
                 }
                 Err(failed) => {
                     if let (Error::Handshake(failure), Some(tls)) = (&failed.why, &way.tls) {
@@ -316,6 +331,29 @@ impl Pool {
             }
         }
         Err(why)
+    }
+
+    /// Sends a request that switches its connection: one of its own, over HTTP/1.1, which nobody else has used.
+    pub(crate) async fn switch(
+        self: &Rc<Self>,
+        endpoint: &Endpoint,
+        way: &Way,
+        source: &impl Source,
+    ) -> Result<Box<Got>, Error> {
+        let opened = connect(endpoint, way.tls.as_deref(), Protocol::Http1, way.keep.connect_timeout).await?;
+        if opened.is_http2 {
+            return Err(Error::Connect(std::io::Error::other("it speaks HTTP/2, where nothing is switched")));
+        }
+        let asking = source.make().ok_or(Error::Body)?;
+        match Link::new(opened.stream).ask(asking).await {
+            Ok((head, answer)) => {
+                let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
+                let lease = Lease { pool, authority, under: opened.under, keep: way.keep };
+                let response = head.map(|()| Answer::One(answer));
+                Ok(Box::new(Got { response, lease, picked: None }))
+            }
+            Err(failed) => Err(not_taken(way, endpoint, &failed.why).unwrap_or_else(|| failed.why.into())),
+        }
     }
 
     /// A connection with room, once there is one. Bounded by the time of the attempt, which is all that a request waits.
@@ -371,7 +409,8 @@ impl Pool {
                 Ok((head, answer)) => {
                     let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
                     let lease = Lease { pool, authority, under, keep: way.keep };
-                    return Ok(Box::new(Got { response: head.map(|()| Answer::One(answer)), lease }));
+                    let response = head.map(|()| Answer::One(answer));
+                    return Ok(Box::new(Got { response, lease, picked: None }));
                 }
                 Err(failed) => *failed,
             };

@@ -20,6 +20,9 @@ pub enum Class {
         retryable: bool,
         /// The upstream's own `Retry-After`.
         retry_after: Option<Duration>,
+        /// Whether nothing of the call was executed, and it can be sent again: then it is retried also where it may not be
+        /// repeated.
+        untouched: bool,
     },
     /// Says nothing about the upstream: the caller's mistake, or a rejection by one of our own policies.
     Ignored,
@@ -27,17 +30,19 @@ pub enum Class {
 
 impl Class {
     /// A failure that a retry can help against.
-    pub const RETRYABLE: Self = Self::Failure { retryable: true, retry_after: None };
+    pub const RETRYABLE: Self = Self::Failure { retryable: true, retry_after: None, untouched: false };
     /// A failure that a retry cannot help against.
-    pub const PERMANENT: Self = Self::Failure { retryable: false, retry_after: None };
+    pub const PERMANENT: Self = Self::Failure { retryable: false, retry_after: None, untouched: false };
+    /// A failure of a call that was refused before anything of it was executed.
+    pub const UNTOUCHED: Self = Self::Failure { retryable: true, retry_after: None, untouched: true };
 
     /// The class of an HTTP status as HTTP itself defines it: 502, 503, 504 and 429 are retryable failures, other 5xx
     /// permanent ones, the rest successes.
     #[must_use]
     pub const fn of_http_status(status: u16, retry_after: Option<Duration>) -> Self {
         match status {
-            429 | 502..=504 => Self::Failure { retryable: true, retry_after },
-            500..=599 => Self::Failure { retryable: false, retry_after },
+            429 | 502..=504 => Self::Failure { retryable: true, retry_after, untouched: false },
+            500..=599 => Self::Failure { retryable: false, retry_after, untouched: false },
             _ => Self::Success,
         }
     }
@@ -135,7 +140,7 @@ impl<E> Error<E> {
             }
             Self::DeadlineExceeded { .. } => Advice { blame: Blame::Caller, retry: false, after: None },
             Self::Inner(error) => match class(error) {
-                Class::Failure { retryable, retry_after } => {
+                Class::Failure { retryable, retry_after, .. } => {
                     Advice { blame: Blame::Upstream, retry: retryable, after: retry_after }
                 }
                 Class::Success | Class::Ignored => Advice { blame: Blame::Caller, retry: false, after: None },
@@ -204,7 +209,7 @@ mod tests {
         assert_eq!(advice(rejected(Reason::NoEndpoint, None)), (Blame::Upstream, false, None));
         assert_eq!(advice(Error::Timeout { after: Duration::ZERO }), (Blame::Upstream, true, None));
         assert_eq!(advice(Error::DeadlineExceeded { attempts: 1, last: None }), (Blame::Caller, false, None));
-        let busy = Class::Failure { retryable: true, retry_after: soon };
+        let busy = Class::Failure { retryable: true, retry_after: soon, untouched: false };
         assert_eq!(advice(Error::Inner(busy)), (Blame::Upstream, true, soon));
         assert_eq!(advice(Error::Inner(Class::PERMANENT)), (Blame::Upstream, false, None));
         assert_eq!(advice(Error::Inner(Class::Ignored)), (Blame::Caller, false, None));
@@ -218,7 +223,7 @@ mod tests {
         let patient = Some(Duration::from_secs(2));
         assert_eq!(
             Class::of_http_status(429, patient),
-            Class::Failure { retryable: true, retry_after: patient }
+            Class::Failure { retryable: true, retry_after: patient, untouched: false }
         );
     }
 }

@@ -111,7 +111,8 @@ struct Shared {
 pub struct Call {
     /// The caller's own deadline; the pipeline's stays in force when it is earlier.
     pub deadline: Option<Deadline>,
-    /// Whether the call may be sent more than once: it is idempotent and its body can be sent again.
+    /// Whether the call may be sent more than once: it is idempotent and its body can be sent again. One that may not is retried all
+    /// the same when it comes back [untouched](Class::Failure).
     pub replayable: bool,
     /// What the hop further out said about its own attempts. One that repeats the call itself: not repeated here.
     pub effort: Effort,

@@ -162,7 +162,7 @@ impl Retry {
         deadline: Deadline,
         rng: &dyn Rng,
     ) -> Option<Wait> {
-        let Class::Failure { retryable: true, retry_after } = class else { return None };
+        let Class::Failure { retryable: true, retry_after, .. } = class else { return None };
         if done.retries >= self.max_retries || retry_after.is_some_and(|after| after > self.retry_after_max) {
             return None;
         }
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_kept_in_full_or_not_retried_at_all() {
-        let asks = |after| Class::Failure { retryable: true, retry_after: Some(after) };
+        let asks = |after| Class::Failure { retryable: true, retry_after: Some(after), untouched: false };
         let deadline = Deadline::after(NOW, Duration::from_secs(60));
         let rng = FastRng::seeded(1);
         let retry = Retry::default();
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn patience_and_time_suffice_to_the_bound() {
         let lowest = Lowest;
-        let asks = |after| Class::Failure { retryable: true, retry_after: Some(after) };
+        let asks = |after| Class::Failure { retryable: true, retry_after: Some(after), untouched: false };
         let retry = Retry::default();
         let far = Deadline::after(NOW, Duration::from_secs(60));
         let patient = |after| retry.next(asks(after), Done::default(), NOW, far, &lowest);

@@ -18,17 +18,31 @@ pub struct Picked {
     member: Arc<Member>,
     started: Instant,
     reported: bool,
+    /// When its answer began, where its end is still to come.
+    answered: Option<Instant>,
 }
 
 impl Picked {
     pub(super) fn new(upstream: Arc<Shared>, member: Arc<Member>, started: Instant) -> Self {
-        Self { upstream, member, started, reported: false }
+        Self { upstream, member, started, reported: false, answered: None }
     }
 
     /// Where to send the call.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.member.endpoint
+    }
+
+    /// The answer began at `now`, and how the call ends is still to come: what is measured is the time until here, and a caller that
+    /// leaves later says nothing about the endpoint.
+    pub fn answered(&mut self, now: Instant) {
+        self.answered = Some(now);
+    }
+
+    /// Ends the call now, as [`report`](Self::report) does.
+    pub fn report_now(self, class: Class) {
+        let now = self.upstream.clock.now();
+        self.report(class, now);
     }
 
     /// Ends the call at `now`: passive health, and what the next picks go by.
@@ -45,7 +59,7 @@ impl Picked {
     }
 
     fn end(&self, sample: Sample, now: Instant) {
-        let latency = now.saturating_duration_since(self.started);
+        let latency = self.answered.unwrap_or(now).saturating_duration_since(self.started);
         self.upstream.report(&self.member, sample, latency, now);
     }
 }
@@ -54,8 +68,9 @@ impl Drop for Picked {
     fn drop(&mut self) {
         if !self.reported {
             let now = self.upstream.clock.now();
-            let abandoned = now.saturating_duration_since(self.started)
-                >= self.upstream.set.load().balance.abandoned_after;
+            let abandoned = self.answered.is_none()
+                && now.saturating_duration_since(self.started)
+                    >= self.upstream.set.load().balance.abandoned_after;
             let sample =
                 if abandoned { Sample::Failure { asks_for_patience: false } } else { Sample::Unknown };
             self.end(sample, now);

@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::facts::{Outcome, Ticket};
 use crate::body::{Broken, Download};
+use crate::tunnel::{End, Tunnel};
 
 /// A body, and the place in the access log that waits for its end.
 pub(crate) struct Delivery {
@@ -19,6 +20,27 @@ pub(crate) struct Delivery {
 impl Delivery {
     pub(crate) fn new(body: Download, ticket: Option<Ticket>) -> Self {
         Self { body, ticket, is_broken: false }
+    }
+}
+
+impl Delivery {
+    /// The service's side of a connection that is switched, if it is.
+    pub(crate) fn switch(&mut self) -> Option<Box<Tunnel>> {
+        match &mut self.body {
+            Download::Switched(tunnel) => tunnel.take(),
+            _ => None,
+        }
+    }
+
+    /// How the switched connection ended, and how much of it the client got.
+    pub(crate) fn ended(mut self, end: End, bytes: u64) {
+        let Some(ticket) = self.ticket.take() else { return };
+        ticket.sent(usize::try_from(bytes).unwrap_or(usize::MAX));
+        ticket.ended(match end {
+            End::Client => Outcome::ClientGone,
+            End::Service => Outcome::UpstreamBroken,
+            End::Closed | End::Idle | End::Duration | End::Drain => Outcome::Complete,
+        });
     }
 }
 

@@ -117,7 +117,7 @@ impl Facts {
 
     /// Whether an answer has no body, so that there is nothing to be cut off.
     pub(super) fn is_bare(&self) -> bool {
-        self.method == Some(Method::HEAD) || matches!(self.status, 100..200 | 204 | 304)
+        self.method == Some(Method::HEAD) || matches!(self.status, 100 | 102..200 | 204 | 304)
     }
 }
 

@@ -223,6 +223,14 @@ impl Config {
         if route.target.services().next().is_some() {
             out.line(2, "forward_token", route.forward_token);
         }
+        if let Some(tunnel) = &route.tunnel {
+            out.line(2, "upgrade", "[websocket]");
+            out.open(2, "tunnel");
+            out.line(3, "idle_timeout", show_duration(tunnel.idle_timeout));
+            if let Some(longest) = tunnel.max_duration {
+                out.line(3, "max_duration", show_duration(longest));
+            }
+        }
         if let Some(deprecated) = &route.deprecated {
             print_deprecated(out, deprecated);
         }

@@ -16,6 +16,7 @@ use super::parse::{HOUR, MOMENT, line, set};
 use super::services::{is_encrypted, url};
 use super::takes::{self, Taken, Takes};
 use super::target;
+use super::tunnel;
 use super::{ClientCertificate, Route, Rule, ServicePolicy, ServiceTls, security_headers};
 use crate::security_headers::SecurityHeaders;
 use crate::target::Target;
@@ -73,6 +74,7 @@ fn route(node: &Node<'_>, services: &mut Services, top: &Top<'_>) -> Option<Rout
     let (stale, stale_node) = stale(node);
     let Takes { hosts, pattern, methods, conditions } = takes::read(node);
     let target = target::target(node, pattern.as_ref(), &hosts, services, top.knows_users);
+    let tunnel = tunnel::tunnel(node, target.as_ref(), services);
     let rewrite = target::rewrite(&node.get("rewrite"), pattern.as_ref());
     let headers = node.get("headers");
     // A route that is not whole is read to its end, so that all of its mistakes are told.
@@ -97,6 +99,7 @@ fn route(node: &Node<'_>, services: &mut Services, top: &Top<'_>) -> Option<Rout
         stale_if_error: stale,
         client_certificate: client_certificate(&node.get("client_certificate")),
         forward_token: false,
+        tunnel,
         deprecated: deprecated(&node.get("deprecated")),
         origin: line(&node.origin()),
     };

@@ -66,6 +66,8 @@ pub(crate) struct Saying<'a> {
     pub(crate) more: [&'a [(HeaderName, HeaderValue)]; 2],
     /// Whether this is the last request on its connection.
     pub(crate) closes: bool,
+    /// Whether the connection is to be switched to WebSocket.
+    pub(crate) upgrades: bool,
     /// Whether trailers of the answer have somewhere to go.
     pub(crate) takes_trailers: bool,
 }
@@ -260,6 +262,10 @@ fn write_head(out: &mut Vec<u8>, saying: Saying<'_>, framing: Framing) {
         Framing::Chunked => line(out, b"transfer-encoding", b"chunked"),
     }
     match (saying.takes_trailers, saying.closes) {
+        _ if saying.upgrades => {
+            line(out, b"upgrade", b"websocket");
+            line(out, b"connection", b"upgrade");
+        }
         (false, false) => {}
         (false, true) => line(out, b"connection", b"close"),
         // It is about this connection, and says so (RFC 9110, 10.1.4).

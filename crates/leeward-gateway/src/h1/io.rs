@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::body::BodyError;
 use super::chunked::Step;
@@ -274,7 +274,7 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match ready!(Pin::new(&mut *self.wire.borrow_mut()).poll_write(cx, bytes)) {
             Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             written => Poll::Ready(written),
@@ -308,7 +308,27 @@ impl Io {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// What comes in on a connection that speaks HTTP no more, beginning with what came in already.
+    pub(crate) fn poll_read_switched(
+        &self,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut buffer = self.buffer.borrow_mut();
+        if buffer.is_empty() {
+            return Pin::new(&mut *self.wire.borrow_mut()).poll_read(cx, room);
+        }
+        let count = buffer.len().min(room.remaining());
+        room.put_slice(&buffer.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.wire.borrow_mut()).poll_shutdown(cx)
+    }
+
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.wire.borrow_mut()).poll_flush(cx)
     }
 

@@ -159,6 +159,12 @@ pub(crate) struct Answer<B> {
 }
 
 impl<B> Answer<B> {
+    /// The connection, which speaks HTTP no more, and what came in behind the head.
+    pub(crate) fn into_stream(self) -> (Stream, BytesMut) {
+        let Wire { stream, buffer } = *self.link.0;
+        (stream, buffer)
+    }
+
     /// The connection, if it takes another request: the answer was read to its end, the request was sent to its end, and both
     /// sides want to go on.
     pub(crate) fn into_link(mut self) -> Option<Link> {

@@ -90,6 +90,28 @@ where
     Ok(true)
 }
 
+/// Sends the head behind which a connection speaks HTTP no more.
+///
+/// # Errors
+/// The client is gone.
+pub(crate) async fn switch(io: &Io, unix_ms: i64, head: &Parts) -> io::Result<()> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in &head.headers {
+        let is_ours =
+            [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::DATE].contains(name);
+        if !is_ours {
+            line(&mut out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    line(&mut out, b"date", &date::at(unix_ms));
+    line(&mut out, b"upgrade", b"websocket");
+    line(&mut out, b"connection", b"upgrade");
+    out.extend_from_slice(b"\r\n");
+    io.write(&out, &[]).await?;
+    io.flush().await
+}
+
 fn write_head(out: &mut Vec<u8>, answering: &Answering, head: &Parts, ending: Ending, keep_alive: bool) {
     let status = head.status;
     out.extend_from_slice(b"HTTP/1.1 ");

@@ -4,6 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
+use leeward_resilience::Deadline;
 use leeward_service::identity::ASSERTION_HEADER;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, TRACEPARENT};
 
@@ -12,6 +13,7 @@ use super::{Peer, parse};
 use crate::address;
 use crate::config::Route;
 use crate::credentials;
+use crate::grpc;
 use crate::jwt::Subject;
 use crate::path::EncodedSlash;
 use crate::refusal::{Refusal, Stage, code};
@@ -41,6 +43,10 @@ pub(super) struct Forward {
     pub(super) said: Said,
     /// Whether the client said that it takes trailers.
     pub(super) takes_trailers: bool,
+    /// Whether the connection is to be switched to WebSocket.
+    pub(super) upgrades: bool,
+    /// When a call of gRPC that has a time of its own must be over.
+    pub(super) call_until: Option<Deadline>,
     /// Under which a copy of the answer is kept, for routes that keep copies.
     pub(super) copy_key: Option<String>,
     /// What it is kept together with others by.
@@ -58,8 +64,7 @@ impl Forward {
         shared: &Shared,
         trip: &Trip,
         (route, service): (&RouteState, &Service),
-        head: Parts,
-        path: &str,
+        (head, path, deadline): (Parts, &str, Deadline),
         (peer, subject): (&Peer, Option<&Subject>),
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = head;
@@ -94,13 +99,25 @@ impl Forward {
         if let Some(subject) = subject {
             vouch(shared, service, subject, &mut said)?;
         }
+        // Each attempt says what is left of it.
+        let has_time = trip.is_call && headers.remove(grpc::TIMEOUT).is_some();
         // To a service that hears who asks, the answer may be that caller's own.
         let is_anybody = subject.is_none() && peer.certificate.is_none();
         let copy_key = if is_anybody { copy_key(route, service, &method, &target, &headers) } else { None };
         let host = new_host.and_then(|host| host.to_str().ok().map(Box::from));
         let key = service.hash_on.as_ref().and_then(|hash_on| hash_on.key(&headers, &said)).or(trip.key);
-        let takes_trailers = trip.takes_trailers;
-        Ok(Self { method, target, host, headers, said, takes_trailers, copy_key, key })
+        Ok(Self {
+            method,
+            target,
+            host,
+            headers,
+            said,
+            takes_trailers: trip.takes_trailers,
+            upgrades: trip.tunnel.is_some(),
+            call_until: has_time.then_some(deadline),
+            copy_key,
+            key,
+        })
     }
 }
 

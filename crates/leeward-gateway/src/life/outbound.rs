@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use http::header;
 use http::{Response, StatusCode};
+use http_body::Body;
 use leeward_discovery::{NoEndpoint, PickHint, Picked};
 use leeward_resilience::pipeline::Guard;
 use leeward_resilience::{Attempt, Call, Class, Clock, Deadline, Instant};
@@ -24,12 +25,14 @@ use super::sending::{Outgoing, Sending, is_idempotent};
 use super::trip::{Held, NAME, Trip};
 use super::unanswered;
 use crate::body::{Download, Passing};
+use crate::config;
 use crate::decisions::{Attempts, Outcome};
-use crate::headers;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Service};
 use crate::trailers::Sieve;
+use crate::tunnel::Tunnel;
 use crate::upstream::{self, Answer, Got};
+use crate::{grpc, headers, upgrade};
 
 /// Endpoints tried in one attempt while connections are refused: nothing was sent, so the next one may be asked at
 /// once.
@@ -42,6 +45,23 @@ pub(super) enum Failure {
     Upstream(upstream::Error),
 }
 
+impl Got {
+    /// Whether the service switched its connection, as it was asked to.
+    fn is_switched(&self, forward: &Forward) -> bool {
+        forward.upgrades
+            && self.response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && upgrade::is_accepted(&forward.headers, self.response.headers())
+    }
+
+    /// Whether it is the answer to a call of gRPC that says behind its body how it went.
+    fn is_said_later(&self) -> bool {
+        let response = &self.response;
+        response.status() == StatusCode::OK
+            && !response.body().is_end_stream()
+            && grpc::says_grpc(response.headers())
+    }
+}
+
 pub(super) async fn call(
     core: &Rc<Core>,
     (route, service): (&RouteState, &Service),
@@ -52,7 +72,8 @@ pub(super) async fn call(
 ) -> Result<Response<Download>, Refusal> {
     let shared = &*core.shared;
     let idempotent = is_idempotent(&forward.method);
-    let replayable = idempotent && sending.is_replayable();
+    // Of two handshakes one would be for nothing.
+    let replayable = idempotent && sending.is_replayable() && !forward.upgrades;
     let call = Call { deadline: Some(deadline), replayable, ..Call::ONCE };
     let failed_at: RefCell<Vec<Arc<str>>> = RefCell::default();
 
@@ -63,7 +84,7 @@ pub(super) async fn call(
             call,
             // In a box, so that the futures of the policies around it stay small: they are moved into each other.
             |attempt| Box::pin(one_attempt(core, service, forward, sending, (&failed_at, trip), attempt)),
-            classify,
+            |answer| classify(answer, (forward, sending), trip),
         )
         .await;
     if let Some(begun) = begun {
@@ -72,7 +93,7 @@ pub(super) async fn call(
     let answered = match answered {
         Ok(answered) => {
             let (got, guard) = answered.into_parts();
-            checked(service, got).map(|got| (got, guard))
+            checked(service, got, &forward).map(|got| (got, guard))
         }
         Err(error) => Err(unanswered::refusal((route, service), sending, error)),
     };
@@ -81,12 +102,15 @@ pub(super) async fn call(
         return Ok(copy);
     }
     let (got, guard) = answered?;
+    if got.picked.is_some() {
+        sending.is_conversation();
+    }
     Ok(pass_on(core, (route, service), forward, got, (guard, held), trip))
 }
 
 /// An unasked-for protocol switch, or a status that HTTP does not have, is no answer.
-fn checked(service: &Service, got: Box<Got>) -> Result<Box<Got>, Refusal> {
-    if (200..=599).contains(&got.response.status().as_u16()) {
+fn checked(service: &Service, got: Box<Got>, forward: &Forward) -> Result<Box<Got>, Refusal> {
+    if (200..=599).contains(&got.response.status().as_u16()) || got.is_switched(forward) {
         return Ok(got);
     }
     let detail = format!("{} answered with a status that HTTP does not have", service.name);
@@ -124,18 +148,23 @@ async fn one_attempt(
             deadline_ms: attempt.deadline.header_ms(now),
             effort: attempt.effort,
             trace,
+            call_timeout: forward.call_until.map(|until| grpc::write_timeout(until.remaining(now))),
         };
-        let sent = core.pool.send(picked.endpoint(), &service.way, &outgoing).await;
-        let sent = sent.map_err(Failure::Upstream);
-        let class = classify(&sent);
+        let sent = if forward.upgrades {
+            Box::pin(core.pool.switch(picked.endpoint(), &service.way, &outgoing)).await
+        } else {
+            core.pool.send(picked.endpoint(), &service.way, &outgoing).await
+        };
+        let mut sent = sent.map_err(Failure::Upstream);
+        let class = classify(&sent, (forward, sending), trip);
         let ended = clock.now();
         trying.became = Some((outcome(&sent, class), class, ended));
         drop(trying);
-        picked.report(class, ended);
+        end(picked, &mut sent, (class, ended), trip);
         match sent {
             Err(Failure::Upstream(error @ (upstream::Error::Connect(_) | upstream::Error::Handshake(_)))) => {
                 refused = Some(error);
-                if !sending.is_replayable() {
+                if !sending.can_be_sent() {
                     break;
                 }
             }
@@ -144,6 +173,17 @@ async fn one_attempt(
     }
     let error = refused.unwrap_or_else(|| upstream::Error::Connect(std::io::ErrorKind::NotConnected.into()));
     Err(Failure::Upstream(error))
+}
+
+/// Tells the endpoint how the call ended, or keeps it with an answer that says so at its own end.
+fn end(mut picked: Picked, sent: &mut Result<Box<Got>, Failure>, (class, at): (Class, Instant), trip: &Trip) {
+    match sent {
+        Ok(got) if trip.is_call && got.is_said_later() => {
+            picked.answered(at);
+            got.picked = Some(picked);
+        }
+        _ => picked.report(class, at),
+    }
 }
 
 /// An endpoint that is being tried. It has failed unless something else is said, also when the attempt is dropped because its
@@ -209,7 +249,9 @@ fn outcome(sent: &Result<Box<Got>, Failure>, class: Class) -> Outcome {
         }
         Err(Failure::Upstream(upstream::Error::Body)) => Outcome::BodyCut,
         Err(Failure::Upstream(upstream::Error::Answer(_) | upstream::Error::Protocol(_))) => Outcome::NoHttp,
-        Err(Failure::Upstream(upstream::Error::Ended(_)) | Failure::NoEndpoint(_)) => Outcome::BrokenOff,
+        Err(
+            Failure::Upstream(upstream::Error::Ended(_) | upstream::Error::Refused) | Failure::NoEndpoint(_),
+        ) => Outcome::BrokenOff,
     }
 }
 
@@ -225,10 +267,18 @@ fn pick(
 
 /// What an answer says about the service. Only what HTTP calls the server's fault counts: a 429 of a service is its
 /// word to one caller, not a failure.
-fn classify(answer: &Result<Box<Got>, Failure>) -> Class {
+fn classify(
+    answer: &Result<Box<Got>, Failure>,
+    (forward, sending): (&Forward, &Sending),
+    trip: &Trip,
+) -> Class {
     match answer {
+        Ok(got) if got.is_switched(forward) => Class::Success,
         Ok(got) => match got.response.status().as_u16() {
-            502..=504 => Class::Failure { retryable: true, retry_after: retry_after(&got.response) },
+            200 if trip.is_call => call_class(got, sending),
+            502..=504 => {
+                Class::Failure { retryable: true, retry_after: retry_after(&got.response), untouched: false }
+            }
             500 | 505..=599 => Class::PERMANENT,
             // An unasked-for protocol switch, or a status that HTTP does not have.
             0..=199 | 600.. => Class::PERMANENT,
@@ -237,8 +287,22 @@ fn classify(answer: &Result<Box<Got>, Failure>) -> Class {
         Err(Failure::Upstream(
             upstream::Error::Connect(_) | upstream::Error::Handshake(_) | upstream::Error::Ended(_),
         )) => Class::RETRYABLE,
+        Err(Failure::Upstream(upstream::Error::Refused)) if sending.can_be_sent() => Class::UNTOUCHED,
+        Err(Failure::Upstream(upstream::Error::Refused)) => Class::RETRYABLE,
         Err(Failure::Upstream(upstream::Error::Answer(_) | upstream::Error::Protocol(_))) => Class::PERMANENT,
         Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
+    }
+}
+
+/// What the head of an answer to a call of gRPC says. One that is all there is of it says how the call went: a service that is not
+/// available has not begun with it, by gRPC's own rule, so that it may be sent again whatever it does.
+fn call_class(got: &Got, sending: &Sending) -> Class {
+    let is_all = got.response.body().is_end_stream();
+    match grpc::class(got.response.headers()).filter(|_| is_all) {
+        Some(Class::Failure { retryable: true, retry_after, .. }) => {
+            Class::Failure { retryable: true, retry_after, untouched: sending.can_be_sent() }
+        }
+        said => said.unwrap_or(Class::Success),
     }
 }
 
@@ -261,13 +325,35 @@ fn pass_on(
     trip: &Trip,
 ) -> Response<Download> {
     let shared = &core.shared;
-    let Got { response, lease } = *got;
+    let Got { response, lease, picked } = *got;
     let (mut head, body) = response.into_parts();
     headers::strip_response(&mut head.headers, shared.cors.is_some(), route.security.keeps_banners);
+    if let (Some(options), StatusCode::SWITCHING_PROTOCOLS) = (trip.tunnel, head.status) {
+        return switched(core, options, (head, body), guard, trip);
+    }
     let tee = tee(core, route, forward, &head);
     let read_timeout = service.read_timeout;
     let changes = &route.config.response_headers;
     let sieve = Sieve::of_service(shared.cors.is_some(), trip.gets_trailers, changes);
-    let body = Passing::new(body, lease, read_timeout, (tee, sieve), guard, held);
+    let body = Passing::new(body, lease, read_timeout, (tee, sieve), (guard, picked), held);
     Response::from_parts(head, Download::Service(Box::new(body)))
+}
+
+/// A connection that is switched. The request is over with it: what it held in limits is free again.
+fn switched(
+    core: &Rc<Core>,
+    options: config::Tunnel,
+    (head, body): (http::response::Parts, Answer),
+    guard: Option<Guard>,
+    trip: &Trip,
+) -> Response<Download> {
+    if let Some(guard) = guard {
+        guard.record(Class::Success);
+    }
+    let shared = &core.shared;
+    let drain = shared.config.limits.drain;
+    let tunnel = body.into_stream().map(|stream| {
+        Box::new(Tunnel::new(stream, (options, drain), (&shared.metrics.tunnels, &trip.notes)))
+    });
+    Response::from_parts(head, Download::Switched(tunnel))
 }

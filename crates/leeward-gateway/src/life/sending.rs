@@ -1,6 +1,6 @@
 //! What is sent: the client's body, kept if it is short, and the request made of it for each attempt.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use leeward_telemetry::TRACEPARENT;
 
 use super::forward::Forward;
 use super::parse::{rule_broken, too_large};
-use crate::access::Notes;
+use super::trip::Trip;
 use crate::body::{Cut, Streaming, Upload, read_whole};
+use crate::grpc;
 use crate::h1::{Asking, Saying};
 use crate::incoming::Incoming;
 use crate::refusal::{Refusal, Stage, code};
@@ -37,7 +38,7 @@ pub(super) struct Sending {
     empty: bool,
     whole: Option<Bytes>,
     trailers: Option<Box<HeaderMap>>,
-    streaming: Cell<Option<Box<Streaming>>>,
+    streaming: Option<Rc<RefCell<Streaming>>>,
     pub(super) cut: Rc<Cell<Option<Cut>>>,
 }
 
@@ -46,15 +47,14 @@ impl Sending {
     /// taken, so that a slow client holds its own connection and nothing else.
     pub(super) async fn prepare(
         shared: &Shared,
-        route: &RouteState,
-        service: &Service,
+        (route, service): (&RouteState, &Service),
+        trip: &Trip,
         headers: &HeaderMap,
         body: Incoming,
         deadline: Deadline,
-        notes: &Notes,
     ) -> Result<Self, Refusal> {
-        let (streaming, cut) = (Cell::new(None), Rc::default());
-        let mut sending = Self { empty: true, whole: None, trailers: None, streaming, cut };
+        let (notes, cut) = (&trip.notes, Rc::default());
+        let mut sending = Self { empty: true, whole: None, trailers: None, streaming: None, cut };
         if body.is_end_stream() {
             return Ok(sending);
         }
@@ -71,8 +71,12 @@ impl Sending {
             let attempt = service.attempt_timeout;
             let within = within.min(attempt).saturating_sub(CLIENT_FIRST);
             let cut = Rc::clone(&sending.cut);
-            let streaming = Streaming::new(body, route.body_bytes_max, within, sieve(), cut, notes.clone());
-            sending.streaming.set(Some(Box::new(streaming)));
+            let mut streaming =
+                Streaming::new(body, route.body_bytes_max, within, sieve(), cut, notes.clone());
+            if trip.is_call {
+                streaming.keep();
+            }
+            sending.streaming = Some(Rc::new(RefCell::new(streaming)));
         }
         Ok(sending)
     }
@@ -81,11 +85,24 @@ impl Sending {
         self.empty || self.whole.is_some()
     }
 
+    /// Whether it can be sent from its beginning now. Of a body that is passed on as it comes nothing may have been read, or all that
+    /// was is kept.
+    pub(super) fn can_be_sent(&self) -> bool {
+        self.streaming.as_ref().is_none_or(|streaming| streaming.borrow().is_whole())
+    }
+
+    /// The service takes part in a conversation, which has no end that could be waited for.
+    pub(super) fn is_conversation(&self) {
+        if let Some(streaming) = &self.streaming {
+            streaming.borrow_mut().is_timeless();
+        }
+    }
+
     fn take(&self) -> Option<Upload> {
         match (&self.whole, self.empty) {
             (Some(bytes), _) => Some(Upload::Whole(Some(bytes.clone()), self.trailers.clone())),
             (None, true) => Some(Upload::Empty),
-            (None, false) => self.streaming.take().map(Upload::Streaming),
+            (None, false) => self.streaming.as_ref().and_then(Streaming::lend).map(Upload::Streaming),
         }
     }
 }
@@ -99,6 +116,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) effort: Effort,
     /// In place of the request's own, where spans are recorded.
     pub(super) trace: Option<HeaderValue>,
+    /// What is left of a call's own time.
+    pub(super) call_timeout: Option<HeaderValue>,
 }
 
 impl Source for Outgoing<'_> {
@@ -108,9 +127,13 @@ impl Source for Outgoing<'_> {
         let effort = || HeaderValue::try_from(self.effort.to_string()).ok();
         let effort = if self.effort.is_first() { None } else { effort() };
         let nothing = || (ATTEMPT, HeaderValue::from_static(""));
-        let mut more = [deadline, nothing(), nothing()];
+        let mut more = [deadline, nothing(), nothing(), nothing()];
         let mut count = 1;
-        let others = [(ATTEMPT, effort), (TRACEPARENT, self.trace.clone())];
+        let others = [
+            (ATTEMPT, effort),
+            (TRACEPARENT, self.trace.clone()),
+            (grpc::TIMEOUT, self.call_timeout.clone()),
+        ];
         for (name, value) in others.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             more[count] = (name, value);
             count += 1;
@@ -124,6 +147,7 @@ impl Source for Outgoing<'_> {
             more: [said, &more[..count]],
             // A server that expects no body here may take one for the next request: there is to be none on this connection.
             closes: !self.sending.empty && has_no_use_for_a_body(method),
+            upgrades: self.forward.upgrades,
             takes_trailers: *takes_trailers,
         };
         Some(Box::new(Asking::new(saying, body)))
@@ -156,6 +180,9 @@ impl Source for Outgoing<'_> {
         }
         if let Some(trace) = &self.trace {
             map.insert(TRACEPARENT, trace.clone());
+        }
+        if let Some(timeout) = &self.call_timeout {
+            map.insert(grpc::TIMEOUT, timeout.clone());
         }
         if self.forward.takes_trailers {
             map.insert(header::TE, HeaderValue::from_static("trailers"));

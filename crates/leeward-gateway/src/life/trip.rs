@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, Uri, Version};
+use http_body::Body;
 use leeward_resilience::concurrency::Permit;
 use leeward_resilience::{Deadline, Instant};
 use leeward_telemetry::metrics::Gauge;
@@ -15,7 +16,7 @@ use super::witness::Witness;
 use super::{Core, parse};
 use crate::access::{Begin, Delivery, Notes, Ticket};
 use crate::body::Download;
-use crate::config::Rule;
+use crate::config::{Rule, Tunnel};
 use crate::decisions::{Ruling, Setting};
 use crate::incoming::Incoming;
 use crate::jwt::Subject;
@@ -24,7 +25,7 @@ use crate::metrics::NO_ROUTE;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
 use crate::router::{Ask, Match, Methods};
 use crate::shared::{Answers, RouteState, Service, Shared};
-use crate::{address, cors, headers, trailers};
+use crate::{address, cors, grpc, headers, trailers, upgrade};
 
 /// What most answers get beside those for browsers: four that every one gets, two about limits, one about CORS.
 const OWN_HEADERS_MAX: usize = 7;
@@ -53,6 +54,12 @@ pub(crate) struct Trip {
     pub(super) takes_trailers: bool,
     /// Whether it gets some: over HTTP/2 everybody does.
     pub(super) gets_trailers: bool,
+    /// Whether it is a call of gRPC.
+    pub(super) is_call: bool,
+    /// Whether it asks for its connection to be switched to WebSocket.
+    asks_for_websocket: bool,
+    /// How long that lasts, where the route lets it be.
+    pub(super) tunnel: Option<Tunnel>,
     /// What the client is to come back with.
     pub(super) cookie: Option<HeaderValue>,
     seen: Seen,
@@ -104,6 +111,9 @@ impl Trip {
             key: None,
             takes_trailers: false,
             gets_trailers: false,
+            is_call: false,
+            asks_for_websocket: false,
+            tunnel: None,
             cookie: None,
             seen: Seen::default(),
             ticket: None,
@@ -141,8 +151,9 @@ impl Trip {
         self.notes.client(client);
     }
 
-    /// Reads what the client does with trailers.
-    pub(super) fn hears_trailers(&mut self, head: &Parts) {
+    /// Reads what is about the client's connection.
+    pub(super) fn reads_connection(&mut self, head: &Parts) {
+        self.asks_for_websocket = head.headers.contains_key(header::UPGRADE) && upgrade::is_asked(head);
         self.takes_trailers = trailers::are_taken(&head.headers);
         self.gets_trailers = self.takes_trailers || head.version == Version::HTTP_2;
     }
@@ -204,6 +215,32 @@ impl Trip {
     /// Its service was not asked.
     pub(super) fn is_answered_here(&mut self) {
         self.service = None;
+    }
+
+    /// Takes a handshake of WebSocket for one, where the route does.
+    pub(super) fn handshake(
+        &mut self,
+        route: &RouteState,
+        head: &Parts,
+        body: &Incoming,
+    ) -> Result<(), Refusal> {
+        let Some(tunnel) = route.config.tunnel.filter(|_| self.asks_for_websocket) else { return Ok(()) };
+        if let Some(wrong) = upgrade::wrong(head, !body.is_end_stream()) {
+            return Err(Refusal::bad_request(code::MALFORMED, Stage::Parse, wrong));
+        }
+        self.tunnel = Some(tunnel);
+        Ok(())
+    }
+
+    /// When all must be over: by the route, or by the call itself where that is sooner.
+    pub(super) fn deadline(&self, route: &RouteState, head: &Parts) -> Result<Deadline, Refusal> {
+        let within = if self.is_call { grpc::read_timeout(&head.headers) } else { Ok(None) };
+        let within = within.map_err(|grpc::BadTimeout| {
+            let detail =
+                "grpc-timeout is not said once, in up to eight digits and one of H, M, S, m, u and n";
+            Refusal::bad_request(code::MALFORMED, Stage::Parse, detail)
+        })?;
+        Ok(Deadline::after(self.started, within.unwrap_or(route.deadline).min(route.deadline)))
     }
 
     pub(super) fn preflight(&self, shared: &Shared, head: &Parts) -> Option<Response<Download>> {
@@ -280,7 +317,11 @@ impl Trip {
         let origin = self.route_state(shared).map(|route| &*route.config.origin);
         let explanation = trusted.then_some(Explanation { origin });
         let request_id = self.request_id.to_str().unwrap_or_default();
-        let answer = refusal::respond(&refusal, request_id, &shared.accepted, explanation);
+        let answer = if self.is_call {
+            grpc::respond(&refusal, request_id)
+        } else {
+            refusal::respond(&refusal, request_id, &shared.accepted, explanation)
+        };
         if refusal.status.is_server_error() {
             self.span.error(refusal.code);
         }
@@ -301,7 +342,8 @@ impl Trip {
     ) -> Response<Delivery> {
         let shared = &*core.shared;
         let took = shared.clock.now().saturating_duration_since(self.started);
-        let status = answer.status();
+        // A call that was refused is told so behind a 200: what is recorded is why.
+        let status = refusal.as_ref().map_or(answer.status(), |refusal| refusal.status);
         let route = self.route_state(shared);
         let label = route.map_or(NO_ROUTE, |route| &*route.label);
         if let Some(deprecated) = route.and_then(|route| route.config.deprecated.as_ref()) {
@@ -333,7 +375,9 @@ impl Trip {
             cors.apply(self.origin.as_ref(), headers);
         }
         security.apply(headers, self.is_encrypted);
-        if shared.traffic.is_draining() {
+        // A handshake that comes to nothing leaves a connection on which the client may have gone on already.
+        let is_refused = self.tunnel.is_some() && status != http::StatusCode::SWITCHING_PROTOCOLS;
+        if shared.traffic.is_draining() || is_refused {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let ticket = self.ticket.take();

@@ -51,6 +51,12 @@ pub(super) fn refusal(
             Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name} cannot be reached"))
                 .hint("the service is down, or its URL is wrong")
         }
+        Error::Inner(Failure::Upstream(upstream::Error::Refused)) => Refusal::unavailable(
+            code::UNAVAILABLE,
+            Stage::Upstream,
+            format!("{name} took no further request"),
+        )
+        .hint("the service refuses streams: it is at its limit, or about to stop"),
         // Why is the operators' to know: it says who vouches for whom behind the gateway.
         Error::Inner(Failure::Upstream(upstream::Error::Handshake(failure))) => {
             Refusal::unavailable(code::UNAVAILABLE, Stage::Upstream, format!("{name} cannot be reached"))

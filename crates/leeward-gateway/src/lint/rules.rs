@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// All of them: those of one service, of the graph, of routes, of the edge.
-pub static RULES: [&Rule; 30] = [
+pub static RULES: [&Rule; 31] = [
     &TIMEOUT_INVERSION,
     &ATTEMPTS_OVER_DEADLINE,
     &WINDOW_TOO_SHORT,
@@ -36,6 +36,7 @@ pub static RULES: [&Rule; 30] = [
     &LIMIT_TIMES_REPLICAS,
     &TLS_UNVERIFIED,
     &TLS_IN_PART,
+    &GRPC_OVER_HTTP1,
     &SERVICE_UNUSED,
     &POLICY_UNUSED,
     &DRAIN_TOO_SHORT,
@@ -316,6 +317,24 @@ services:
   orders: {urls: ["https://10.0.0.5:4001", "https://10.0.0.6:4001"]}
 routes: [{path: /orders, service: orders}]
 "#,
+};
+
+pub(super) static GRPC_OVER_HTTP1: Rule = Rule {
+    id: "grpc-over-http1",
+    severity: Severity::Error,
+    what: "A route of gRPC, by its path or its condition, leads to a service that is spoken to over HTTP/1.1.",
+    why: "gRPC is spoken over HTTP/2 alone: every call fails. Without TLS both sides cannot agree on it, and HTTP/1.1 is the default.",
+    fix: "Set `protocol: http2` of the service.",
+    fires: "
+services:
+  orders: {urls: [\"http://127.0.0.1:50051\"]}
+routes: [{path: /shop.v1.Orders, service: orders}]
+",
+    quiet: "
+services:
+  orders: {urls: [\"http://127.0.0.1:50051\"], protocol: http2}
+routes: [{path: /shop.v1.Orders, service: orders}]
+",
 };
 
 pub(super) static SERVICE_UNUSED: Rule = Rule {

@@ -7,17 +7,18 @@ use leeward_resilience::config::units::show_duration;
 use leeward_resilience::pipeline::{Facts, Kind};
 
 use super::rules::{
-    self, ATTEMPTS_OVER_DEADLINE, DRAIN_TOO_SHORT, HEDGE_OF_ONE, IDLE_OUTLIVES, LIMIT_TIMES_REPLICAS,
-    SERVICE_UNUSED, TIMEOUT_INVERSION, TLS_IN_PART, TLS_UNVERIFIED,
+    self, ATTEMPTS_OVER_DEADLINE, DRAIN_TOO_SHORT, GRPC_OVER_HTTP1, HEDGE_OF_ONE, IDLE_OUTLIVES,
+    LIMIT_TIMES_REPLICAS, SERVICE_UNUSED, TIMEOUT_INVERSION, TLS_IN_PART, TLS_UNVERIFIED,
 };
 use super::{Findings, Rule, Severity, service_path};
-use crate::config::{Config, Route};
+use crate::config::{Config, Protocol, Route};
 
 pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     for name in config.service_names() {
         policies(config, &name, found);
         connections(config, &name, found);
         encryption(config, &name, found);
+        calls(config, &name, found);
         replicas(config, &name, found);
         usage(config, &name, found);
     }
@@ -67,6 +68,38 @@ fn severity(kind: Kind, options: &PipelineOptions, deadline: Duration) -> Severi
         .as_ref()
         .is_some_and(|retry| longest.saturating_mul(retry.max_retries.min(1)) < deadline);
     if kind == Kind::AttemptsOverDeadline && is_sent { Severity::Note } else { rule(kind).severity }
+}
+
+/// Calls of gRPC need HTTP/2.
+fn calls(config: &Config, name: &str, found: &mut Findings<'_>) {
+    let policy = config.service(name);
+    let is_http1 = match policy.protocol {
+        Protocol::Http1 => true,
+        Protocol::Http2 => false,
+        // Agreed on over TLS, and not without it.
+        Protocol::Auto => policy.urls.iter().any(|url| url.scheme_str() == Some("http")),
+    };
+    let own = |route: &&Route| route.target.services().any(|service| **service == *name);
+    if let Some(route) = config.routes.iter().filter(own).find(|route| is_http1 && is_of_grpc(route)) {
+        let taken = route.derived_id();
+        let what = format!("{taken} looks like gRPC, and {name} is spoken to over HTTP/1.1");
+        found.add(&GRPC_OVER_HTTP1, service_path(config, name, "protocol"), what);
+    }
+}
+
+/// Whether a route is for gRPC: by a path that begins as `/package.Service`, or by a condition on the type.
+fn is_of_grpc(route: &Route) -> bool {
+    let first = route.pattern.text().split('/').nth(1).unwrap_or_default();
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let names_service = first.rsplit_once('.').is_some_and(|(package, service)| {
+        package.split('.').all(is_word)
+            && is_word(service)
+            && service.starts_with(|first: char| first.is_ascii_uppercase())
+    });
+    let mut conditions = route.conditions.iter().map(|condition| condition.to_string().to_ascii_lowercase());
+    names_service || conditions.any(|text| text.contains("content-type") && text.contains("application/grpc"))
 }
 
 fn connections(config: &Config, name: &str, found: &mut Findings<'_>) {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Method, Request, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
 
 use super::Entry;
 use super::begin::{Begun, begin};
 use super::current::Current;
+use crate::access::Delivery;
 use crate::h1::{self, Answering, Ended, Head, Io, Rule};
 use crate::http2;
 use crate::incoming::Incoming;
@@ -47,7 +48,7 @@ async fn in_turn(current: &Current, io: &Rc<Io>, peer: &Peer, mut draining: watc
     loop {
         match next(io, &mut draining).await {
             Ok(head) => {
-                if !one(current, io, peer, head).await {
+                if !one(current, io, peer, head, &mut draining).await {
                     return;
                 }
             }
@@ -84,7 +85,13 @@ async fn next(io: &Io, draining: &mut watch::Receiver<bool>) -> Result<Head, End
 }
 
 /// Serves one request. Whether there may be another one.
-async fn one(current: &Current, io: &Rc<Io>, peer: &Peer, head: Head) -> bool {
+async fn one(
+    current: &Current,
+    io: &Rc<Io>,
+    peer: &Peer,
+    head: Head,
+    draining: &mut watch::Receiver<bool>,
+) -> bool {
     // The snapshot that the request keeps; it is given up when the answer's head is there, however long its body takes.
     let core = current.core();
     let answering = Answering {
@@ -105,6 +112,11 @@ async fn one(current: &Current, io: &Rc<Io>, peer: &Peer, head: Head) -> bool {
         .await
     };
     let Some(answer) = answer else { return false };
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // What is not needed on every connection is not carried along by it.
+        Box::pin(switched(io, answering.unix_ms, answer, draining)).await;
+        return false;
+    }
     match h1::send(io, &answering, answer).await {
         Ok(true) => true,
         Ok(false) => {
@@ -113,4 +125,15 @@ async fn one(current: &Current, io: &Rc<Io>, peer: &Peer, head: Head) -> bool {
         }
         Err(_gone) => false,
     }
+}
+
+/// Serves a connection that speaks HTTP no more, to its end.
+async fn switched(io: &Io, unix_ms: i64, answer: Response<Delivery>, draining: &mut watch::Receiver<bool>) {
+    let (head, mut delivery) = answer.into_parts();
+    let Some(tunnel) = delivery.switch() else { return };
+    if h1::switch(io, unix_ms, &head).await.is_err() {
+        return;
+    }
+    let (end, bytes) = tunnel.run(io, draining).await;
+    delivery.ended(end, bytes);
 }

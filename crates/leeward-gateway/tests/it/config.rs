@@ -131,6 +131,13 @@ fn mistakes_about_security_headers_are_reported_at_their_place() {
     assert_eq!(report, include_str!("config/security.wrong.report"), "\n{report}");
 }
 
+#[test]
+fn mistakes_of_a_tunnel_are_reported_at_their_place() {
+    let text = include_str!("config/tunnel.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/tunnel.wrong.report"), "\n{report}");
+}
+
 /// Wherever a URL may stand.
 #[test]
 fn a_password_in_a_url_is_refused_and_not_repeated() {

@@ -121,7 +121,8 @@ impl RetryPolicy {
         now: Instant,
         deadline: Deadline,
     ) -> Option<Wait> {
-        if !call.replayable || !call.effort.may_repeat() {
+        let may_be_repeated = call.replayable || matches!(class, Class::Failure { untouched: true, .. });
+        if !may_be_repeated || !call.effort.may_repeat() {
             return None;
         }
         let Shared { live, rng, .. } = &*self.shared;

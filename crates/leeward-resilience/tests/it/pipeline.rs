@@ -28,10 +28,13 @@ impl Observer for Seen {
 fn classify(result: &Result<&'static str, &'static str>) -> Class {
     match result {
         Ok("503") => Class::RETRYABLE,
-        Ok("busy") => Class::Failure { retry_after: Some(Duration::from_secs(1)), retryable: true },
+        Ok("busy") => {
+            Class::Failure { retry_after: Some(Duration::from_secs(1)), retryable: true, untouched: false }
+        }
         Ok(_) => Class::Success,
         Err("mine") => Class::Ignored,
         Err("broken") => Class::PERMANENT,
+        Err("refused") => Class::UNTOUCHED,
         Err(_) => Class::RETRYABLE,
     }
 }
@@ -69,6 +72,11 @@ async fn what_may_be_retried_is_and_the_rest_is_not() {
     assert_eq!(call(&pipeline, again, &[Err("broken")]).await, (Err(Error::Inner("broken")), 1));
     assert_eq!(call(&pipeline, again, &[Err("mine")]).await, (Err(Error::Inner("mine")), 1));
     assert_eq!(call(&pipeline, Call::ONCE, &[Err("reset")]).await, (Err(Error::Inner("reset")), 1));
+    // What was not begun may be sent again whatever it is, within all other bounds.
+    assert_eq!(call(&pipeline, Call::ONCE, &[Err("refused"), Ok("200")]).await, (Ok("200"), 2));
+    assert_eq!(call(&pipeline, Call::ONCE, &[Err("refused")]).await, (Err(Error::Inner("refused")), 3));
+    let not_here = Call::ONCE.effort(Effort { attempt: 1, ..Effort::FIRST });
+    assert_eq!(call(&pipeline, not_here, &[Err("refused")]).await, (Err(Error::Inner("refused")), 1));
     let inner_layer = again.effort(Effort { attempt: 1, ..Effort::FIRST });
     assert_eq!(call(&pipeline, inner_layer, &[Err("reset")]).await, (Err(Error::Inner("reset")), 1));
 }

@@ -141,7 +141,8 @@ impl Connection {
         request: Request<()>,
         body: Upload,
     ) -> Result<(Response<()>, Answer), Failed> {
-        self.streams.set(self.streams.get() + 1);
+        let number = self.streams.get() + 1;
+        self.streams.set(number);
         let place = Place(Rc::clone(&self));
         let mut sender = self.sender.clone();
         let untouched = |error| {
@@ -152,7 +153,7 @@ impl Connection {
         let is_whole = body.is_end_stream();
         let (mut answering, stream) = sender.send_request(request, is_whole).map_err(untouched)?;
         let mut pump = (!is_whole).then(|| Pump::new(stream, body));
-        let response = self.head(&mut answering, &mut pump).await?;
+        let response = self.head(&mut answering, &mut pump, number).await?;
         self.was_answered.set(true);
         let (head, stream) = response.into_parts();
         if head.headers.len() > HEADERS_MAX {
@@ -173,6 +174,7 @@ impl Connection {
         &self,
         answering: &mut ResponseFuture,
         pump: &mut Option<Pump>,
+        number: usize,
     ) -> Result<Response<h2::RecvStream>, Failed> {
         let mut interim = 0;
         let mut answering = pin!(answering);
@@ -189,23 +191,28 @@ impl Connection {
                     return Poll::Ready(Err(why.into()));
                 }
             }
-            answering.as_mut().poll(cx).map_err(|error| self.failed(error))
+            answering.as_mut().poll(cx).map_err(|error| self.failed(error, number))
         })
         .await
     }
 
     /// What an error says about the request, and about the connection.
-    fn failed(&self, error: h2::Error) -> Failed {
+    fn failed(&self, error: h2::Error, number: usize) -> Failed {
         let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
         // Once the connection is over, requests that were looked at get this error too.
         let is_above_last = error.is_go_away() && !self.heard.is_over.get();
         if error.is_go_away() || error.is_io() || self.heard.is_over.get() {
             self.leave();
         }
-        let is_untouched = error.is_remote() && (is_refused || is_above_last);
+        // Sent before the service had said how many it takes at a time: now that this is known, there is room or the request waits.
+        let is_one_too_many = is_refused && number > self.sender.current_max_send_streams();
+        let is_untouched = error.is_remote() && (is_above_last || is_one_too_many);
         let refused = self.heard.refused.get().filter(|_| !self.was_answered.get());
         let why = if let Some(failure) = refused {
             Error::Handshake(failure)
+        } else if is_refused && error.is_remote() {
+            // Room for it is the service's to make: to ask again at once would be to insist.
+            Error::Refused
         } else if error.is_library() {
             Error::Protocol(error.to_string())
         } else {

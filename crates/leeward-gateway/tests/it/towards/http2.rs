@@ -57,8 +57,18 @@ async fn no_more_streams_are_opened_than_a_service_takes_and_the_rest_waits() {
 async fn what_a_service_has_not_looked_at_is_sent_again_whatever_its_method() {
     let service = Two::start(None, 100, First::Fine).await;
     let rig_of = async |service: &Two| rig(&format!("http://{}", service.addr), UNANNOUNCED).await;
+    // To insist is the retry policy's to decide.
     let rig = rig_of(&service).await;
     let answer = rig.send(rig.request("POST", "/refused"), "abc").await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "upstream_unavailable"));
+    assert_eq!(service.seen.get(|seen| &seen.hits), 1);
+    let service = Two::start(None, 100, First::Fine).await;
+    let retrying = Rig::start(&format!(
+        "cores: 1\nservices: {{orders: {{urls: [\"http://{}\"], protocol: http2, retry: {{backoff_base: 1ms}}}}}}\nroutes: [{{path: /, service: orders}}]\n",
+        service.addr
+    ))
+    .await;
+    let answer = retrying.send(retrying.request("POST", "/refused"), "abc").await;
     assert!(answer.status == 200 && text(&answer).ends_with(" 3 "), "{answer:?}");
     assert_eq!(service.seen.get(|seen| &seen.hits), 2);
 
