@@ -291,9 +291,7 @@ impl Builder {
             address: admin_addr,
             cause,
         })?;
-        watch_certificates(&published, tasks);
-        follow_callers(&published, tasks, "api_keys", |shared| shared.api_keys.clone());
-        follow_callers(&published, tasks, "basic", |shared| Some(Arc::clone(&shared.basic.as_ref()?.store)));
+        follow_files(&published, tasks);
         let following = Arc::clone(&reloader);
         tasks.spawn(Stage::Work, "gateway.config", |stop| reload::follow_file(following, stop));
         tracing::info!(?addrs, %admin_addr, cores = loads.len(), "gateway listens");
@@ -496,6 +494,13 @@ async fn follow_revocations(shared: &Arc<Shared>, bus: Option<Bus>, tasks: &Task
     feed.catch_up().await;
     tasks.spawn(Stage::Work, "gateway.revocations", |stop| async move { feed.run(stop).await });
     Ok(())
+}
+
+/// Follows the files that others change: certificates, and who may come.
+fn follow_files(published: &Published, tasks: &Tasks) {
+    watch_certificates(published, tasks);
+    follow_callers(published, tasks, "api_keys", |shared| shared.api_keys.clone());
+    follow_callers(published, tasks, "basic", |shared| Some(Arc::clone(&shared.basic.as_ref()?.store)));
 }
 
 /// Follows the certificates on disk: those of listeners stay the same ones, those towards services come and go.

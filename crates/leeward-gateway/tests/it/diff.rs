@@ -40,7 +40,7 @@ fn places(changed: &Changed) -> (Option<&str>, Option<&str>) {
 }
 
 /// What becomes of a request by both, as `route answer`.
-fn outcomes<'d>(diff: &'d Diff, request: &str) -> [String; 2] {
+fn outcomes(diff: &Diff, request: &str) -> [String; 2] {
     let found = diff.requests.iter().find(|one| one.request.to_string().starts_with(request));
     let Request { old, new, .. } = found.unwrap_or_else(|| panic!("{request}: {:#?}", diff.requests));
     [old, new].map(|it| format!("{} {}", it.route.as_deref().unwrap_or("-"), it.answer))
