@@ -93,7 +93,7 @@ pub(super) async fn call(
     let answered = match answered {
         Ok(answered) => {
             let (got, guard) = answered.into_parts();
-            checked(service, got, &forward).map(|got| (got, guard))
+            checked(service, got, forward).map(|got| (got, guard))
         }
         Err(error) => Err(unanswered::refusal((route, service), sending, error)),
     };
@@ -275,7 +275,7 @@ fn classify(
     match answer {
         Ok(got) if got.is_switched(forward) => Class::Success,
         Ok(got) => match got.response.status().as_u16() {
-            200 if trip.is_call => call_class(got, sending),
+            200 if trip.is_call => call_class(got),
             502..=504 => {
                 Class::Failure { retryable: true, retry_after: retry_after(&got.response), untouched: false }
             }
@@ -294,16 +294,10 @@ fn classify(
     }
 }
 
-/// What the head of an answer to a call of gRPC says. One that is all there is of it says how the call went: a service that is not
-/// available has not begun with it, by gRPC's own rule, so that it may be sent again whatever it does.
-fn call_class(got: &Got, sending: &Sending) -> Class {
+/// What the head of an answer to a call of gRPC says. One that is all there is of it says how the call went.
+fn call_class(got: &Got) -> Class {
     let is_all = got.response.body().is_end_stream();
-    match grpc::class(got.response.headers()).filter(|_| is_all) {
-        Some(Class::Failure { retryable: true, retry_after, .. }) => {
-            Class::Failure { retryable: true, retry_after, untouched: sending.can_be_sent() }
-        }
-        said => said.unwrap_or(Class::Success),
-    }
+    grpc::class(got.response.headers()).filter(|_| is_all).unwrap_or(Class::Success)
 }
 
 fn retry_after(response: &Response<Answer>) -> Option<Duration> {

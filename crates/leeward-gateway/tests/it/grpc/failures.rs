@@ -66,7 +66,7 @@ async fn what_the_gateway_refuses_is_told_in_one_head() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_not_begun_is_sent_again_and_no_other() {
+async fn a_call_that_was_refused_unread_is_sent_again_and_no_other() {
     let server = Server::start().await;
     let rig = rig(
         &[&server],
@@ -83,16 +83,13 @@ async fn a_call_that_was_not_begun_is_sent_again_and_no_other() {
         (ended.status().to_owned(), server.hits() - before)
     };
     let all = |status: &str, hits| (status.to_owned(), hits);
-    for how in ["first 14", "read 14", "refused 0"] {
-        assert_eq!(attempt(how, b"hello").await, all("0", 2), "{how}");
-        assert_eq!(server.seen.received.lock().as_slice(), b"hello", "all of it went again: {how}");
-    }
+    assert_eq!(attempt("refused 0", b"hello").await, all("0", 2));
+    assert_eq!(server.seen.received.lock().as_slice(), b"hello", "all of it went again");
     let kept = vec![b'k'; 60_000];
-    assert_eq!(attempt("read 14", &kept).await, all("0", 2));
+    assert_eq!(attempt("refused 0", &kept).await, all("0", 2));
     assert!(*server.seen.received.lock() == kept, "all of it went again");
-    // More than is kept of it.
-    assert_eq!(attempt("read 14", &vec![b'x'; 200_000]).await, all("14", 1));
-    for how in ["first 3", "first 8", "first 13", "read 4"] {
+    // A service that is not available may have acted all the same.
+    for how in ["first 14", "read 14", "first 3", "first 8", "first 13", "read 4"] {
         assert_eq!(attempt(how, b"hello").await, all(how.split_once(' ').unwrap().1, 1), "{how}");
     }
     // It was begun: what came back is the client's.
@@ -110,7 +107,7 @@ async fn calls_are_sent_again_within_the_budget_or_not_at_all() {
     for (how, service, least, most) in [
         ("first 14", format!("{service}    retry: off"), 40, 40),
         ("refused 0", format!("{service}    retry: off"), 40, 40),
-        ("first 14", budget.clone(), 41, 60),
+        ("first 14", budget.clone(), 40, 40),
         ("refused 0", budget, 41, 60),
     ] {
         let rig = rig(&[&server], &service, "").await;
