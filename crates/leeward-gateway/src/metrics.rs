@@ -150,6 +150,8 @@ fn of_requests(registry: &Registry, routes: usize) -> (Counters<3>, Histograms<2
 }
 
 fn of_versions(registry: &Registry, routes: usize) -> (Counters<2>, Gauges<1>) {
+    // At a reload those of both configurations, since what goes is forgotten when what comes is there already.
+    let routes = 2 * routes;
     // All services of all routes; the routes beyond the budget share one label.
     let arms = (routes + 2) * ARMS_MAX;
     let (help, labels) = ("Requests of a route with several services", ["route", "service"]);
