@@ -166,6 +166,12 @@ pub(crate) fn limit_key(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether the host of a URL is this machine.
+pub(crate) fn is_here(url: &http::Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]

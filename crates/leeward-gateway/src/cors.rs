@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
+use crate::address;
 use crate::router::Methods;
 
 /// Whose pages may call.
@@ -43,9 +44,8 @@ impl Cors {
     /// Origins whose pages may act as the user, and come over a network without encryption.
     pub(crate) fn plain_origins(&self) -> impl Iterator<Item = &String> {
         let is_elsewhere = |origin: &&String| {
-            let host =
-                origin.strip_prefix("http://").map(|rest| rest.split([':', '/']).next().unwrap_or_default());
-            host.is_some_and(|host| !matches!(host, "localhost" | "127.0.0.1" | "["))
+            let url = origin.parse::<http::Uri>();
+            origin.starts_with("http://") && !url.is_ok_and(|url| address::is_here(&url))
         };
         let list = match &self.origins {
             Origins::List(list) if self.credentials => &list[..],
@@ -183,6 +183,23 @@ mod tests {
     fn list() -> Compiled {
         let origins = Origins::List(vec!["https://shop.example".to_owned()]);
         Compiled::new(&Cors { origins, credentials: true, ..Cors::default() })
+    }
+
+    #[test]
+    fn this_machine_is_no_network() {
+        let plain = |origin: &str| {
+            let origins = Origins::List(vec![origin.to_owned()]);
+            Cors { origins, credentials: true, ..Cors::default() }.plain_origins().count() == 1
+        };
+        for origin in ["https://a.example", "http://localhost:3000", "http://127.0.0.1", "http://[::1]:3000"]
+        {
+            assert!(!plain(origin), "{origin}");
+        }
+        for origin in
+            ["http://a.example", "http://10.0.0.9:80", "http://[::ffff:10.0.0.9]", "http://localhost.a"]
+        {
+            assert!(plain(origin), "{origin}");
+        }
     }
 
     #[test]

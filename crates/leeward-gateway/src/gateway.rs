@@ -100,7 +100,7 @@ pub enum Error {
     Dns(Unavailable),
     /// It was to begin once it was ready, and did not become so.
     #[error(
-        "not ready within {} s: the keys of `jwt` were not fetched, or services were not looked up; see what was logged",
+        "not ready within {} s: the keys of `jwt` were not fetched, services were not looked up, or it is not known what was revoked; see what was logged",
         within.as_secs()
     )]
     NotReady {
@@ -321,16 +321,15 @@ impl Builder {
         let lookups = Lookups::new(&config, &lasting.clock).map_err(Error::Dns)?;
         let published = Published::new(Shared::new(config, lookups, &lasting)?);
         follow_revocations(&published.current(), bus.clone(), &handover, tasks).await?;
-        fetch_keys(&published, tasks);
-        look_up(&published, tasks);
-        if checks_health {
-            check_health(&published, tasks);
-        }
-        if let Some(wanted) = begins_after {
+        find_out(&published, checks_health, tasks);
+        if begins_after.is_some() {
             until_ready(&published).await?;
+        }
+        // What can fail for want of an address fails before anybody else goes.
+        let (doors, admin, sockets) = bound.open(&entries)?;
+        if let Some(wanted) = begins_after {
             wanted.await.map_err(Error::Unwanted)?;
         }
-        let (doors, admin, sockets) = bound.open(&entries)?;
         let reloader = Arc::new(Reloader::new(published.clone(), lasting, is_own_directory, source));
         let (decisions, asked) = decisions::channels(plane::cores(&published.current().config));
         let loads = plane::start(&published, doors, asked, tasks).map_err(Error::Thread)?;
@@ -566,6 +565,15 @@ async fn follow_revocations(
     feed.catch_up().await;
     tasks.spawn(Stage::Work, "gateway.revocations", |stop| async move { feed.run(stop).await });
     Ok(())
+}
+
+/// Begins to find out what only others know.
+fn find_out(published: &Published, checks_health: bool, tasks: &Tasks) {
+    fetch_keys(published, tasks);
+    look_up(published, tasks);
+    if checks_health {
+        check_health(published, tasks);
+    }
 }
 
 /// Follows everything on disk that may change while the gateway runs.

@@ -125,9 +125,10 @@ pub(crate) async fn serve(core: Rc<Core>, peer: &Peer, request: Request<Incoming
 }
 
 /// Answers what is no request.
-pub(crate) fn broken(core: &Core, peer: IpAddr, rule: Rule) -> Response<Delivery> {
+pub(crate) fn broken(core: &Core, peer: &Peer, rule: Rule) -> Response<Delivery> {
     core.load.count_request();
-    let mut trip = Trip::begin(&core.shared, peer, &Method::GET, &HeaderMap::new());
+    let mut trip = Trip::begin(&core.shared, peer.ip, &Method::GET, &HeaderMap::new());
+    trip.is_encrypted = peer.is_encrypted;
     trip.record(core, None);
     trip.refuse(core, parse::rule_broken(rule))
 }

@@ -10,6 +10,7 @@ use http::header::HeaderValue;
 use http::{HeaderMap, StatusCode};
 
 pub use self::template::{Template, TemplateError};
+use crate::headers::as_read_by_all;
 use crate::path::{self, EncodedSlash};
 use crate::router::Pattern;
 use crate::split::Split;
@@ -259,10 +260,10 @@ impl Changes {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 
-    /// Whether they are about this header.
-    pub(crate) fn name(&self, name: &http::HeaderName) -> bool {
+    /// Whether they are about a header, of which this is the name as every reader spells it.
+    pub(crate) fn name(&self, plain: &str) -> bool {
         let with_value = self.set.iter().chain(&self.add).map(|(name, _)| name);
-        self.remove.iter().chain(with_value).any(|named| named == name)
+        self.remove.iter().chain(with_value).any(|named| as_read_by_all(named.as_str()) == plain)
     }
 
     /// Makes them.

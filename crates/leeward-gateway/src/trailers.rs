@@ -12,10 +12,11 @@ use std::sync::Arc;
 use http::header::{self, HeaderMap, HeaderName};
 
 use crate::headers::{as_read_by_all, may_come_from_clients, may_come_from_services};
+use crate::security_headers::is_banner;
 use crate::target::Changes;
 
 /// Names that mean something in a head only, beside those that do not pass there either.
-const OF_THE_HEAD: [&str; 60] = [
+const OF_THE_HEAD: [&str; 63] = [
     "age",
     "allow",
     "alt-svc",
@@ -57,6 +58,7 @@ const OF_THE_HEAD: [&str; 60] = [
     "pragma",
     "range",
     "referer",
+    "referrer-policy",
     "refresh",
     "retry-after",
     "set-cookie",
@@ -72,10 +74,12 @@ const OF_THE_HEAD: [&str; 60] = [
     "warning",
     "www-authenticate",
     "x-api-key",
+    "x-content-type-options",
     "x-correlation-id",
     "x-frame-options",
     "x-request-id",
     "x-response-time",
+    "x-service-name",
 ];
 
 /// Beginnings of such names.
@@ -99,8 +103,8 @@ pub(crate) struct Sieve {
 enum From {
     /// With the header that keys come in.
     Client(Option<HeaderName>),
-    /// Whether the gateway answers CORS itself, and whether the client takes any.
-    Service { own_cors: bool, are_taken: bool },
+    /// Whether the gateway answers CORS itself, whether services may say what they are, and whether the client takes any.
+    Service { own_cors: bool, keeps_banners: bool, are_taken: bool },
 }
 
 impl Sieve {
@@ -110,8 +114,13 @@ impl Sieve {
     }
 
     /// For answers.
-    pub(crate) fn of_service(own_cors: bool, are_taken: bool, changes: &Arc<Changes>) -> Self {
-        Self { from: From::Service { own_cors, are_taken }, changes: some(changes) }
+    pub(crate) fn of_service(
+        own_cors: bool,
+        keeps_banners: bool,
+        are_taken: bool,
+        changes: &Arc<Changes>,
+    ) -> Self {
+        Self { from: From::Service { own_cors, keeps_banners, are_taken }, changes: some(changes) }
     }
 
     /// Leaves what passes.
@@ -128,12 +137,17 @@ impl Sieve {
 
     fn passes(&self, name: &HeaderName) -> bool {
         let text = name.as_str();
+        let plain = as_read_by_all(text);
         let may_come = match &self.from {
-            From::Client(key_header) => may_come_from_clients(text) && key_header.as_ref() != Some(name),
-            From::Service { own_cors, .. } => may_come_from_services(text, *own_cors),
+            From::Client(key_header) => {
+                may_come_from_clients(text) && key_header.as_ref().is_none_or(|key| *key != *plain)
+            }
+            From::Service { own_cors, keeps_banners, .. } => {
+                may_come_from_services(text, *own_cors) && (*keeps_banners || !is_banner(&plain))
+            }
         };
-        let is_changed = self.changes.as_ref().is_some_and(|changes| changes.name(name));
-        may_come && !is_changed && !is_of_the_head(&as_read_by_all(text))
+        let is_changed = self.changes.as_ref().is_some_and(|changes| changes.name(&plain));
+        may_come && !is_changed && !is_of_the_head(&plain)
     }
 }
 
@@ -190,7 +204,7 @@ mod tests {
         let none = Arc::new(Changes::default());
         let fine =
             ["grpc-status", "grpc-message", "content-digest", "etag", "server-timing", "x-sum", "a_b.c"];
-        let of_services = Sieve::of_service(true, true, &none);
+        let of_services = Sieve::of_service(true, false, true, &none);
         let of_clients = Sieve::of_client(None, &none);
         for sieve in [&of_services, &of_clients] {
             assert_eq!(left(sieve, BAD), [""; 0], "{sieve:?}");
@@ -200,7 +214,10 @@ mod tests {
             ["x-user-id", "x_user_id", "x-forwarded-for", "forwarded", "x-gateway-a", "x-deadline-ms"];
         assert_eq!(left(&of_clients, &identity), [""; 0]);
         assert_eq!(left(&of_services, &["access-control-allow-origin", "x-leeward-stale"]), [""; 0]);
-        assert_eq!(left(&Sieve::of_service(true, false, &none), &fine), [""; 0]);
+        assert_eq!(left(&Sieve::of_service(true, false, false, &none), &fine), [""; 0]);
+        let banners = ["server", "x-powered-by"];
+        assert_eq!(left(&of_services, &banners), [""; 0]);
+        assert_eq!(left(&Sieve::of_service(true, true, true, &none), &banners), banners);
     }
 
     #[test]
@@ -215,7 +232,8 @@ mod tests {
         let key = name("x-shop-key");
         let sieve = Sieve::of_client(Some(&key), &changes);
         assert_eq!(left(&sieve, &["x-inner", "x-tenant", "x-more", "x-shop-key", "x-sum"]), ["x-sum"]);
-        assert_eq!(left(&Sieve::of_service(false, true, &changes), &["x-inner", "x-sum"]), ["x-sum"]);
+        assert_eq!(left(&sieve, &["x_inner", "x.tenant", "x__more", "x_shop_key"]), [""; 0]);
+        assert_eq!(left(&Sieve::of_service(false, false, true, &changes), &["x-inner", "x-sum"]), ["x-sum"]);
     }
 
     #[test]

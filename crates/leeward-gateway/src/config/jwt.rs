@@ -11,6 +11,7 @@ use super::parse::{HOUR, secret, set, size};
 use super::services::is_encrypted;
 use super::{ServicePolicy, ServiceTls, Token, service_tls};
 use crate::access::secret_in;
+use crate::address;
 use crate::jwt::{Algorithm, KeySet, Names, SECRET_BYTES_MIN};
 
 /// Most issuers: each has keys that are fetched by themselves.
@@ -180,18 +181,12 @@ fn issuer(node: &Node<'_>) -> Option<Jwt> {
 /// Who is on the way to keys that come in clear puts in their own.
 fn refuse_plain_url(node: &Node<'_>, jwt: &Jwt) {
     let KeySource::Url(url) = &jwt.keys else { return };
-    if !is_encrypted(url) && !jwt.unsafe_plain_url && !is_here(url) {
+    if !is_encrypted(url) && !jwt.unsafe_plain_url && !address::is_here(url) {
         node.get("url").reject(
             "brings the keys over a network without encryption",
             "https://HOST:PORT/PATH, or `unsafe_plain_url: true` beside it",
         );
     }
-}
-
-/// Whether the host is this machine.
-fn is_here(url: &Uri) -> bool {
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// As is said, or by the defaults where the keys are at an `https://` URL.

@@ -65,7 +65,7 @@ fn policy(node: &Node<'_>) -> Option<Option<HeaderValue>> {
         let fine = !text.is_empty() && text.len() <= POLICY_BYTES_MAX;
         match text {
             "off" => Some(None),
-            text => HeaderValue::try_from(text).ok().filter(|_| fine).map(Some),
+            text => HeaderValue::try_from(text).ok().filter(|value| fine && value.to_str().is_ok()).map(Some),
         }
     };
     node.parse_with(

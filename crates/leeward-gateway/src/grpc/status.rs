@@ -40,6 +40,7 @@ pub(crate) fn code_of(refused: &str) -> u8 {
         | code::UNAVAILABLE
         | code::UPSTREAM_INVALID
         | code::KEYS_UNAVAILABLE
+        | code::REVOCATIONS_STALE
         | code::CHECKS_BUSY => UNAVAILABLE,
         // What is malformed, and faults of the gateway.
         _ => INTERNAL,

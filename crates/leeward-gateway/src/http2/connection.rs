@@ -187,7 +187,7 @@ async fn stream(
                 answer = serving => answer,
             }
         }
-        Err(rule) => life::broken(&core, peer.ip, rule),
+        Err(rule) => life::broken(&core, peer, rule),
     };
     send(peer, respond, &method, answered, unix_ms, write_timeout).await;
 }

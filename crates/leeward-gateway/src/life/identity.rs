@@ -121,7 +121,7 @@ fn is_allowed(rule: &Rule, subject: Option<&Subject>) -> bool {
     }
 }
 
-async fn subject(core: &Rc<Core>, token: &str, now: Instant) -> Result<Arc<Subject>, Refusal> {
+async fn subject(core: &Rc<Core>, token: &str, mut now: Instant) -> Result<Arc<Subject>, Refusal> {
     let shared = &core.shared;
     let authentication = shared.authentication.as_ref().ok_or_else(|| bad_token(jwt::Error::Refused))?;
     let now_ms = shared.clock.unix_ms();
@@ -129,7 +129,12 @@ async fn subject(core: &Rc<Core>, token: &str, now: Instant) -> Result<Arc<Subje
     let known = core.tokens.borrow_mut().get(token, generation, now_ms);
     let subject = match known {
         Some(subject) => subject,
-        None => verified(core, authentication, token, generation, now_ms).await?,
+        None => {
+            let subject = verified(core, authentication, token, generation, now_ms).await?;
+            // It may have waited for keys.
+            now = shared.clock.now();
+            subject
+        }
     };
     if shared.revocations.contains(subject.token_id.as_deref(), &subject.id, subject.issued_at_ms) {
         return Err(Refusal::unauthorised(

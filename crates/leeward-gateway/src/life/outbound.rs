@@ -328,7 +328,8 @@ fn pass_on(
     let tee = tee(core, route, forward, &head);
     let read_timeout = service.read_timeout;
     let changes = &route.config.response_headers;
-    let sieve = Sieve::of_service(shared.cors.is_some(), trip.gets_trailers, changes);
+    let sieve =
+        Sieve::of_service(shared.cors.is_some(), route.security.keeps_banners, trip.gets_trailers, changes);
     let body = Passing::new(body, lease, read_timeout, (tee, sieve), (guard, picked), held);
     Response::from_parts(head, Download::Service(Box::new(body)))
 }

@@ -63,7 +63,7 @@ async fn in_turn(current: &Current, io: &Rc<Io>, peer: &Peer, mut draining: watc
                     unix_ms: core.shared.clock.unix_ms(),
                     body_timeout: Duration::ZERO,
                 };
-                if h1::send(io, &answering, life::broken(&core, peer.ip, rule)).await.is_ok() {
+                if h1::send(io, &answering, life::broken(&core, peer, rule)).await.is_ok() {
                     io.leave().await;
                 }
                 return;

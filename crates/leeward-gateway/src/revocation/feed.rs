@@ -94,7 +94,7 @@ pub(crate) struct Feed {
     store: Store,
     /// Whether the file is closed here, for the next process to open it.
     is_lent: bool,
-    /// Up to where the bus was read.
+    /// Up to where the bus was read into the file.
     read: Option<(Arc<str>, bus::Position)>,
     handover: Handover,
     set: Arc<Revocations>,
@@ -178,8 +178,14 @@ impl Feed {
     /// Follows the bus until `stop`.
     pub(crate) async fn run(mut self, stop: Stop) {
         let mut purge_at = tokio::time::Instant::now() + PURGE_EVERY;
+        let handover = self.handover.clone();
+        let mut gone = std::pin::pin!(handover.gone());
         while !stop.is_requested() {
-            let followed = stop.or(self.follow(&mut purge_at)).await;
+            let followed = tokio::select! {
+                // A group has one reader, which is the next process from here on. What is known ages until the last request is answered.
+                () = gone.as_mut() => break,
+                followed = stop.or(self.follow(&mut purge_at)) => followed,
+            };
             let Some(followed) = followed else { break };
             let Err(error) = followed else { continue };
             tracing::warn!(%error, "revocations: the bus or the file failed, trying again");
@@ -213,7 +219,12 @@ impl Feed {
             }
             self.close().await;
         } else if self.is_lent {
-            self.store.reopen().await.map_err(|error| error.to_string())?;
+            let opened = if self.store.is_there().await {
+                self.store.reopen().await
+            } else {
+                self.store.make_anew(&self.set).await
+            };
+            opened.map_err(|error| error.to_string())?;
             self.is_lent = false;
             // What was taken in meanwhile is not in the file: it is read from the bus again, and says nothing of how fast events come.
             (self.read, self.started_ms) = (None, self.clock.unix_ms());
@@ -244,15 +255,22 @@ impl Feed {
                         subscription.acknowledge(scanned.1).await.map_err(|error| error.to_string())?;
                         acknowledged = Some(scanned);
                     }
-                    if asked.is_none() && ask_at <= tokio::time::Instant::now() {
-                        asked = self.asked().await?;
-                        ask_at = tokio::time::Instant::now() + self.confirm_every;
-                    }
                     let (bus, read) = (subscription.bus().cloned(), subscription.scanned());
-                    if let Some(bus) = bus
-                        && let Some(asked) = asked.take_if(|asked| asked.head <= read)
+                    // How far another bus went says nothing of this one, which may never come to that.
+                    let waits_max = self.confirm_every * 4;
+                    let now = self.clock.now();
+                    let _outdated = asked.take_if(|(asked, of): &mut (Asked, _)| {
+                        *of != bus || now.saturating_duration_since(asked.at) > waits_max
+                    });
+                    if let Some(bus) = &bus
+                        && let Some((asked, _)) = asked.take_if(|(asked, _)| asked.head <= read)
                     {
-                        self.confirm((bus, read), &asked).await?;
+                        self.confirm((Arc::clone(bus), read), &asked).await?;
+                    }
+                    // Looked at with the next tick at the earliest: by then a subscription knows whether its bus has another owner.
+                    if asked.is_none() && ask_at <= tokio::time::Instant::now() {
+                        asked = self.asked().await?.map(|asked| (asked, bus));
+                        ask_at = tokio::time::Instant::now() + self.confirm_every;
                     }
                 }
                 () = tokio::time::sleep_until(*purge_at) => {
@@ -296,10 +314,11 @@ impl Feed {
                 }
             }
         }
-        self.read = Some((Arc::clone(&batch.bus), batch.through));
+        // Where the file stands is where the bus is read from again: what it does not have must not be taken for done.
         if self.is_lent {
             return Ok(());
         }
+        self.read = Some((Arc::clone(&batch.bus), batch.through));
         self.store.keep(revoked, &self.group, &batch.bus, batch.through).await
     }
 
@@ -325,7 +344,9 @@ impl Feed {
     /// Asks the bus, or the process that owns it, how far it goes now; `None`: it knows no group yet, this one included.
     async fn asked(&self) -> Result<Option<Asked>, String> {
         let at = self.clock.now();
-        let lag = self.bus.lag().await.map_err(|error| error.to_string())?;
+        let lag = tokio::time::timeout(self.confirm_every, self.bus.lag()).await;
+        let lag =
+            lag.map_err(|_| "the bus does not say how far it goes")?.map_err(|error| error.to_string())?;
         Ok(lag.into_iter().map(|lag| lag.head).max().map(|head| Asked { at, head }))
     }
 

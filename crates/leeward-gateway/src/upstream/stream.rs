@@ -15,7 +15,7 @@ pub(crate) enum Look {
     /// The socket is asked itself, for a system call.
     Now,
     /// What the runtime knows, which is as old as its last look at all sockets. Where the service closed since then, the request
-    /// has to be sent again.
+    /// has to be sent again; what a service said unasked since then is read as its answer, as what it says a moment later is in any case.
     Last,
 }
 

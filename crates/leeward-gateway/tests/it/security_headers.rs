@@ -122,7 +122,8 @@ async fn browsers_are_told_to_come_by_tls_alone_over_tls_alone() {
     .await;
     let config = Arc::new(pki.trusting(None, &["http/1.1"]));
     let mut stream = connect(rig.gateway.addr(), &config, "one.example").await.unwrap();
-    for request in [GET, "GET /nothing HTTP/1.1\r\nHost: one.example\r\n\r\n"] {
+    let broken = "GET /a HTTP/1.1\r\nHost: one.example\r\nX Y: z\r\n\r\n";
+    for request in [GET, "GET /nothing HTTP/1.1\r\nHost: one.example\r\n\r\n", broken] {
         let said = ask(&mut stream, request).await;
         assert!(
             said.contains("\r\nstrict-transport-security: max-age=2592000; includeSubDomains\r\n"),
