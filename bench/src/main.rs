@@ -11,6 +11,7 @@
 )]
 
 mod disk;
+mod faults;
 mod figures;
 mod gateway;
 mod http;
@@ -36,6 +37,11 @@ struct Arguments {
 enum Bench {
     /// What a request costs the gateway, beside nginx, HAProxy and Envoy.
     Gateway(gateway::Arguments),
+    /// What the gateway makes of services with too much to do, or that fail.
+    GatewayFaults(faults::Arguments),
+    /// A service of known capacity: started by `gateway-faults` as a process of its own.
+    #[command(hide = true)]
+    FaultUpstream(faults::UpstreamArguments),
     /// The least that forwarding can cost: started by `gateway` as a process of its own.
     #[command(hide = true)]
     Floor(gateway::floor::Arguments),
@@ -51,6 +57,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.bench {
         Bench::Gateway(arguments) => gateway::run(arguments),
+        Bench::GatewayFaults(arguments) => faults::run(&arguments),
+        Bench::FaultUpstream(arguments) => faults::serve(&arguments),
         Bench::Floor(arguments) => gateway::floor::run(&arguments),
         Bench::Orders(arguments) => orders::run(&arguments),
         Bench::Resilience(arguments) => resilience::run(&arguments),

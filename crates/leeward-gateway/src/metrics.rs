@@ -27,6 +27,8 @@ pub const LAYER_PANICS: &str = "leeward_gateway_layer_panics_total";
 pub const CONNECTIONS: &str = "leeward_gateway_connections";
 /// Connections that were closed at once, since there were too many.
 pub const CONNECTIONS_REFUSED: &str = "leeward_gateway_connections_refused_total";
+/// Connections that the kernel would not hand over, most often since the process has as many files open as it may.
+pub const ACCEPTS_FAILED: &str = "leeward_gateway_accepts_failed_total";
 /// Connections over TLS that did not come about. Label: `reason`.
 pub const HANDSHAKES_FAILED: &str = "leeward_gateway_tls_handshakes_failed_total";
 /// Connections over TLS to services that did not come about. Labels: `service`, `reason`.
@@ -96,6 +98,7 @@ pub(crate) struct Metrics {
     pub(crate) layers: LayerMetrics,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
+    pub(crate) accepts_failed: Counter,
     pub(crate) handshakes_failed: Counters<1>,
     pub(crate) upstream_handshakes_failed: Counters<2>,
     pub(crate) certificate_ends: Ends,
@@ -193,6 +196,7 @@ impl Metrics {
             layers: LayerMetrics::new(&registry),
             connections: registry.gauge(CONNECTIONS, "Connections of clients"),
             connections_refused: registry.counter(CONNECTIONS_REFUSED, "Connections over the limit"),
+            accepts_failed: registry.counter(ACCEPTS_FAILED, "Connections that could not be taken in"),
             handshakes_failed: registry.counters(
                 HANDSHAKES_FAILED,
                 "Connections over TLS that did not come about",

@@ -2,7 +2,7 @@
 //!
 //! **Rule.** Each call takes a permit, and its end is a sample: how long it took, how many were on their way when it
 //! started, and whether it was *overload*: a failure that a retry can help against (a timeout, 429, 502 to 504), or a
-//! permit dropped after `abandoned_after`. Other failures and early cancellations say nothing. Beyond the limit a call is
+//! permit dropped after `abandoned_after`. Other failures say nothing, and early cancellations only to [`Knee`]. Beyond the limit a call is
 //! rejected at once: a queue would only add its own delay to what is measured.
 //!
 //! - [`Aimd`]: each success adds `1 / limit`, so that a whole round of calls adds one; overload, or a call slower than
@@ -18,8 +18,11 @@
 //!   times the latency without a queue, and shrinks it beyond. What an upstream that got slower has in common with a queue is
 //!   the latency; what tells them apart is that a queue gets shorter with the limit: a latency that does not fall when the
 //!   limit does is the upstream's own, and taken for the new normal. It needs no threshold, no failures, and follows an
-//!   upstream that gets slower, quicker, larger or smaller within seconds. Failures shrink the limit only where most calls
-//!   fail: one bad endpoint of several is none of its business.
+//!   upstream that gets slower, quicker, larger or smaller within seconds. Quick failures shrink the limit only where most calls
+//!   fail: one bad endpoint of several is none of its business. A call that is cut short, by its caller or a timeout, took at
+//!   least that long: were such calls left out, an upstream whose queue is longer than its callers' patience would look as
+//!   quick as those few that it still answers, or not be seen at all. Where most are cut short, or the limit is in full use and
+//!   hardly a call ends for four times the usual latency, the limit is halved, and grows back as fast when that is over.
 //!
 //! The first two keep to rules that those sources do not:
 //! - Overload always shrinks the limit and never enters the average: timeouts that all take the same time would look
@@ -76,7 +79,16 @@ struct Sample {
     started: Instant,
     /// Calls on their way when it started, itself included.
     in_flight: u32,
-    overload: bool,
+    end: End,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Success,
+    Overload,
+    /// Whoever made it left before its end.
+    Cut,
 }
 
 /// Between which values, and where in them.
@@ -170,8 +182,18 @@ impl Core {
         }
     }
 
+    /// A call was rejected at `now`.
+    fn rejected(&mut self, now: Instant) -> u32 {
+        match self {
+            Self::Aimd(_) | Self::Gradient2(_) => self.limit().whole(),
+            Self::Knee(core) => core.rejected(now),
+        }
+    }
+
     fn sample(&mut self, sample: Sample, now: Instant) -> u32 {
         match self {
+            // Early cancellations say nothing to them.
+            Self::Aimd(_) | Self::Gradient2(_) if sample.end == End::Cut => self.limit().whole(),
             Self::Aimd(core) => core.sample(sample, now),
             Self::Gradient2(core) => core.sample(sample, now),
             Self::Knee(core) => core.sample(sample, now),
@@ -270,6 +292,7 @@ impl AdaptiveLimit {
         if self.shared.gate.try_acquire() {
             return Ok(Permit::new(Arc::clone(&self.shared), now, self.in_flight()));
         }
+        self.shared.change(now, |core| core.rejected(now));
         let live = self.shared.live.load();
         let reason = Reason::AdaptiveLimit { limit: self.limit(), in_flight: self.in_flight() };
         let rejected =

@@ -190,7 +190,7 @@ impl Pipeline {
     }
 
     /// Like [`call`](Self::call), for an answer whose body is still on its way: permits and outcome are held until the
-    /// [`Held`] answer is finished.
+    /// [`Held`] answer is finished. Only the permit of an adaptive limit ends here: it measures how long an answer takes to begin.
     ///
     /// # Errors
     /// As [`call`](Self::call).

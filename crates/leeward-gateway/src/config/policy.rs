@@ -32,9 +32,10 @@ pub struct ServicePolicy {
     /// The policies in front of it, each in the configuration at the same level as the rest, and each but the attempt timeout `off` if so said. Default: retries of requests
     /// that may be repeated, one for ten requests (a service that fails gets a tenth more, not twice as much); a breaker over all its
     /// endpoints for when next to nothing succeeds, 80 % of the requests or 20 in a row (one bad endpoint is for outlier ejection, and
-    /// a service that answers half of its requests is worth asking); 1,024 requests at a time without a queue at most (the gateway
-    /// queues at its own door); and 5 s for an attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last
-    /// good copy is the route's too (`stale_if_error`), so that neither `fallback` nor `cache` is used here.
+    /// a service that answers half of its requests is worth asking), with breaks of 250 to 500 ms, so that one does not outlast the
+    /// trouble that it is for; 1,024 requests at a time without a queue at most (the gateway queues at its own door); and 5 s for an
+    /// attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last good copy is the route's too (`stale_if_error`), so that neither
+    /// `fallback` nor `cache` is used here.
     pub policies: PipelineOptions,
     /// How long a connection may take to open, with the handshake where it is encrypted. Default 1 s: endpoints are near.
     pub connect_timeout: Duration,
@@ -48,6 +49,8 @@ pub struct ServicePolicy {
 
 const LIMIT: NonZeroU32 = NonZeroU32::new(1_024).expect("not zero");
 const CONSECUTIVE: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+/// The first break of a circuit breaker, and the longest.
+const BREAKS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 
 impl Default for ServicePolicy {
     fn default() -> Self {
@@ -58,8 +61,14 @@ impl Default for ServicePolicy {
             ..Concurrency::default()
         };
         let retry = Retry { budget: Budget { ratio: 0.1, ..Budget::default() }, ..Retry::default() };
-        let breaker =
-            Breaker { failure_rate: 0.8, consecutive_failures: Some(CONSECUTIVE), ..Breaker::default() };
+        let [break_initial, break_max] = BREAKS;
+        let breaker = Breaker {
+            failure_rate: 0.8,
+            consecutive_failures: Some(CONSECUTIVE),
+            break_initial,
+            break_max,
+            ..Breaker::default()
+        };
         Self {
             urls: Vec::new(),
             dns: None,

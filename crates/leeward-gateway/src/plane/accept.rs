@@ -58,6 +58,7 @@ async fn watch(published: &Published, door: Door, seats: &[Seat], rates: &RefCel
             // The client gave up before it was taken, or descriptors ran out: neither ends the acceptor.
             Some(Err(error)) => {
                 tracing::debug!(%error, "accept");
+                published.current().metrics.accepts_failed.inc();
                 tokio::time::sleep(BREATHE).await;
             }
             None => break,

@@ -19,7 +19,7 @@ use crate::rig::{Rig, Upstream};
 use crate::towards::Secure;
 
 #[derive(Clone)]
-enum Said {
+pub(crate) enum Said {
     Records {
         ttl: u32,
         data: Vec<RData>,
@@ -31,7 +31,7 @@ enum Said {
 
 /// A name server: what it says to each question, and how often it was asked.
 #[derive(Default)]
-struct Zone {
+pub(crate) struct Zone {
     said: Mutex<HashMap<(String, RecordType), Said>>,
     asked: AtomicUsize,
     over_tcp: AtomicUsize,
@@ -40,7 +40,7 @@ struct Zone {
 }
 
 impl Zone {
-    async fn start() -> (Arc<Self>, SocketAddr) {
+    pub(crate) async fn start() -> (Arc<Self>, SocketAddr) {
         let zone = Arc::new(Self::default());
         // The two have one port: as long as it takes to find one that is free for both.
         let (udp, tcp) = loop {
@@ -100,17 +100,17 @@ impl Zone {
         Some(answer.to_vec().unwrap())
     }
 
-    fn says(&self, name: &str, kind: RecordType, said: Said) {
+    pub(crate) fn says(&self, name: &str, kind: RecordType, said: Said) {
         self.said.lock().insert((name.to_owned(), kind), said);
     }
 
-    fn has(&self, name: &str, ttl: u32, addresses: &[&str]) {
+    pub(crate) fn has(&self, name: &str, ttl: u32, addresses: &[&str]) {
         let data = addresses.iter().map(|ip| RData::A(A(ip.parse().unwrap()))).collect();
         self.says(name, RecordType::A, Said::Records { ttl, data });
     }
 }
 
-fn yaml(server: SocketAddr, dns: &str, name: &str) -> String {
+pub(crate) fn yaml(server: SocketAddr, dns: &str, name: &str) -> String {
     format!(
         "dns: {{servers: [\"{server}\"], timeout: 300ms, {dns}}}\n\
          services:\n  one:\n    dns: {name}\n    balance: round_robin\n    slow_start: off\n    retry: {{max_retries: 0}}\nroutes:\n  - {{path: /, service: one}}\n"

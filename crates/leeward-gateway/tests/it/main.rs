@@ -17,6 +17,7 @@ mod diff;
 mod dns;
 mod drain;
 mod explain;
+mod faults;
 mod framing;
 mod grpc;
 mod hardening;

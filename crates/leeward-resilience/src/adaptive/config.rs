@@ -79,13 +79,14 @@ pub struct Knee {
     /// Slower than without a queue by so much is where it settles, 1.1 ..= 5. Default 1.5: a short queue keeps the upstream
     /// busy, and latencies vary.
     pub tolerance: f64,
-    /// A step in which most calls fail multiplies the limit by it, 0.5 ..= 0.99. Default 0.9, as of the other algorithms.
+    /// A step in which most calls fail at once multiplies the limit by it, 0.5 ..= 0.99. Default 0.7: an upstream that refuses most is
+    /// found out within a second, and the way back is as fast.
     pub backoff: f64,
 }
 
 impl Default for Knee {
     fn default() -> Self {
-        Self { window: Duration::from_millis(200), samples_min: 10, tolerance: 1.5, backoff: 0.9 }
+        Self { window: Duration::from_millis(200), samples_min: 10, tolerance: 1.5, backoff: 0.7 }
     }
 }
 
@@ -230,8 +231,10 @@ impl Knee {
         let what = "Slower than without a queue by so much is where it settles.";
         let why = "A short queue keeps the upstream busy, and latencies vary.";
         fields.at("tolerance", what, why).number(&mut self.tolerance, 1.1..=5.0);
-        let what = "A step in which most calls fail multiplies the limit by it.";
-        fields.at("backoff", what, "As of the other algorithms.").number(&mut self.backoff, 0.5..=0.99);
+        let what = "A step in which most calls fail at once multiplies the limit by it.";
+        fields
+            .at("backoff", what, "An upstream that refuses most is found out within a second.")
+            .number(&mut self.backoff, 0.5..=0.99);
     }
 }
 

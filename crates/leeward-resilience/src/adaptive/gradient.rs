@@ -1,6 +1,6 @@
 //! The latency gradient.
 
-use super::{Gradient2, Limit, Sample};
+use super::{End, Gradient2, Limit, Sample};
 use crate::time::Instant;
 
 /// The most that one step shrinks the limit by.
@@ -41,7 +41,7 @@ impl Core {
     }
 
     pub(super) fn sample(&mut self, sample: Sample, now: Instant) -> u32 {
-        if sample.overload {
+        if sample.end == End::Overload {
             self.limit.cut(self.config.backoff, sample, now);
             return self.limit.whole();
         }

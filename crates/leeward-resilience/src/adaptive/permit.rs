@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Sample, Shared};
+use super::{End, Sample, Shared};
 use crate::outcome::Class;
 use crate::time::Instant;
 
@@ -49,12 +49,12 @@ impl Permit {
 
     /// The outcome by class. A failure that a retry can help against is overload, any other says nothing.
     pub fn record(mut self, class: Class, now: Instant) {
-        let overload = match class {
-            Class::Success => Some(false),
-            Class::Failure { retryable: true, .. } => Some(true),
+        let end = match class {
+            Class::Success => Some(End::Success),
+            Class::Failure { retryable: true, .. } => Some(End::Overload),
             Class::Failure { retryable: false, .. } | Class::Ignored => None,
         };
-        self.end(overload, || now);
+        self.end(end, || now);
     }
 
     /// The outcome by class, by the limit's own clock.
@@ -65,10 +65,10 @@ impl Permit {
         }
     }
 
-    fn end(&mut self, overload: Option<bool>, now: impl Fn() -> Instant) {
+    fn end(&mut self, end: Option<End>, now: impl Fn() -> Instant) {
         let Some(shared) = self.shared.take() else { return };
-        if let Some(overload) = overload {
-            let sample = Sample { started: self.started, in_flight: self.in_flight, overload };
+        if let Some(end) = end {
+            let sample = Sample { started: self.started, in_flight: self.in_flight, end };
             shared.learn(sample, now());
         }
         shared.gate.release(now);
@@ -81,7 +81,7 @@ impl Drop for Permit {
         let now = shared.clock.now();
         let abandoned =
             now.saturating_duration_since(self.started) >= shared.live.load().options.abandoned_after;
-        self.end(abandoned.then_some(true), || now);
+        self.end(Some(if abandoned { End::Overload } else { End::Cut }), || now);
     }
 }
 

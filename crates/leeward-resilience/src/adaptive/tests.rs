@@ -36,7 +36,7 @@ fn aimd_model(history: &History, latency_max: Duration) -> f64 {
     let (mut limit, mut cuts) = (20.0_f64, Vec::new());
     for (sample, now) in history {
         let slow = now.saturating_duration_since(sample.started) > latency_max;
-        if sample.overload || slow {
+        if sample.end == End::Overload || slow {
             if cuts.iter().all(|cut: &Instant| *cut < sample.started) {
                 limit = (limit * 0.9).max(5.0);
                 cuts.push(*now);
@@ -52,7 +52,7 @@ fn gradient_model(history: &History) -> f64 {
     let (mut limit, mut cuts) = (20.0_f64, Vec::new());
     let (mut long, mut begin, mut step) = (None, START, Vec::<(f64, u32)>::new());
     for (sample, now) in history {
-        if sample.overload {
+        if sample.end == End::Overload {
             if cuts.iter().all(|cut: &Instant| *cut < sample.started) {
                 limit = (limit * 0.9).max(5.0);
                 cuts.push(*now);
@@ -104,7 +104,8 @@ proptest! {
         let (mut history, mut now) = (History::new(), START);
         for (pause, latency, in_flight, overload) in steps {
             now = now + pause * MS;
-            let sample = Sample { started: now.saturating_sub(latency * MS), in_flight, overload };
+            let end = if overload { End::Overload } else { End::Success };
+            let sample = Sample { started: now.saturating_sub(latency * MS), in_flight, end };
             history.push((sample, now));
             let models = [aimd_model(&history, latency_max), gradient_model(&history)];
             for (core, model) in cores.iter_mut().zip(models) {

@@ -31,7 +31,7 @@ impl Hold {
     }
 }
 
-/// The permits of a call whose answer is still coming in. Dropping it means that the call was cancelled.
+/// The permits of a call whose answer is still coming in, all but that of an adaptive limit: that one ends where the answer begins. Dropping it means that the call was cancelled.
 #[derive(Debug)]
 #[must_use = "dropping a guard records the call as cancelled"]
 pub struct Guard {
@@ -43,7 +43,11 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(hold: Hold, clock: &Arc<dyn Clock>) -> Self {
+    pub(super) fn new(mut hold: Hold, clock: &Arc<dyn Clock>) -> Self {
+        hold.permits.answered(&**clock);
+        if let Some(watch) = &mut hold.watch {
+            watch.answered(&**clock);
+        }
         Self { hold: Some(hold), paused: None, clock: Arc::clone(clock) }
     }
 

@@ -115,6 +115,14 @@ impl Permits {
         Ok(permits)
     }
 
+    /// The answer has begun. That is what the adaptive limit measures and bounds: how long the rest takes is up to what is in it, and
+    /// a stream may last for hours.
+    pub(super) fn answered(&mut self, clock: &dyn Clock) {
+        if let Some(permit) = self.adaptive.take() {
+            permit.record(Class::Success, clock.now());
+        }
+    }
+
     /// The attempt ended. The clock is read only where something depends on it.
     pub(super) fn finish(self, class: Class, clock: &dyn Clock) {
         let Self { throttle, breaker, adaptive, concurrency } = self;

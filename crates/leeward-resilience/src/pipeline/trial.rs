@@ -160,6 +160,10 @@ impl Watch {
         self.permits.put_off(by);
     }
 
+    pub(super) fn answered(&mut self, clock: &dyn Clock) {
+        self.permits.answered(clock);
+    }
+
     pub(super) fn finish(self, class: Class, clock: &dyn Clock) {
         let Self { trial, permits, started } = self;
         let now = clock.now();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use leeward_resilience::breaker::State;
 use leeward_resilience::{
-    Attempt, Breaker, Budget, Call, Class, Clock, Concurrency, Deadline, Effort, Error, Event, FastRng,
-    ManualClock, Observer, Pipeline, Reason, Retry, TokioClock,
+    Adaptive, Attempt, Breaker, Budget, Call, Class, Clock, Concurrency, Deadline, Effort, Error, Event,
+    FastRng, ManualClock, Observer, Pipeline, Reason, Retry, TokioClock,
 };
 use tokio::time::{Instant, sleep};
 
@@ -256,6 +256,21 @@ async fn a_held_answer_keeps_its_permits_until_the_end_of_its_body() {
         assert_eq!(in_flight(), 0);
     }
     assert_eq!(pipeline.breaker().unwrap().state(TokioClock.now()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_counts_an_answer_until_it_begins() {
+    let one = NonZeroU32::MIN;
+    let adaptive = Adaptive { limit_min: one, limit_initial: one, limit_max: one, ..Adaptive::default() };
+    let pipeline = retrying().adaptive(adaptive).build().unwrap();
+    let again = async || pipeline.call(Call::ONCE, async |_| Ok("200"), classify).await;
+    let sent = async |_| {
+        assert!(matches!(again().await, Err(Error::Rejected(_))), "the answer has not begun");
+        Ok("200")
+    };
+    let held = pipeline.call_held(Call::ONCE, sent, classify).await.unwrap();
+    assert_eq!(again().await, Ok("200"), "a stream may last for hours");
+    drop(held);
 }
 
 #[tokio::test(start_paused = true)]
