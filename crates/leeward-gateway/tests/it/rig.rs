@@ -22,6 +22,7 @@ use leeward_runtime::{Env, Tasks};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// PKCS#8 of the key in RFC 8410, 10.3, and its public half (10.1).
 pub(crate) const PRIVATE: [u8; 48] = [
@@ -278,4 +279,23 @@ pub(crate) fn claims(user: &str, role: &str) -> Value {
 pub(crate) fn token_with(kid: &str, claims: &Value) -> String {
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(Algorithm::EdDSA) };
     jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(&PRIVATE)).unwrap()
+}
+
+/// Serves each connection to a port of its own, until the set is dropped.
+pub(crate) async fn serve_each<F>(
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) -> (SocketAddr, JoinSet<()>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut accepting = JoinSet::new();
+    accepting.spawn(async move {
+        let mut all = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            all.spawn(serve(stream));
+        }
+    });
+    (addr, accepting)
 }

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 
-use crate::rig::{Rig, Upstream, token};
+use crate::rig::{Rig, Upstream, serve_each, token};
 
 /// Longer than anything here takes, on a busy machine too.
 const SOON: Duration = Duration::from_secs(20);
@@ -40,16 +40,9 @@ struct Echo {
 
 impl Echo {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
-        let (mut tasks, shared) = (JoinSet::new(), Arc::clone(&seen));
-        tasks.spawn(async move {
-            let mut all = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                all.spawn(echo(stream, Arc::clone(&shared)));
-            }
-        });
+        let shared = Arc::clone(&seen);
+        let (addr, tasks) = serve_each(move |stream| echo(stream, Arc::clone(&shared))).await;
         Self { addr, seen, _tasks: tasks }
     }
 

@@ -9,11 +9,12 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::{Messages, framed, send_all};
+use crate::rig::serve_each;
 
 /// What a test sees, and decides.
 #[derive(Debug, Default)]
@@ -38,16 +39,9 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
-        let (mut tasks, shared) = (JoinSet::new(), Arc::clone(&seen));
-        tasks.spawn(async move {
-            let mut all = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                all.spawn(serve(stream, Arc::clone(&shared)));
-            }
-        });
+        let shared = Arc::clone(&seen);
+        let (addr, tasks) = serve_each(move |stream| serve(stream, Arc::clone(&shared))).await;
         Self { addr, seen, _tasks: tasks }
     }
 
