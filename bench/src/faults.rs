@@ -7,6 +7,7 @@
 mod instances;
 mod load;
 mod overload;
+mod own;
 mod storm;
 mod upstream;
 mod verdict;
@@ -20,9 +21,6 @@ use tokio::task::LocalSet;
 pub(crate) use self::upstream::{Arguments as UpstreamArguments, run as serve};
 use self::verdict::Row;
 use crate::process::load_average;
-
-/// The limit that finds out what a service bears.
-const ADAPTIVE: &str = "adaptive: {algorithm: knee, limit_initial: 200, limit_max: 1024}";
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -39,9 +37,11 @@ pub(crate) struct Arguments {
     /// The service's capacity, in shares of 800 requests a second.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Options of the service in the gateway's configuration beside its address; an empty one leaves the defaults alone.
-    #[arg(long, default_value = ADAPTIVE)]
+    /// Options of the service in the gateway's configuration beside its address, as `adaptive: off`; none leaves the defaults alone.
+    #[arg(long, default_value = "")]
     service: String,
+    #[command(flatten)]
+    own: own::Arguments,
 }
 
 /// Runs the cases.
@@ -91,7 +91,8 @@ fn end(wanted: &[&str], rows: &[Row], arguments: &Arguments) -> Result<(), Strin
 
 fn names() -> Vec<&'static str> {
     let overload = overload::CASES.iter().map(|case| case.name);
-    overload.chain([storm::NAME]).chain(instances::CASES.iter().map(|case| case.name)).collect()
+    let instances = instances::CASES.iter().map(|case| case.name);
+    overload.chain([storm::NAME]).chain(instances).chain(own::Case::ALL.map(own::Case::name)).collect()
 }
 
 async fn case(name: &str, arguments: &Arguments, binary: &std::path::Path) -> Result<Row, String> {
@@ -104,6 +105,9 @@ async fn case(name: &str, arguments: &Arguments, binary: &std::path::Path) -> Re
     }
     if let Some(case) = instances::CASES.iter().find(|case| case.name == name) {
         return instances::run(binary, case, arguments.scale, &service).await;
+    }
+    if let Some(case) = own::Case::ALL.into_iter().find(|case| case.name() == name) {
+        return own::run(binary, case, &arguments.own).await;
     }
     storm::run(binary, arguments.scale, &service).await
 }

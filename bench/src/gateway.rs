@@ -15,7 +15,7 @@ mod goals;
 mod judge;
 mod lookup;
 mod measure;
-mod process;
+pub(crate) mod process;
 mod proof;
 mod reload;
 mod report;
@@ -39,6 +39,7 @@ use self::measure::{Bench, Samples};
 use self::process::{Cores, pin};
 use self::report::{Beside, Report};
 use self::tokens::Tokens;
+use crate::cargo;
 
 /// What to measure, and with what.
 #[derive(Debug, clap::Args)]
@@ -58,9 +59,12 @@ pub(crate) struct Arguments {
     /// Folder for configurations and logs; a folder of its own is made in it for each measurement and removed again.
     #[arg(long, default_value = "target")]
     dir: PathBuf,
-    /// Only these engines.
+    /// Only these engines [default: all but pingora, which is built when it is asked for, and takes minutes].
     #[arg(long, value_delimiter = ',')]
     engines: Vec<Engine>,
+    /// Where the source of pingora's forwarder is.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/pingora"))]
+    pingora: PathBuf,
     /// Only these cases.
     #[arg(long, value_delimiter = ',')]
     cases: Vec<String>,
@@ -144,7 +148,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), String> {
 
 fn measure(arguments: &Arguments, stop: Arc<AtomicBool>) -> Result<(), String> {
     let programs = programs(arguments)?;
-    let wanted = |engine: &Engine| arguments.engines.is_empty() || arguments.engines.contains(engine);
+    let wanted = |engine: &Engine| match arguments.engines.as_slice() {
+        [] => *engine != Engine::Pingora,
+        named => named.contains(engine),
+    };
     let (engines, absent): (Vec<Engine>, Vec<Engine>) =
         Engine::ALL.into_iter().filter(wanted).partition(|engine| engine.is_installed(&programs));
     let cases = cases(&arguments.cases)?;
@@ -286,6 +293,11 @@ fn programs(arguments: &Arguments) -> Result<Programs, String> {
         nginx: or_found(&arguments.nginx, "nginx"),
         haproxy: or_found(&arguments.haproxy, "haproxy"),
         envoy: or_found(&arguments.envoy, "envoy"),
+        pingora: arguments
+            .engines
+            .contains(&Engine::Pingora)
+            .then(|| cargo::build(&arguments.pingora.join("Cargo.toml")))
+            .transpose()?,
         leeward,
         floor,
     })

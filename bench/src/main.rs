@@ -10,6 +10,7 @@
     reason = "a benchmark is a program whose output is its result"
 )]
 
+mod cargo;
 mod disk;
 mod faults;
 mod figures;

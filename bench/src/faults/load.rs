@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 /// Longest head of an answer, and most connections that are kept.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -23,7 +25,7 @@ const UNDER_WAY_MAX: usize = 20_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fate {
     Good,
-    /// 503 with `Retry-After`.
+    /// 503 with `Retry-After`; of a connection over TLS also its end before the handshake's.
     Refused,
     /// Any other answer.
     Failed,
@@ -59,6 +61,8 @@ pub(super) struct Clients {
 struct Shared {
     address: SocketAddr,
     client: Client,
+    /// Encrypts; each request then has a connection of its own.
+    tls: Option<TlsConnector>,
     start: Instant,
     idle: RefCell<Vec<TcpStream>>,
     done: RefCell<Vec<Request>>,
@@ -67,8 +71,18 @@ struct Shared {
 
 impl Clients {
     pub(super) fn new(address: SocketAddr, client: Client) -> Self {
-        let (idle, done, tries) = Default::default();
-        Self { shared: Rc::new(Shared { address, client, start: Instant::now(), idle, done, tries }) }
+        Self::over(address, client, None)
+    }
+
+    /// Clients that open a connection for each request, and shake hands in full.
+    pub(super) fn encrypted(address: SocketAddr, client: Client, tls: TlsConnector) -> Self {
+        Self::over(address, client, Some(tls))
+    }
+
+    fn over(address: SocketAddr, client: Client, tls: Option<TlsConnector>) -> Self {
+        let (idle, done, tries, start) =
+            (Default::default(), Default::default(), Cell::new(0), Instant::now());
+        Self { shared: Rc::new(Shared { address, client, tls, start, idle, done, tries }) }
     }
 
     /// The time on the clock of all its requests.
@@ -111,6 +125,17 @@ impl Clients {
         Ok(())
     }
 
+    /// So many requests at a time for `time`, each client asking again once it is answered.
+    pub(super) async fn closed(&self, clients: usize, time: Duration, message: impl Fn() -> Rc<[u8]>) {
+        let until = self.now() + time;
+        let one = async || {
+            while self.now() < until {
+                self.shared.request(self.now(), &message()).await;
+            }
+        };
+        futures_util::future::join_all((0..clients).map(|_| one())).await;
+    }
+
     /// How often something was asked, first and again.
     pub(super) fn tries(&self) -> u64 {
         self.shared.tries.get()
@@ -139,32 +164,54 @@ impl Shared {
     }
 
     async fn exchange(&self, message: &[u8]) -> std::io::Result<Fate> {
+        if let Some(tls) = &self.tls {
+            return self.exchange_encrypted(tls, message).await;
+        }
         let idle = self.idle.borrow_mut().pop();
         let mut stream = match idle {
             Some(stream) => stream,
             None => TcpStream::connect(self.address).await?,
         };
         stream.set_nodelay(true)?;
-        stream.write_all(message).await?;
-        let mut answer = Vec::with_capacity(2_048);
-        let head = loop {
-            if answer.len() > HEAD_BYTES_MAX || stream.read_buf(&mut answer).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            if let Some(head) = Head::read(&answer) {
-                break head;
-            }
-        };
-        while answer.len() < head.bytes {
-            if stream.read_buf(&mut answer).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        }
+        let head = converse(&mut stream, message).await?;
         if !head.closes && self.idle.borrow().len() < IDLE_MAX {
             self.idle.borrow_mut().push(stream);
         }
         Ok(head.fate)
     }
+
+    async fn exchange_encrypted(&self, tls: &TlsConnector, message: &[u8]) -> std::io::Result<Fate> {
+        let shaken = async {
+            let stream = TcpStream::connect(self.address).await?;
+            stream.set_nodelay(true)?;
+            tls.connect(ServerName::from(self.address.ip()), stream).await
+        };
+        let Ok(mut stream) = shaken.await else { return Ok(Fate::Refused) };
+        Ok(converse(&mut stream, message).await?.fate)
+    }
+}
+
+/// One request and the whole answer.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    message: &[u8],
+) -> std::io::Result<Head> {
+    stream.write_all(message).await?;
+    let mut answer = Vec::with_capacity(2_048);
+    let head = loop {
+        if answer.len() > HEAD_BYTES_MAX || stream.read_buf(&mut answer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(head) = Head::read(&answer) {
+            break head;
+        }
+    };
+    while answer.len() < head.bytes {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(head)
 }
 
 struct Head {
@@ -201,6 +248,11 @@ pub(super) struct Seen(Vec<Request>);
 impl Seen {
     pub(super) fn due(requests: &[Request], from: Duration, until: Duration) -> Self {
         Self(requests.iter().filter(|it| (from..until).contains(&it.due)).copied().collect())
+    }
+
+    /// Those whose last attempt began within a time.
+    pub(super) fn sent(requests: &[Request], from: Duration, until: Duration) -> Self {
+        Self(requests.iter().filter(|it| (from..until).contains(&it.sent)).copied().collect())
     }
 
     pub(super) fn ended(requests: &[Request], from: Duration, until: Duration) -> Self {

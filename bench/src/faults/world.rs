@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::upstream::Shape;
 use crate::http::Http;
-use crate::process::{Memory, memory};
+use crate::process::{Cpu, Memory, memory};
 
 /// A debug build on a busy machine takes a tenth.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -76,6 +76,7 @@ impl Upstream {
 #[derive(Debug)]
 pub(super) struct Gateway {
     pub(super) address: SocketAddr,
+    pub(super) admin: SocketAddr,
     process: Process,
     _folder: TempDir,
 }
@@ -83,11 +84,18 @@ pub(super) struct Gateway {
 impl Gateway {
     /// Starts `binary` with the addresses, that no limit by address holds, since the whole load comes from one, and `rest`.
     pub(super) async fn start(binary: &Path, rest: &str) -> Result<Self, String> {
+        Self::start_at(binary, |address| format!("listen: {address}\n{rest}")).await
+    }
+
+    /// The same with everything but the operators' side and that limit as `config` says; whether it is ready it has to say there.
+    pub(super) async fn start_at(
+        binary: &Path,
+        config: impl FnOnce(SocketAddr) -> String,
+    ) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let [address, admin] = [free()?, free()?];
-        let text = format!(
-            "listen: {address}\nadmin: {{listen: \"{admin}\"}}\nrate_limits: {{address: off}}\n{rest}"
-        );
+        let text =
+            format!("admin: {{listen: \"{admin}\"}}\nrate_limits: {{address: off}}\n{}", config(address));
         let config = folder.path().join("leeward.yaml");
         std::fs::write(&config, text).map_err(|error| error.to_string())?;
         let said: PathBuf = folder.path().join("output");
@@ -97,14 +105,14 @@ impl Gateway {
         command.arg("gateway").arg(&config).arg("--data").arg(folder.path().join("data"));
         command.stdin(Stdio::null()).stdout(output).stderr(both);
         let child = command.spawn().map_err(|error| format!("{}: {error}", binary.display()))?;
-        let mut gateway = Self { address, process: Process(child), _folder: folder };
+        let mut gateway = Self { address, admin, process: Process(child), _folder: folder };
         gateway.wait(&said).await?;
         Ok(gateway)
     }
 
     async fn wait(&mut self, said: &Path) -> Result<(), String> {
         let until = Instant::now() + READY_WITHIN;
-        let http = Http::new(self.address)?;
+        let http = Http::new(self.admin)?;
         while Instant::now() < until {
             if self.process.0.try_wait().map_err(|error| error.to_string())?.is_some() {
                 break;
@@ -115,6 +123,11 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Err(format!("the gateway is not ready: {}", std::fs::read_to_string(said).unwrap_or_default()))
+    }
+
+    /// CPU time of it and of this process.
+    pub(super) fn cpu(&self) -> Result<Cpu, String> {
+        Cpu::now(self.process.0.id())
     }
 
     pub(super) fn memory(&self) -> Result<Memory, String> {

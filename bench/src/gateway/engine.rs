@@ -34,7 +34,8 @@ pub(super) enum Engine {
     Floor,
     Nginx,
     Haproxy,
-    /// Forwarding alone.
+    /// Forwarding alone, as the next.
+    Pingora,
     Envoy,
     /// With everything that leeward-all has and Envoy can.
     EnvoyPolicies,
@@ -66,6 +67,8 @@ pub(super) struct Programs {
     pub(super) nginx: Option<PathBuf>,
     pub(super) haproxy: Option<PathBuf>,
     pub(super) envoy: Option<PathBuf>,
+    /// Built when it is asked for.
+    pub(super) pingora: Option<PathBuf>,
     pub(super) leeward: PathBuf,
     /// This one, which holds the floor.
     pub(super) floor: PathBuf,
@@ -92,10 +95,11 @@ impl Seat<'_> {
 }
 
 impl Engine {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Floor,
         Self::Nginx,
         Self::Haproxy,
+        Self::Pingora,
         Self::Envoy,
         Self::LeewardBare,
         Self::LeewardDefault,
@@ -110,6 +114,7 @@ impl Engine {
             Self::Floor => "floor",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
+            Self::Pingora => "pingora",
             Self::Envoy => "envoy",
             Self::EnvoyPolicies => "envoy-policies",
             Self::EnvoyPoliciesCold => "envoy-policies-cold",
@@ -143,11 +148,12 @@ impl Engine {
         match self {
             Self::Floor => {
                 let mut command = Command::new(&programs.floor);
-                command.args(["floor", &seat.listen.to_string(), &seat.upstream[0].to_string()]);
-                Ok(command)
+                command.arg("floor");
+                Ok(addressed(command, seat))
             }
             Self::Nginx => peers::nginx(found(programs.nginx.as_ref())?, seat),
             Self::Haproxy => peers::haproxy(found(programs.haproxy.as_ref())?, seat),
+            Self::Pingora => Ok(addressed(Command::new(found(programs.pingora.as_ref())?), seat)),
             Self::Envoy => peers::envoy(found(programs.envoy.as_ref())?, seat, Policies::None),
             Self::EnvoyPolicies => peers::envoy(found(programs.envoy.as_ref())?, seat, Policies::Cached),
             Self::EnvoyPoliciesCold => {
@@ -164,6 +170,7 @@ impl Engine {
         match self {
             Self::Nginx => programs.nginx.is_some(),
             Self::Haproxy => programs.haproxy.is_some(),
+            Self::Pingora => programs.pingora.is_some(),
             Self::Envoy | Self::EnvoyPolicies | Self::EnvoyPoliciesCold => programs.envoy.is_some(),
             _ => true,
         }
@@ -188,6 +195,12 @@ impl Engine {
         };
         request::all(case, listen, tokens)
     }
+}
+
+/// A program that is told where it listens and where the service is, and nothing else.
+fn addressed(mut command: Command, seat: &Seat<'_>) -> Command {
+    command.args([seat.listen, seat.upstream[0]].map(|address| address.to_string()));
+    command
 }
 
 fn found(program: Option<&PathBuf>) -> Result<&Path, String> {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::process::memory;
 
@@ -22,10 +22,28 @@ pub(super) struct Cores {
 }
 
 /// Keeps the calling thread, and what it starts from now on, on one core.
-pub(super) fn pin(core: usize) -> Result<(), String> {
+pub(crate) fn pin(core: usize) -> Result<(), String> {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).map_err(|error| format!("core {core}: {error}"))
+}
+
+/// The calling thread goes back to the cores that it had when this value was made, once it is dropped.
+#[derive(Debug)]
+pub(crate) struct Unpinned(CpuSet);
+
+impl Unpinned {
+    /// What is done after this is undone.
+    pub(crate) fn after() -> Result<Self, String> {
+        let cores = sched_getaffinity(None).map_err(|error| format!("the cores of this thread: {error}"))?;
+        Ok(Self(cores))
+    }
+}
+
+impl Drop for Unpinned {
+    fn drop(&mut self) {
+        let _best_effort = sched_setaffinity(None, &self.0);
+    }
 }
 
 /// A running engine: a group of processes that ends with this value.

@@ -1,9 +1,11 @@
 //! The programs that hold the libraries: building, asking and running them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
+
+use crate::cargo::{answer, build};
 
 /// One library in one case.
 #[derive(Clone, Debug)]
@@ -59,7 +61,7 @@ pub(super) struct Peers {
 impl Peers {
     /// Builds the Rust libraries, and installs those of Node.js when that can be done.
     pub(super) fn build(sources: &Path, no_node: bool) -> Result<Self, String> {
-        let rust = build_rust(&sources.join("resilience/Cargo.toml"))?;
+        let rust = build(&sources.join("resilience/Cargo.toml"))?;
         let node = if no_node {
             Err("it was left out".to_owned())
         } else {
@@ -118,27 +120,6 @@ fn parse(lines: &str, on_node: bool) -> Result<Vec<Subject>, String> {
         Ok(Subject { case, lib, clock, note, one_thread, on_node })
     };
     lines.lines().map(subject).collect()
-}
-
-/// What a program prints.
-fn answer(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return String::from_utf8(output.stdout).map_err(|error| error.to_string());
-    }
-    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
-}
-
-fn build_rust(manifest: &Path) -> Result<PathBuf, String> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--locked", "--message-format=json-render-diagnostics"]);
-    cargo.arg("--manifest-path").arg(manifest).stderr(Stdio::inherit());
-    let messages = answer(&mut cargo)?;
-    let executable = messages.lines().rev().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    executable.ok_or_else(|| "cargo built no program".to_owned())
 }
 
 /// Copies the script to where things are built, and installs there exactly what its lock file says.

@@ -10,7 +10,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+
+use crate::decisions::Text;
 
 pub use self::list::{Addresses, Networks};
 
@@ -18,18 +20,21 @@ pub use self::list::{Addresses, Networks};
 const HOPS_MAX: usize = 32;
 
 /// An address as services read it. Said on every request, so that the usual kind is put together by hand.
-pub(crate) fn to_header(address: IpAddr) -> HeaderValue {
-    let text = match address {
-        IpAddr::V4(address) => {
-            let mut digits = [itoa::Buffer::new(); 4];
-            let [a, b, c, d] = address.octets();
-            let [one, two, three, four] = &mut digits;
-            [one.format(a), ".", two.format(b), ".", three.format(c), ".", four.format(d)].concat()
-        }
-        IpAddr::V6(address) => address.to_string(),
-    };
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+pub(crate) fn text(address: IpAddr) -> Text<ADDRESS_BYTES_MAX> {
+    let IpAddr::V4(address) = address else { return Text::from(&*address.to_string()) };
+    let mut text = [b'.'; ADDRESS_BYTES_MAX];
+    let mut end = 0;
+    for octet in address.octets() {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(octet).as_bytes();
+        text[end..end + digits.len()].copy_from_slice(digits);
+        end += digits.len() + 1;
+    }
+    Text::from_ascii(&text[..end - 1])
 }
+
+/// The longest text of an address, which is one of IPv6 with an IPv4 address inside.
+const ADDRESS_BYTES_MAX: usize = 45;
 
 /// An address range such as `10.0.0.0/8` or `::1`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,12 +3,13 @@
 //! Trailers pass a [`Sieve`] here, in both directions, so that nothing can be said after the headers were checked.
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -20,6 +21,7 @@ use tokio::time::Sleep;
 use crate::access::Notes;
 use crate::h1::{AnswerError, BodyError, Rule};
 use crate::life::Held;
+use crate::lines::Lines;
 use crate::trailers::Sieve;
 use crate::tunnel::Tunnel;
 use crate::upstream::{Answer, Lease};
@@ -252,15 +254,15 @@ fn kept(frame: Frame<Bytes>, sieve: &Sieve) -> Option<HeaderMap> {
     (!trailers.is_empty()).then_some(trailers)
 }
 
-/// Reads a whole body of at most `bytes_max`, and what stands behind it.
+/// Reads a whole body of at most `bytes_max`, and what stands behind it. Only one that is not there yet is waited for, and timed.
 pub(crate) async fn read_whole(
     mut body: incoming::Incoming,
     bytes_max: u64,
-    within: Duration,
+    within: impl FnOnce() -> Duration,
     sieve: impl FnOnce() -> Sieve,
     notes: &Notes,
 ) -> Result<(Bytes, Option<Box<HeaderMap>>), Cut> {
-    let read = async {
+    let mut read = pin!(async {
         let mut first: Option<Bytes> = None;
         let mut all = BytesMut::new();
         let mut left = bytes_max;
@@ -286,8 +288,11 @@ pub(crate) async fn read_whole(
             }
         }
         Ok((first.unwrap_or_else(|| all.freeze()), trailers))
-    };
-    tokio::time::timeout(within, read).await.unwrap_or(Err(Cut::TimedOut))
+    });
+    match read.as_mut().now_or_never() {
+        Some(read) => read,
+        None => tokio::time::timeout(within(), read).await.unwrap_or(Err(Cut::TimedOut)),
+    }
 }
 
 /// Why an answer ended before its end.
@@ -311,6 +316,16 @@ pub(crate) enum Download {
     Switched(Option<Box<Tunnel>>),
 }
 
+impl Download {
+    /// The header lines that go on as they came.
+    pub(crate) fn take_passed(&mut self) -> Lines {
+        match self {
+            Self::Service(body) => std::mem::take(&mut body.passed),
+            Self::Own(_) | Self::Switched(_) => Lines::default(),
+        }
+    }
+}
+
 impl Default for Download {
     fn default() -> Self {
         Self::Own(None)
@@ -329,6 +344,8 @@ pub(crate) struct Tee {
 
 /// A body that passes from a service to a client.
 pub(crate) struct Passing {
+    /// The header lines that go on as they came, until they are taken.
+    passed: Lines,
     /// `None` once it was read to its end.
     inner: Option<Answer>,
     /// Where the connection goes when the body has been read to its end; it is closed otherwise.
@@ -349,7 +366,7 @@ pub(crate) struct Passing {
 
 impl Passing {
     pub(crate) fn new(
-        inner: Answer,
+        (passed, inner): (Lines, Answer),
         lease: Lease,
         read_timeout: Duration,
         (tee, sieve): (Option<Tee>, Sieve),
@@ -358,8 +375,19 @@ impl Passing {
     ) -> Self {
         let (silence, is_silent) = (None, false);
         let (is_over, inner, lease) = (inner.is_end_stream(), Some(inner), Some(lease));
-        let mut passing =
-            Self { inner, lease, tee, guard, read_timeout, silence, is_silent, sieve, picked, _held: held };
+        let mut passing = Self {
+            passed,
+            inner,
+            lease,
+            tee,
+            guard,
+            read_timeout,
+            silence,
+            is_silent,
+            sieve,
+            picked,
+            _held: held,
+        };
         if is_over {
             passing.complete(None);
         }

@@ -21,6 +21,7 @@ mod decisions;
 mod delivery;
 mod deprecated;
 mod facts;
+mod fallback;
 mod hash_on;
 mod jwt;
 mod listen;
@@ -29,10 +30,12 @@ mod named;
 mod parse;
 mod policy;
 mod print;
+mod route_policies;
 mod routes;
 mod security_headers;
 mod service_tls;
 mod services;
+mod shed;
 mod split;
 mod sticky;
 mod takes;
@@ -46,8 +49,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leeward_discovery::{Health, dns};
-use leeward_resilience::Concurrency;
 use leeward_resilience::rate::RateLimit;
+use leeward_resilience::{Concurrency, PipelineOptions, Priority};
 use leeward_runtime::config::{Origins, Secret};
 
 use crate::address::{Addresses, Network};
@@ -63,6 +66,7 @@ pub use self::access_log::{AccessLog, AccessLogTo};
 pub use self::callers::{ApiKeys, Basic};
 pub use self::decisions::Decisions;
 pub use self::facts::{Calls, Facts, Known};
+pub use self::fallback::{Fallback, Substitute};
 pub use self::hash_on::HashOn;
 pub use self::jwt::{Jwt, KeySource};
 pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls, UnknownNames, Version};
@@ -71,7 +75,10 @@ pub use self::named::Named;
 pub(crate) use self::parse::read;
 pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
+pub use self::route_policies::RoutePolicies;
+pub(crate) use self::route_policies::policy_name;
 pub use self::service_tls::{Protocol, ServiceTls};
+pub use self::shed::Shed;
 pub(crate) use self::split::hundredths;
 pub(crate) use self::target::{may_change_of_request, may_change_of_response};
 pub use crate::jwt::{Algorithm, Names as ClaimNames};
@@ -126,6 +133,8 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// The gateway's own limit of requests at a time. Default: 2,048, at most 256 waiting, for up to 100 ms.
     pub concurrency: Concurrency,
+    /// What a core refuses that does not keep up; `None`: nothing.
+    pub shed: Option<Shed>,
     /// How endpoints are looked up, for services that are found by DNS.
     pub dns: dns::Options,
     /// How endpoints are watched; `None`: only by what becomes of the requests sent to them.
@@ -168,6 +177,7 @@ impl Default for Config {
             revocation: None,
             rate_limits: RateLimits::default(),
             concurrency: concurrency(),
+            shed: Some(Shed::default()),
             dns: dns::Options::default(),
             health: None,
             stale: Stale::default(),
@@ -356,7 +366,7 @@ impl Default for Tunnel {
 }
 
 /// One route.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Route {
     /// What it is called wherever its state is kept or shown. Default: what it takes, as [`Route::derived_id`] writes it, which stays
     /// the same when other routes come and go.
@@ -385,14 +395,20 @@ pub struct Route {
     pub addresses: Addresses,
     /// Who may.
     pub access: Rule,
+    /// How much its requests matter to a core that does not keep up: the lowest are refused first. Default [`Priority::Normal`].
+    pub priority: Priority,
     /// The time that a request may take in all; `None` is `limits.deadline`.
     pub deadline: Option<Duration>,
     /// Largest body; `None` is `limits.body`.
     pub body_bytes: Option<u64>,
     /// A rate limit of this route: by user where `access` needs one, by address where it is for anyone.
     pub rate_limit: Option<RateLimit>,
+    /// The policies towards its services that it has for itself, in place of theirs.
+    pub policies: Option<Box<RoutePolicies>>,
     /// For how long a last good copy may stand in when the service fails; `None`: never.
     pub stale_if_error: Option<Duration>,
+    /// What answers when the service fails and no copy does; `None`: nothing.
+    pub fallback: Option<Fallback>,
     /// The certificate that a client must have presented; `None`: none.
     pub client_certificate: Option<ClientCertificate>,
     /// Whether the user's own token goes on to the service.
@@ -427,11 +443,94 @@ impl Route {
         id
     }
 
+    /// Whether another one is the same, wherever each of them stands.
+    #[must_use]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            id,
+            hosts,
+            pattern,
+            methods,
+            conditions,
+            target,
+            strip_prefix,
+            rewrite,
+            request_headers,
+            response_headers,
+            security_headers,
+            addresses,
+            access,
+            priority,
+            deadline,
+            body_bytes,
+            rate_limit,
+            policies,
+            stale_if_error,
+            fallback,
+            client_certificate,
+            forward_token,
+            tunnel,
+            deprecated,
+            origin: _,
+        } = self;
+        *id == other.id
+            && *hosts == other.hosts
+            && *pattern == other.pattern
+            && *methods == other.methods
+            && *conditions == other.conditions
+            && *target == other.target
+            && *strip_prefix == other.strip_prefix
+            && *rewrite == other.rewrite
+            && *request_headers == other.request_headers
+            && *response_headers == other.response_headers
+            && *security_headers == other.security_headers
+            && *addresses == other.addresses
+            && *access == other.access
+            && *priority == other.priority
+            && *deadline == other.deadline
+            && *body_bytes == other.body_bytes
+            && *rate_limit == other.rate_limit
+            && *policies == other.policies
+            && *stale_if_error == other.stale_if_error
+            && *fallback == other.fallback
+            && *client_certificate == other.client_certificate
+            && *forward_token == other.forward_token
+            && *tunnel == other.tunnel
+            && *deprecated == other.deprecated
+    }
+
+    /// The services that get its requests: those that answer them, and the one that stands in for them.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.times().map(|(name, _)| name)
+    }
+
+    /// The same, each with the time that the route gives it; `None` is `limits.deadline`.
+    pub(crate) fn times(&self) -> impl Iterator<Item = (&Arc<str>, Option<Duration>)> {
+        let standby = self.fallback.iter().filter_map(|fallback| {
+            let name = fallback.substitute.service()?;
+            Some((name, Some(fallback.options.within)))
+        });
+        self.target.services().map(|name| (name, self.deadline)).chain(standby)
+    }
+
     /// What the router knows of it.
     #[must_use]
     pub fn entry(&self) -> Entry<'_> {
         let Self { hosts, pattern, methods, conditions, .. } = self;
         Entry { hosts, pattern, methods: *methods, conditions }
+    }
+
+    /// The policies in front of a service for its requests, where it has some for itself.
+    #[must_use]
+    pub fn outbound(&self, service: &ServicePolicy, limits: &Limits) -> Option<PipelineOptions> {
+        let deadline = self.deadline.unwrap_or(limits.deadline);
+        self.policies.as_ref().map(|own| own.outbound(service, deadline))
+    }
+
+    /// Whether a policy is its own, by its key.
+    #[must_use]
+    pub fn has_policy(&self, key: &str) -> bool {
+        self.policies.as_ref().is_some_and(|own| own.has(key))
     }
 
     /// Whether the configuration gives it its id.
@@ -448,12 +547,11 @@ impl Config {
         self.services.get(name).cloned().unwrap_or_default()
     }
 
-    /// The longest deadline of a service's routes, and at least `limits.deadline`.
+    /// The longest time that a service's routes give it, and at least `limits.deadline`.
     #[must_use]
     pub fn longest_deadline(&self, service: &str) -> Duration {
-        let is_its = |route: &&Route| route.target.services().any(|name| **name == *service);
-        let routes = self.routes.iter().filter(is_its);
-        routes.filter_map(|route| route.deadline).fold(self.limits.deadline, Duration::max)
+        let times = self.routes.iter().flat_map(Route::times).filter(|(name, _)| ***name == *service);
+        times.filter_map(|(_, time)| time).fold(self.limits.deadline, Duration::max)
     }
 
     /// Whether a request may say who it is for.
@@ -465,8 +563,7 @@ impl Config {
     /// The names of all services that a route or the token check needs.
     #[must_use]
     pub fn service_names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> =
-            self.routes.iter().flat_map(|route| route.target.services()).cloned().collect();
+        let mut names: Vec<Arc<str>> = self.routes.iter().flat_map(Route::services).cloned().collect();
         names.extend(self.jwt.iter().filter_map(|jwt| jwt.keys.service().cloned()));
         names.extend(self.services.keys().cloned());
         names.sort_unstable();

@@ -10,6 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 
 use crate::address;
+use crate::lines::Answering;
 use crate::router::Methods;
 
 /// Whose pages may call.
@@ -140,17 +141,17 @@ impl Compiled {
     }
 
     /// Puts the headers of an actual response on it.
-    pub(crate) fn apply(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    pub(crate) fn apply(&self, origin: Option<&HeaderValue>, answer: &mut Answering<'_>) {
         if self.origins.is_some() {
-            headers.append(header::VARY, HeaderValue::from_static("origin"));
+            answer.add(&header::VARY, &HeaderValue::from_static("origin"));
         }
         let Some(allowed) = origin.and_then(|origin| self.allowed(origin)) else { return };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        answer.say(&header::ACCESS_CONTROL_ALLOW_ORIGIN, &allowed);
         if self.credentials {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            answer.say_text(&header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
         }
         if let Some(expose) = &self.expose {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+            answer.say(&header::ACCESS_CONTROL_EXPOSE_HEADERS, expose);
         }
     }
 
@@ -179,6 +180,7 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::lines::Lines;
 
     fn list() -> Compiled {
         let origins = Origins::List(vec!["https://shop.example".to_owned()]);
@@ -202,6 +204,14 @@ mod tests {
         }
     }
 
+    fn applied(cors: &Compiled, origin: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let mut answer = Answering::new(&mut headers, Lines::default());
+        cors.apply(Some(&HeaderValue::from_str(origin).unwrap()), &mut answer);
+        answer.into_lines().put_into(&mut headers);
+        headers
+    }
+
     #[test]
     fn an_origin_is_compared_whole() {
         for (origin, allowed) in [
@@ -211,8 +221,7 @@ mod tests {
             ("http://shop.example", false),
             ("null", false),
         ] {
-            let mut headers = HeaderMap::new();
-            list().apply(Some(&HeaderValue::from_str(origin).unwrap()), &mut headers);
+            let headers = applied(&list(), origin);
             assert_eq!(headers.contains_key("access-control-allow-origin"), allowed, "{origin}");
             assert_eq!(headers["vary"], "origin");
         }
@@ -231,8 +240,7 @@ mod tests {
     #[test]
     fn every_page_means_a_star_and_no_vary() {
         let any = Compiled::new(&Cors { origins: Origins::Any, ..Cors::default() });
-        let mut headers = HeaderMap::new();
-        any.apply(Some(&HeaderValue::from_static("null")), &mut headers);
+        let headers = applied(&any, "null");
         assert_eq!(headers["access-control-allow-origin"], "*");
         assert!(!headers.contains_key("vary") && !headers.contains_key("access-control-allow-credentials"));
     }

@@ -18,7 +18,7 @@ mod view;
 pub(crate) use self::ask::{Asked, Asking, Filter, Question, channels};
 pub(crate) use self::attempts::{Attempts, Outcome};
 pub(crate) use self::book::Book;
-pub(crate) use self::record::{Decision, Kept, Refused};
+pub(crate) use self::record::{Decision, Fallback, Kept, Refused};
 pub(crate) use self::remedy::unless;
 pub(crate) use self::ruling::{Ruling, Setting};
 pub(crate) use self::text::Text;

@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
+
+use crate::lines::Answering;
 
 const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
 const SUNSET: HeaderName = HeaderName::from_static("sunset");
@@ -23,16 +25,15 @@ pub struct Deprecated {
 
 impl Deprecated {
     /// Says it. A service that says something else of its own is overruled, but for its links.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        let since = format!("@{}", self.since.unix_s());
-        headers.insert(DEPRECATION, HeaderValue::try_from(since).unwrap_or(HeaderValue::from_static("")));
-        if let Some(sunset) = self.sunset.and_then(|day| HeaderValue::try_from(day.http_date()).ok()) {
-            headers.insert(SUNSET, sunset);
+    pub(crate) fn write(&self, answer: &mut Answering<'_>) {
+        answer.say_text(&DEPRECATION, format!("@{}", self.since.unix_s()));
+        if let Some(sunset) = self.sunset {
+            answer.say_text(&SUNSET, sunset.http_date());
         }
         if let Some(link) = &self.link {
             let link = [b"<", link.as_bytes(), b">; rel=\"deprecation\""].concat();
             if let Ok(link) = HeaderValue::from_bytes(&link) {
-                headers.append(header::LINK, link);
+                answer.add(&header::LINK, &link);
             }
         }
     }

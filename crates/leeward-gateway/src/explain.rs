@@ -4,6 +4,7 @@
 //! (whose token it is, how much of a limit is used) is said as what decides.
 
 mod choice;
+mod fallback;
 
 use std::fmt;
 
@@ -15,12 +16,13 @@ use leeward_resilience::{ConfigErrors, Pipeline, RateLimit};
 use leeward_runtime::units::show_size;
 
 use crate::address::{Addresses, Networks};
-use crate::config::{ClientCertificate, Config, Route, Rule, ServiceTls};
+use crate::config::{ClientCertificate, Config, Route, Rule, ServicePolicy, ServiceTls, policy_name};
 use crate::credentials::{self, Accepted, Presented, Unreadable};
 use crate::decisions::unless;
 use crate::h1::{Bounds, Head, Length, Reader};
 use crate::headers;
 use crate::life;
+use crate::overload;
 use crate::refusal::Refusal;
 use crate::router::{Ask, Entry, Match, Router, Verdict, scan};
 
@@ -143,6 +145,7 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
     }
     let Some(route) = route(told, config, &parts, &path) else { return Ok(()) };
     addresses(told, &route.addresses, &route.origin);
+    overload(told, config, route);
     deprecated(told, route);
     security(told, config, route);
     tunnel(told, route);
@@ -181,10 +184,25 @@ fn request(told: &mut Explanation, config: &Config, head: Head) -> Result<(), Co
             show_duration(shed.max_wait)
         ),
     );
+    fallback::fallback(told, route);
     for service in services {
         outbound(told, config, (route, service), &parts.method, &path, &uri)?;
     }
     Ok(())
+}
+
+/// What a core makes of it that does not keep up.
+fn overload(told: &mut Explanation, config: &Config, route: &Route) {
+    let Some(shed) = &config.shed else { return };
+    let would = if shed.mode.is_shadow() { "would refuse" } else { "refuses" };
+    let waits = show_duration(overload::allowed(shed.target, route.priority));
+    let says = format!(
+        "{}: a core whose work waits for more than {waits}, after {} beyond {}, {would} it with 503 shed",
+        route.priority,
+        show_duration(shed.interval),
+        show_duration(shed.target)
+    );
+    told.step("overload", &*route.origin, says);
 }
 
 /// The stage of why other routes do not take it.
@@ -417,6 +435,26 @@ fn encryption(tls: &ServiceTls) -> String {
     format!("{believes}, under the name {name}; presents {own}; else 503 upstream_unavailable")
 }
 
+/// The policies in order: the service's, and those that the route has for itself.
+fn policies(
+    told: &mut Explanation,
+    config: &Config,
+    (route, service): (&Route, &str),
+    policy: &ServicePolicy,
+) -> Result<(), ConfigErrors> {
+    let of_service = format!("services.{service}");
+    let (name, options, from) = match (&route.policies, route.outbound(policy, &config.limits)) {
+        (Some(own), Some(options)) => {
+            let from = format!("{of_service}, but for {} of {}", own.keys().join(", "), route.origin);
+            (policy_name(&route.id, service), options, from)
+        }
+        _ => (service.to_owned(), policy.outbound(config.longest_deadline(service)), of_service),
+    };
+    let pipeline = Pipeline::builder(name).options(options).build()?;
+    told.step("policies", from, pipeline.explain().trim_end());
+    Ok(())
+}
+
 fn outbound(
     told: &mut Explanation,
     config: &Config,
@@ -433,9 +471,7 @@ fn outbound(
         );
         told.step("fallback", &*route.origin, says);
     }
-    let deadline = config.longest_deadline(service);
-    let pipeline = Pipeline::builder(service).options(policy.outbound(deadline)).build()?;
-    told.step("policies", format!("services.{}", service), pipeline.explain().trim_end());
+    policies(told, config, (route, service), &policy)?;
     let urls: Vec<String> = policy.urls.iter().map(ToString::to_string).collect();
     told.step("protocol", format!("services.{service}.protocol"), policy.protocol.as_str());
     if let Some(tls) = policy.believed() {

@@ -319,7 +319,7 @@ impl Builder {
             rng,
         };
         let lookups = Lookups::new(&config, &lasting.clock).map_err(Error::Dns)?;
-        let published = Published::new(Shared::new(config, lookups, &lasting)?);
+        let published = Published::new(Shared::new(&Arc::new(config), lookups, &lasting)?);
         follow_revocations(&published.current(), bus.clone(), &handover, tasks).await?;
         find_out(&published, checks_health, tasks);
         if begins_after.is_some() {
@@ -412,7 +412,7 @@ impl Gateway {
     /// Everything that a running gateway cannot change, and what keeps a gateway from starting. Then the configuration before stays
     /// in force, all of it.
     pub fn reload(&self, config: &Config) -> Result<Changes, Error> {
-        self.reloader.reload(config)
+        self.reloader.reload(config.clone())
     }
 
     /// Reads the configuration's file again and [puts it into force](Self::reload). What comes of it is also logged, counted and
@@ -446,10 +446,12 @@ impl Gateway {
         let held = shared.holds.list().into_iter().map(|held| format!("an operator has {}\n", held.text()));
         let layers =
             shared.layers.iter().map(|layer| format!("layer {}, in front of all services\n", layer.name));
-        let services = shared.services.iter().map(|service| service.pipeline.explain() + "\n");
+        let services = shared.services.iter().map(|service| &service.pipeline);
+        let own = shared.routes.iter().flat_map(|route| route.own.iter().map(|own| &own.pipeline));
+        let pipelines = services.chain(own).map(|pipeline| pipeline.explain() + "\n");
         let deliveries =
             shared.moving().map(|(route, moving)| format!("delivery of {}: {moving}\n", route.config.id));
-        layers.chain(services).chain(deliveries).chain(held).collect()
+        layers.chain(pipelines).chain(deliveries).chain(held).collect()
     }
 
     /// Copies of all listening sockets, for [`Builder::sockets`] of a process that is to take the place of this one. They listen as long
@@ -583,6 +585,8 @@ fn follow_files(published: &Published, reloader: &Arc<Reloader>, tasks: &Tasks) 
     follow_callers(published, tasks, "basic", |shared| Some(Arc::clone(&shared.basic.as_ref()?.store)));
     let following = Arc::clone(reloader);
     tasks.spawn(Stage::Work, "gateway.config", |stop| reload::follow_file(following, stop));
+    let reloader = Arc::clone(reloader);
+    tasks.spawn(Stage::Work, "gateway.retired-config", |stop| reload::retire(reloader, stop));
 }
 
 /// Follows the certificates on disk: those of listeners stay the same ones, those towards services come and go.

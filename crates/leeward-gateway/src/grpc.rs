@@ -1,15 +1,17 @@
 //! Calls of gRPC: requests over HTTP/2 whose answer says how it went behind its body, with HTTP's 200 in front of it.
 //!
-//! A call is a request like any other, but for four things: its own timeout bounds the route's deadline and is passed on as what is
-//! left of it; what the gateway refuses is told in gRPC's words; how a call went is read where gRPC says it, also behind the body; and a
+//! A call is a request like any other, but for four things: its own timeout bounds the route's deadline, is passed on as what is
+//! left of it, and ends its answer also behind the head; what the gateway refuses is told in gRPC's words; how a call went is read where gRPC says it, also behind the body; and a
 //! body of unknown length is remembered while it is short, so that the call can be sent again.
 
+mod late;
 mod status;
 mod timeout;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 
+pub(crate) use self::late::{Messages, OwnTime};
 pub(crate) use self::status::{class, code_of};
 pub(crate) use self::timeout::{BadTimeout, read as read_timeout, write as write_timeout};
 use crate::refusal::Refusal;

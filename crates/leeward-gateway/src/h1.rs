@@ -15,6 +15,7 @@
 
 mod asking;
 mod body;
+mod came;
 mod chunked;
 pub(crate) mod date;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -31,10 +32,11 @@ mod writer;
 
 pub(crate) use self::asking::{Asking, Saying};
 pub(crate) use self::body::{BodyError, Incoming};
+pub(crate) use self::came::{Came, Passes};
 pub(crate) use self::date::at as date_at;
 pub(crate) use self::head::{Bounds, Head, Length, Reader, said};
 pub(crate) use self::io::{Ended, Io};
 pub(crate) use self::link::{Answer, AnswerError, Failed, Failure, Link};
 pub(crate) use self::reply::NoAnswer;
 pub use self::rule::Rule;
-pub(crate) use self::writer::{Answering, send, switch};
+pub(crate) use self::writer::{Answering, keeps_length, send, switch};

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::security_headers::is_banner;
+use crate::decisions::Text;
+pub(crate) use crate::security_headers::is_banner;
 
 /// Names that only the gateway may set towards a service.
 const GUARDED: [&str; 16] = [
@@ -64,6 +65,24 @@ const NO_ALIAS: [&str; 9] = [
     "tracestate",
 ];
 
+/// Names that nearly every request has, and to which no rule here applies: they need not be held against each of them.
+const USUAL: [&str; 14] = [
+    "host",
+    "user-agent",
+    "accept",
+    "content-type",
+    "content-length",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cookie",
+    "origin",
+    "referer",
+    "cache-control",
+    "if-none-match",
+    "x-request-id",
+];
+
 /// What `Connection` cannot nominate: taking these away would change the message itself.
 const NOT_NOMINATED: [&str; 6] =
     ["host", "content-length", "content-type", "content-encoding", "authorization", "cookie"];
@@ -76,7 +95,11 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) -> usize {
 
 /// Whether a header of this name, in lower case, gets past [`strip_request`].
 pub(crate) fn may_come_from_clients(name: &str) -> bool {
-    !(is_hop_by_hop(name) || is_guarded(name) || is_alias(name) || name == "expect")
+    USUAL.contains(&name) || breaks_no_rule(name)
+}
+
+fn breaks_no_rule(name: &str) -> bool {
+    !(is_hop_by_hop(name.as_bytes()) || is_guarded(name) || is_alias(name) || name == "expect")
 }
 
 /// Drops what a service may not say to a client: headers about its connection, the gateway's own, CORS headers when the
@@ -84,24 +107,85 @@ pub(crate) fn may_come_from_clients(name: &str) -> bool {
 pub(crate) fn strip_response(headers: &mut HeaderMap, own_cors: bool, keeps_banners: bool) {
     strip_nominated(headers);
     remove_where(headers, |name| {
-        !may_come_from_services(name, own_cors) || (!keeps_banners && is_banner(name))
+        !may_come_from_services(name.as_bytes(), own_cors) || (!keeps_banners && is_banner(name.as_bytes()))
     });
 }
 
 /// Whether a header of this name, in lower case, gets past [`strip_response`].
-pub(crate) fn may_come_from_services(name: &str, own_cors: bool) -> bool {
+pub(crate) fn may_come_from_services(name: &[u8], own_cors: bool) -> bool {
     !(is_hop_by_hop(name)
-        || name.starts_with("x-leeward-")
-        || (own_cors && name.starts_with("access-control-")))
+        || name.starts_with(b"x-leeward-")
+        || (own_cors && name.starts_with(b"access-control-")))
+}
+
+/// Which names a table of headers may have, a bit for each kind of name: most of those that it has not need not be looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Names(u64);
+
+impl Names {
+    /// Those of a table. It stays true while headers are only taken away.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        headers.keys().fold(Self::none(), Self::with)
+    }
+
+    /// None.
+    pub(crate) const fn none() -> Self {
+        Self(0)
+    }
+
+    /// These and one more.
+    pub(crate) fn with(self, name: &HeaderName) -> Self {
+        Self(self.0 | Self::bit(name.as_str().as_bytes()))
+    }
+
+    /// These and another one's, in lower case.
+    pub(crate) const fn with_bytes(self, name: &[u8]) -> Self {
+        Self(self.0 | Self::bit(name))
+    }
+
+    /// Those on both sides.
+    pub(crate) const fn union(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether some may stand on both sides.
+    pub(crate) const fn meet(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    /// Found by trial: of the names that are asked for here and those that messages often have, two share a bit.
+    const fn bit(name: &[u8]) -> u64 {
+        let first = if name.is_empty() { 0 } else { name[0] as usize };
+        1 << ((name.len() + 46 * first) & 63)
+    }
+
+    /// Whether there may be one.
+    pub(crate) fn may_have(self, name: &HeaderName) -> bool {
+        self.0 & Self::bit(name.as_str().as_bytes()) != 0
+    }
+
+    /// The first value under a name of that table.
+    pub(crate) fn get<'h>(self, headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+        if self.may_have(name) { headers.get(name) } else { None }
+    }
+
+    /// Takes a name out of that table, with all its values. The first of them.
+    pub(crate) fn remove(self, headers: &mut HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+        if self.may_have(name) { headers.remove(name) } else { None }
+    }
+}
+
+/// Whether it is one of the two words that nearly all messages have in `Connection`. They nominate nothing but what goes anyway.
+pub(crate) fn is_usual_connection(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
 }
 
 fn strip_nominated(headers: &mut HeaderMap) {
-    // The two words that nearly all messages have here nominate nothing but what goes anyway.
-    let is_usual = |value: &HeaderValue| {
-        value.as_bytes().eq_ignore_ascii_case(b"keep-alive")
-            || value.as_bytes().eq_ignore_ascii_case(b"close")
-    };
-    if headers.get_all(header::CONNECTION).iter().all(is_usual) {
+    // To go through the names of a usual message takes less than to look for one.
+    if !headers.keys().any(|name| *name == header::CONNECTION) {
+        return;
+    }
+    if headers.get_all(header::CONNECTION).iter().all(|value| is_usual_connection(value.as_bytes())) {
         return;
     }
     let nominated: Vec<HeaderName> = headers
@@ -133,8 +217,9 @@ pub(crate) fn remove_spelt_any_way(headers: &mut HeaderMap, name: &HeaderName) {
     });
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(name.as_bytes()[0], b'c' | b'k' | b'p' | b't' | b'u' | b'h') && HOP_BY_HOP.contains(&name)
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    matches!(name.first(), Some(b'c' | b'k' | b'p' | b't' | b'u' | b'h'))
+        && HOP_BY_HOP.iter().any(|known| known.as_bytes() == name)
 }
 
 fn is_guarded(name: &str) -> bool {
@@ -151,13 +236,20 @@ fn is_alias(name: &str) -> bool {
     if folded.is_empty() {
         return false;
     }
-    is_guarded(&folded) || is_hop_by_hop(&folded) || NO_ALIAS.contains(&folded.as_str())
+    is_guarded(&folded) || is_hop_by_hop(folded.as_bytes()) || NO_ALIAS.contains(&folded.as_str())
 }
 
 /// Whether every server reads the name as it stands.
 fn is_plain(name: &str) -> bool {
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !(name.contains("--") || name.starts_with('-') || name.ends_with('-'))
+    // As if a dash stood in front, and none at the end.
+    let mut last = b'-';
+    for byte in name.bytes() {
+        if !(byte.is_ascii_alphanumeric() || (byte == b'-' && last != b'-')) {
+            return false;
+        }
+        last = byte;
+    }
+    name.is_empty() || last != b'-'
 }
 
 /// A name in lower case, as the least careful server reads it.
@@ -175,15 +267,18 @@ fn folded(name: &str) -> String {
 /// Longest id taken from a client, in bytes: longer ones would only bloat logs.
 const ID_BYTES_MAX: usize = 64;
 
+/// An id of a request, in place: each request has two, which are said in several places.
+pub(crate) type Id = Text<ID_BYTES_MAX>;
+
 /// A client's own request or correlation id, if it is one that can be logged and passed on as it is.
-pub(crate) fn well_formed_id<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+pub(crate) fn well_formed_id(headers: &HeaderMap, name: &HeaderName) -> Option<Id> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     let text = value.as_bytes();
     let fine = !text.is_empty()
         && text.len() <= ID_BYTES_MAX
         && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'));
-    (fine && values.next().is_none()).then_some(value)
+    (fine && values.next().is_none()).then(|| Id::from_ascii(text))
 }
 
 #[cfg(test)]
@@ -225,6 +320,11 @@ mod tests {
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "x-custom_header", "x-username"]);
+    }
+
+    #[test]
+    fn no_rule_is_about_what_is_usual() {
+        assert!(USUAL.into_iter().all(breaks_no_rule));
     }
 
     #[test]

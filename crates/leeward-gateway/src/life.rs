@@ -11,18 +11,21 @@ mod outbound;
 mod own;
 mod parse;
 mod sending;
+mod series;
+mod shed;
+mod substitute;
 mod trip;
 mod unanswered;
 mod witness;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
-use leeward_resilience::Deadline;
+use leeward_resilience::{Deadline, Timer};
 
 pub(crate) use self::edge::OWN_PATHS;
 use self::forward::Forward;
@@ -30,6 +33,7 @@ pub(crate) use self::forward::target;
 pub(crate) use self::identity::{nobody, unreadable};
 pub(crate) use self::parse::{host, host_name, path, rule_broken, too_large};
 use self::sending::Sending;
+use self::series::Series;
 use self::trip::Trip;
 pub(crate) use self::trip::{Held, method_not_allowed, no_route, unmet};
 use crate::access::{Delivery, Recorder};
@@ -39,6 +43,7 @@ use crate::h1::Rule;
 use crate::incoming::Incoming;
 use crate::jwt::{Subject, TokenCache};
 use crate::layer::Layers;
+use crate::overload::Overload;
 use crate::plane::Load;
 use crate::refusal::Refusal;
 use crate::shared::{Answers, RouteState, Shared};
@@ -52,10 +57,13 @@ pub(crate) struct Core {
     pub(crate) pool: Rc<Pool>,
     pub(crate) tokens: Rc<RefCell<TokenCache>>,
     pub(crate) load: Arc<Load>,
+    /// Whether the core keeps up.
+    pub(crate) overload: Rc<Overload>,
     pub(crate) recorder: Option<Rc<Recorder>>,
     /// What was decided lately, if that is kept.
     pub(crate) book: Option<Rc<Book>>,
     pub(crate) layers: Rc<Layers>,
+    series: Series,
 }
 
 impl Core {
@@ -64,7 +72,9 @@ impl Core {
         let recorder = shared.access.as_ref().map(|log| log.recorder());
         let book = Book::new(&shared.config.decisions).map(Rc::new);
         let layers = Layers::new(&shared.layers, &shared.metrics);
-        Self { shared, pool, tokens: Self::no_tokens(), load, recorder, book, layers }
+        let series = Series::new();
+        let overload = Rc::new(Overload::new(shared.config.shed, Arc::clone(&load)));
+        Self { shared, pool, tokens: Self::no_tokens(), load, overload, recorder, book, layers, series }
     }
 
     /// The core under the next snapshot. Connections stay, and so do verified tokens, unless tokens are checked in another way.
@@ -81,9 +91,13 @@ impl Core {
             Self::no_tokens()
         };
         let (pool, load) = (Rc::clone(&self.pool), Arc::clone(&self.load));
+        let overload = Rc::clone(&self.overload);
+        overload.configure(shared.config.shed);
         let book = self.book_after(&shared);
         let (recorder, layers) = (self.recorder.clone(), Rc::clone(&self.layers));
-        Self { shared, pool, tokens, load, recorder, book, layers }
+        // Routes have other numbers now.
+        let series = Series::new();
+        Self { shared, pool, tokens, load, overload, recorder, book, layers, series }
     }
 
     /// Decisions stay, as many as there is room for.
@@ -109,6 +123,10 @@ pub(crate) struct Peer {
     pub(crate) is_encrypted: bool,
     /// Who it is by the certificate that it presented.
     pub(crate) certificate: Option<Rc<tls::Identity>>,
+    /// What bounds its requests, one after the other.
+    pub(crate) timer: Rc<Timer>,
+    /// Whether a handshake was done for it, and nothing else yet.
+    pub(crate) has_paid: Cell<bool>,
 }
 
 /// Answers one request. Whatever happens inside, there is an answer, and it carries ids, limits and CORS headers.
@@ -163,6 +181,8 @@ async fn pass(
     }
     let route = trip.route(shared, &head, &path)?;
     edge::admit(&route.config.addresses, trip.client)?;
+    // A core that does not keep up works on what matters most: what it refuses has cost it nothing but reading yet.
+    shed::judge(core, trip, route, peer)?;
     // A page asks for permission: that needs no token and reaches no service.
     if let Some(answer) = trip.preflight(shared, &head) {
         return Ok(answer);
@@ -209,6 +229,9 @@ async fn further(core: &Rc<Core>, trip: &mut Trip, going: Going<'_>) -> Result<R
     }
 }
 
+/// At which end of which connection somebody asks, and who that is.
+type Asks<'a> = (&'a Peer, Option<&'a Subject>);
+
 /// A request that may go to a service.
 struct Going<'a> {
     route: &'a RouteState,
@@ -237,7 +260,7 @@ async fn onward(core: &Rc<Core>, trip: &mut Trip, going: Going<'_>) -> Result<Re
     let forward = Forward::new(shared, trip, (route, service), (head, path, deadline), asks)?;
     // fallback > deadline > retry > hedge > throttle > breaker > limits > attempt timeout > balance > call
     let mut answer =
-        outbound::call(core, (route, service), (&forward, &sending), deadline, permit, trip).await?;
+        outbound::call(core, (route, service), (&forward, &sending, asks), deadline, permit, trip).await?;
     // What the configuration changes of it.
     route.config.response_headers.apply(answer.headers_mut());
     Ok(answer)

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderName;
-use http::header::{HeaderMap, HeaderValue};
 use leeward_resilience::rate::{self, Decision, KeyedRateLimiter, RateLimit};
 use leeward_resilience::{Clock, ConfigErrors, Instant};
 
 use crate::decisions::{Ruling, Setting};
+use crate::lines::Answering;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::Pending;
 
@@ -19,6 +19,8 @@ const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// Limits that one request can meet: by address, by user, and the route's own.
 const LIMITS_MAX: usize = 3;
+/// What all of them say as a rule, in bytes: room for it is made at once.
+const STATE_BYTES: usize = 96;
 
 /// One limit with the text that describes it.
 pub(crate) struct Limiter<K> {
@@ -119,22 +121,20 @@ impl Seen {
         if self.count > 0 {
             self.state.push_str(", ");
             self.policy.push_str(", ");
+        } else {
+            self.state.reserve(STATE_BYTES);
+            self.policy.reserve(STATE_BYTES);
         }
         self.count += 1;
-        self.state.push_str(&decision.state_item(name));
+        decision.push_state_item(name, &mut self.state);
         self.policy.push_str(policy);
     }
 
     /// Puts what was noted on the response.
-    pub(crate) fn write(self, headers: &mut HeaderMap) {
-        if self.count == 0 {
-            return;
-        }
-        if let (Ok(state), Ok(policy)) =
-            (HeaderValue::try_from(self.state), HeaderValue::try_from(self.policy))
-        {
-            headers.insert(RATELIMIT, state);
-            headers.insert(RATELIMIT_POLICY, policy);
+    pub(crate) fn write(&self, answer: &mut Answering<'_>) {
+        if self.count > 0 {
+            answer.say_text(&RATELIMIT, &self.state);
+            answer.say_text(&RATELIMIT_POLICY, &self.policy);
         }
     }
 }
@@ -144,9 +144,12 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::num::NonZeroU32;
 
+    use http::HeaderMap;
+
     use leeward_resilience::rate::whole_seconds;
 
     use super::*;
+    use crate::lines::Lines;
 
     const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 
@@ -162,7 +165,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         let mut seen = Seen::default();
         limiter.check("u1", NOW, &mut seen).unwrap();
-        seen.write(&mut headers);
+        let mut answer = Answering::new(&mut headers, Lines::default());
+        seen.write(&mut answer);
+        answer.into_lines().put_into(&mut headers);
         assert_eq!(headers["ratelimit-policy"], "\"principal\";q=2;w=60");
         assert_eq!(headers["ratelimit"], "\"principal\";r=1;t=30");
 
@@ -177,7 +182,8 @@ mod tests {
     #[test]
     fn nothing_is_said_where_nothing_is_limited() {
         let mut headers = HeaderMap::new();
-        Seen::default().write(&mut headers);
-        assert!(headers.is_empty());
+        let mut answer = Answering::new(&mut headers, Lines::default());
+        Seen::default().write(&mut answer);
+        assert!(answer.into_lines().as_bytes().is_empty() && headers.is_empty());
     }
 }

@@ -159,9 +159,11 @@ fn service_path(config: &Config, name: &str, option: &str) -> String {
             .routes
             .iter()
             .enumerate()
-            .find(|(_, route)| route.target.services().any(|service| **service == *name))
+            .find(|(_, route)| route.services().any(|service| **service == *name))
     {
-        return format!("routes[{index}].{}", route.target.option());
+        let is_answered = route.target.services().any(|service| **service == *name);
+        let option = if is_answered { route.target.option() } else { "fallback.service" };
+        return format!("routes[{index}].{option}");
     }
     if !option.is_empty() {
         path.push('.');

@@ -47,6 +47,14 @@ pub const ACCESS_RECORDS: &str = "leeward_gateway_access_records_total";
 pub const TUNNELS: &str = "leeward_gateway_tunnels";
 /// Connections that were switched to WebSocket and are over. Label: `end` (closed, client, service, idle, duration, drain).
 pub const TUNNELS_ENDED: &str = "leeward_gateway_tunnels_ended_total";
+/// Requests refused, or with `mode="shadow"` only counted, since their core did not keep up. Labels: `priority`, `mode`.
+pub const SHED_REQUESTS: &str = "leeward_gateway_shed_requests_total";
+/// The same of connections over TLS, before their handshake. Label: `mode`.
+pub const SHED_CONNECTIONS: &str = "leeward_gateway_shed_connections_total";
+/// What work that is ready waits for its turn on a core.
+pub const CORE_DELAY: &str = "leeward_gateway_core_delay_seconds";
+/// Cores that do not keep up.
+pub const CORES_BEHIND: &str = "leeward_gateway_cores_behind";
 /// Requests on their way.
 pub const REQUESTS_IN_FLIGHT: &str = "leeward_gateway_requests_in_flight";
 /// Headers that clients sent and may not.
@@ -107,6 +115,7 @@ pub(crate) struct Metrics {
     pub(crate) http2_floods: Counters<1>,
     pub(crate) access_records: Counters<1>,
     pub(crate) tunnels: TunnelMetrics,
+    pub(crate) overload: OverloadMetrics,
     pub(crate) in_flight: Gauge,
     pub(crate) headers_dropped: Counter,
     pub(crate) revocations: Counter,
@@ -180,6 +189,28 @@ impl TunnelMetrics {
     }
 }
 
+/// Handles to those of cores that do not keep up.
+#[derive(Clone, Debug)]
+pub(crate) struct OverloadMetrics {
+    pub(crate) requests: Counters<2>,
+    pub(crate) connections: Counters<1>,
+    pub(crate) delay: Histogram,
+    pub(crate) behind: Gauge,
+}
+
+impl OverloadMetrics {
+    fn new(registry: &Registry) -> Self {
+        let labels = ["priority", "mode"];
+        let connections = "Connections that a core did not begin since it did not keep up";
+        Self {
+            requests: registry.counters(SHED_REQUESTS, "Requests that a core did not work on", labels),
+            connections: registry.counters(SHED_CONNECTIONS, connections, ["mode"]),
+            delay: registry.histogram(CORE_DELAY, "What work waits for its turn on a core", LATENCY_BUCKETS),
+            behind: registry.gauge(CORES_BEHIND, "Cores that do not keep up"),
+        }
+    }
+}
+
 impl Metrics {
     /// With series of their own for so many routes.
     pub(crate) fn new(registry: Registry, routes: usize) -> Self {
@@ -225,6 +256,7 @@ impl Metrics {
             http2_floods: registry.counters(HTTP2_FLOODS, "Connections that cost too much", ["kind"]),
             access_records: registry.counters(ACCESS_RECORDS, "Records of the access log", ["result"]),
             tunnels: TunnelMetrics::new(&registry),
+            overload: OverloadMetrics::new(&registry),
             in_flight: registry.gauge(REQUESTS_IN_FLIGHT, "Requests on their way"),
             headers_dropped: registry.counter(HEADERS_DROPPED, "Header names that clients may not send"),
             revocations: registry.counter(REVOCATIONS, "Revocations taken in"),
@@ -251,11 +283,17 @@ impl Metrics {
         for route in &gone.routes {
             self.requests.forget(1, route);
             self.durations.forget(1, route);
+            self.policies.forget(&format!("route {route}"));
             self.split_requests.forget(0, route);
             self.delivery_share.forget(0, route);
         }
+        for policy in gone.services.iter().chain(&gone.policies) {
+            self.policies.forget(policy);
+        }
+        for (policy, part) in &gone.parts {
+            self.policies.forget_part(policy, *part);
+        }
         for service in &gone.services {
-            self.policies.forget(service);
             self.split_requests.forget(1, service);
         }
     }

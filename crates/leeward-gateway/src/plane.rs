@@ -11,11 +11,14 @@ mod choose;
 mod connection;
 mod core;
 pub(crate) mod current;
+mod drain;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use leeward_resilience::Instant;
 use leeward_runtime::{Stage, Tasks};
 use tokio::sync::mpsc;
 
@@ -29,11 +32,16 @@ const HANDED_MAX: usize = 1_024;
 /// Connections that the kernel may hold for the acceptor.
 const BACKLOG: i32 = 4_096;
 
-/// What the acceptor knows of a core.
+/// What others know of a core.
 #[derive(Default, Debug)]
 pub(crate) struct Load {
     connections: AtomicUsize,
     requests: AtomicU64,
+    /// What its work waits for its turn, lately.
+    delay_us: AtomicU64,
+    is_behind: AtomicBool,
+    /// Whether that is longer than a new connection over TLS may wait.
+    is_full: AtomicBool,
 }
 
 impl Load {
@@ -48,6 +56,24 @@ impl Load {
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
+
+    pub(crate) fn keeps_up(&self, delay: Duration, is_behind: bool, is_full: bool) {
+        self.delay_us.store(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.is_behind.store(is_behind, Ordering::Relaxed);
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    pub(crate) fn delay_us(&self) -> u64 {
+        self.delay_us.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
 }
 
 /// A connection on its way from the acceptor to a core.
@@ -56,6 +82,8 @@ struct Handed {
     stream: TcpStream,
     peer: SocketAddr,
     entry: Arc<Entry>,
+    /// When it was taken in.
+    at: Instant,
 }
 
 /// How connections to an address begin.
@@ -125,7 +153,8 @@ pub(crate) fn start(
         core::start(number, published, Arc::clone(&load), (handed, asked), hold)?;
         seats.push(Seat { queue, load });
     }
-    let loads = seats.iter().map(|seat| Arc::clone(&seat.load)).collect();
+    let loads: Vec<Arc<Load>> = seats.iter().map(|seat| Arc::clone(&seat.load)).collect();
+    published.current().traffic.has_cores(&loads);
     accept::start(published.clone(), doors, seats, tasks.hold(Stage::Edge, "gateway.accept"))?;
     Ok(loads)
 }

@@ -1,5 +1,7 @@
 //! What the gateway answers by itself: one value for each reason, and one function that turns it into a response.
 
+mod document;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -7,10 +9,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use leeward_resilience::rate::whole_seconds;
-use serde::Serialize;
 
 use crate::credentials::Accepted;
 use crate::decisions::Ruling;
+use crate::lines::Lines;
 use crate::router::Methods;
 
 /// The step of the request's life that answered.
@@ -24,6 +26,8 @@ pub enum Stage {
     Path,
     /// The route table.
     Route,
+    /// Whether the core keeps up with its work.
+    Overload,
     /// Size limits.
     Size,
     /// Rate limits.
@@ -61,6 +65,7 @@ impl Stage {
             Self::Address => "address",
             Self::Path => "path",
             Self::Route => "route",
+            Self::Overload => "overload",
             Self::Size => "size",
             Self::RateLimit => "rate_limit",
             Self::Authenticate => "authenticate",
@@ -100,6 +105,8 @@ pub mod code {
     pub const NOT_FOUND: &str = "not_found";
     /// The route has other methods.
     pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
+    /// The gateway does not keep up, and others matter more.
+    pub const SHED: &str = "shed";
     /// The body is larger than the route takes.
     pub const TOO_LARGE: &str = "payload_too_large";
     /// The body did not arrive in time.
@@ -161,6 +168,7 @@ pub mod code {
         (ADDRESS_REFUSED, 403),
         (NOT_FOUND, 404),
         (METHOD_NOT_ALLOWED, 405),
+        (SHED, 503),
         (TOO_LARGE, 413),
         (BODY_TIMEOUT, 408),
         (BODY_CUT, 400),
@@ -279,65 +287,35 @@ pub(crate) struct Explanation<'a> {
     pub(crate) origin: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: String,
-    title: &'static str,
-    status: u16,
-    code: &'static str,
-    stage: &'static str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'static str>,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    config: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<&'static str>,
-}
-
-/// The response for a refusal, with the headers that belong to it. Limits, CORS and ids are added by the caller, as
-/// on every response.
+/// The answer to a refusal, with the header lines that belong to it. Limits, CORS and ids are added by the caller, as
+/// on every answer.
 pub(crate) fn respond(
     refusal: &Refusal,
     request_id: &str,
     accepted: &Accepted,
     explain: Option<Explanation<'_>>,
-) -> Response<Bytes> {
-    let document = Document {
-        r#type: format!("urn:leeward:problem:{}", refusal.code),
-        title: refusal.status.canonical_reason().unwrap_or("Error"),
-        status: refusal.status.as_u16(),
-        code: refusal.code,
-        stage: refusal.stage.as_str(),
-        detail: &refusal.detail,
-        rule: refusal.rule,
-        request_id,
-        config: explain.and_then(|explain| explain.origin),
-        hint: explain.and(refusal.hint),
-    };
-    let mut response = Response::new(Bytes::from(serde_json::to_vec(&document).unwrap_or_default()));
+) -> (Response<Bytes>, Lines) {
+    let mut response = Response::new(Bytes::from(document::write(refusal, request_id, explain)));
     *response.status_mut() = refusal.status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut lines = Lines::with_room();
+    lines.say_text(&header::CONTENT_TYPE, "application/problem+json");
+    lines.say_text(&header::CACHE_CONTROL, "no-store");
     if let Some(after) = refusal.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+        lines.say(&header::RETRY_AFTER, &HeaderValue::from(whole_seconds(after)));
     }
-    if let Some(allow) = refusal.allow
-        && let Ok(value) = HeaderValue::try_from(allow.to_string())
-    {
-        headers.insert(header::ALLOW, value);
+    if let Some(allow) = refusal.allow {
+        lines.say_text(&header::ALLOW, allow.to_string());
     }
     if refusal.status == StatusCode::UNAUTHORIZED {
         for challenge in accepted.challenges(refusal.code) {
-            headers.append(header::WWW_AUTHENTICATE, challenge);
+            lines.say(&header::WWW_AUTHENTICATE, &challenge);
         }
     }
     if refusal.close {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        // Not a line: whoever writes the answer does what it says.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    (response, lines)
 }
 
 #[cfg(test)]
@@ -351,20 +329,16 @@ mod tests {
             Refusal::unavailable(code::BREAKER_OPEN, Stage::Breaker, "the service failed too often")
                 .retry_after(Some(Duration::from_millis(1_200)))
                 .hint("look at the service's health");
-        let plain = respond(&refusal, "r1", &Accepted::default(), None);
+        let (plain, lines) = respond(&refusal, "r1", &Accepted::default(), None);
         let body: serde_json::Value = serde_json::from_slice(plain.body()).unwrap();
         assert_eq!(body["code"], "breaker_open");
         assert_eq!(body["stage"], "breaker");
         assert_eq!(body["request_id"], "r1");
         assert!(body.get("hint").is_none() && body.get("config").is_none());
-        assert_eq!(plain.headers()["retry-after"], "2");
+        assert_eq!(lines.get(&header::RETRY_AFTER), Some(&b"2"[..]));
 
-        let told = respond(
-            &refusal,
-            "r1",
-            &Accepted::default(),
-            Some(Explanation { origin: Some("leeward.yaml:7") }),
-        );
+        let explanation = Some(Explanation { origin: Some("leeward.yaml:7") });
+        let (told, _) = respond(&refusal, "r1", &Accepted::default(), explanation);
         let body: serde_json::Value = serde_json::from_slice(told.body()).unwrap();
         assert_eq!((body["config"].as_str(), body["hint"].is_string()), (Some("leeward.yaml:7"), true));
     }
@@ -374,8 +348,10 @@ mod tests {
         let keys = Some(http::HeaderName::from_static("x-api-key"));
         let check = |code, accepted: &Accepted| {
             let refusal = Refusal::unauthorised(code, Stage::Authenticate, "");
-            let answer = respond(&refusal, "", accepted, None);
-            let values = answer.headers().get_all("www-authenticate").iter();
+            let (_, lines) = respond(&refusal, "", accepted, None);
+            let mut headers = http::HeaderMap::new();
+            lines.put_into(&mut headers);
+            let values = headers.get_all("www-authenticate").iter();
             values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
         let tokens = Accepted { token_bytes_max: Some(1), ..Accepted::default() };

@@ -11,13 +11,14 @@ mod source;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use leeward_resilience::pipeline::Part;
 use parking_lot::Mutex;
 use serde::Serialize;
 
 pub use self::again::{Cause, Failure};
 pub use self::source::{BoxError, Source};
 
-pub(crate) use self::again::{Refused, again, follow_file};
+pub(crate) use self::again::{Refused, again, follow_file, retire};
 pub(crate) use self::source::{Stamp, Watch};
 
 use crate::config::{Config, Route, ServicePolicy};
@@ -26,7 +27,7 @@ use crate::health;
 use crate::lookups::Lookups;
 use crate::places::{self, Places};
 use crate::published::Published;
-use crate::shared::{Gone, Lasting, Pending, Shared};
+use crate::shared::{Gone, Lasting, OwnPolicies, Pending, Shared};
 
 /// What another configuration changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -83,7 +84,7 @@ impl Changes {
     fn between(old: &Config, new: &Config, epoch: u64) -> Self {
         Self {
             epoch,
-            routes: Delta::between(routes(old), routes(new), |a, b| is_same_route(a, b)),
+            routes: Delta::between(routes(old), routes(new), |a, b| a.is_same(b)),
             services: Delta::between(services(old), services(new), |a, b| a == b),
             options: options(old, new),
         }
@@ -96,10 +97,6 @@ fn routes(config: &Config) -> impl Iterator<Item = (&str, &Route)> {
 
 fn services(config: &Config) -> impl Iterator<Item = (&str, &ServicePolicy)> {
     config.services.iter().map(|(name, policy)| (&**name, policy))
-}
-
-fn is_same_route(a: &Route, b: &Route) -> bool {
-    Route { origin: Arc::clone(&b.origin), ..a.clone() } == *b
 }
 
 /// The top of the file, but for routes, services, and what is [`fixed`].
@@ -121,7 +118,8 @@ fn options(old: &Config, new: &Config) -> Vec<&'static str> {
         ("api_keys", old.api_keys != new.api_keys),
         ("basic", old.basic != new.basic),
         ("rate_limits", old.rate_limits != new.rate_limits),
-        ("concurrency", old.concurrency != new.concurrency),
+        ("concurrency_limit", old.concurrency != new.concurrency),
+        ("shed", old.shed != new.shed),
         ("dns", old.dns != new.dns),
         ("health", old.health != new.health),
         ("stale", old.stale != new.stale),
@@ -150,6 +148,22 @@ fn gone(old: &Config, new: &Config) -> Vec<String> {
     gone.map(|name| name.to_string()).collect()
 }
 
+/// What routes had for themselves and have no more: all of it, and parts of what goes on.
+fn policies_gone(old: &Shared, new: &Shared) -> (Vec<String>, Vec<(String, Part)>) {
+    let now: HashMap<&str, &OwnPolicies> = new.own_policies().collect();
+    let (mut all, mut parts) = (Vec::new(), Vec::new());
+    for (name, own) in old.own_policies() {
+        match now.get(name) {
+            None => all.push(name.to_owned()),
+            Some(now) => {
+                let gone = now.shared.iter().filter(|part| !own.shared.contains(part));
+                parts.extend(gone.map(|part| (name.to_owned(), *part)));
+            }
+        }
+    }
+    (all, parts)
+}
+
 /// Routes that had series of their own and have none any more: they are gone, or beyond the budget.
 fn labels_gone(old: &Shared, new: &Shared) -> Vec<String> {
     let own = |shared: &Shared| -> HashSet<Arc<str>> {
@@ -171,8 +185,13 @@ pub(crate) struct Reloader {
     is_own_directory: bool,
     /// Where the configuration comes from.
     source: Option<Source>,
+    /// What the file was when it was read the last time.
+    read: Mutex<Option<Stamp>>,
     reading: Mutex<()>,
     one_at_a_time: Mutex<()>,
+    /// Snapshots that are not in force any more, and that a core may still have. Never more than there were configurations since the
+    /// last look.
+    retired: Mutex<Vec<Arc<Shared>>>,
 }
 
 impl Reloader {
@@ -182,9 +201,12 @@ impl Reloader {
         is_own_directory: bool,
         source: Option<Source>,
     ) -> Self {
-        published.current().measure();
+        let first = published.current();
+        first.measure();
+        first.config.origins.prepare();
         let (reading, one_at_a_time) = (Mutex::new(()), Mutex::new(()));
-        Self { published, lasting, is_own_directory, source, reading, one_at_a_time }
+        let (read, retired) = (Mutex::new(None), Mutex::default());
+        Self { published, lasting, is_own_directory, source, read, reading, one_at_a_time, retired }
     }
 
     pub(crate) fn published(&self) -> &Published {
@@ -197,7 +219,8 @@ impl Reloader {
         work(&self.published.current())
     }
 
-    pub(crate) fn reload(&self, config: &Config) -> Result<Changes, Error> {
+    pub(crate) fn reload(&self, config: Config) -> Result<Changes, Error> {
+        let config = &Arc::new(config);
         let _one_at_a_time = self.one_at_a_time.lock();
         let old = self.published.current();
         // Noted before other keys are waited for.
@@ -231,9 +254,15 @@ impl Reloader {
             tracing::error!(%problem, "after a restart deliveries would begin as before this configuration");
         }
         let changes = Changes::between(&old.config, config, epoch);
-        let gone = Gone { routes: labels_gone(&old, &now), services: gone(&old.config, config) };
+        let (policies, parts) = policies_gone(&old, &now);
+        let gone =
+            Gone { routes: labels_gone(&old, &now), services: gone(&old.config, config), policies, parts };
         self.lasting.metrics.forget(&gone);
         old.leaving.without(gone);
+        // Otherwise a core would wait for it at its first refusal.
+        now.config.origins.prepare();
+        drop(now);
+        self.retired.lock().push(old);
         self.forget_departed();
         Ok(changes)
     }
@@ -246,25 +275,48 @@ impl Reloader {
         }
     }
 
+    /// What the file was when it was read the last time.
+    pub(crate) fn seen(&self) -> Option<Stamp> {
+        *self.read.lock()
+    }
+
+    /// Whether a snapshot is kept that is not in force any more.
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.retired.lock().is_empty()
+    }
+
+    /// Drops what no core has any more. Tables of thousands of routes take milliseconds, which is too long for a core.
+    fn drop_retired(&self) {
+        let is_held = |shared: &mut Arc<Shared>| Arc::strong_count(shared) > 1;
+        let free: Vec<_> = self.retired.lock().extract_if(.., |shared| !is_held(shared)).collect();
+        // Outside of the lock.
+        drop(free);
+    }
+
     /// What came back meanwhile stays.
     fn forget_departed(&self) {
+        self.drop_retired();
         let departed = self.lasting.departed.take();
         if departed.is_empty() {
             return;
         }
         let now = self.published.current();
-        let (labels, services): (HashSet<&str>, _) =
-            (now.routes.iter().map(|route| &*route.label).collect(), now.config.service_names());
+        let labels: HashSet<&str> = now.routes.iter().map(|route| &*route.label).collect();
+        let services = now.config.service_names();
+        let policies: HashMap<&str, &OwnPolicies> = now.own_policies().collect();
         for mut gone in departed {
             gone.routes.retain(|label| !labels.contains(&**label));
             gone.services.retain(|name| !services.iter().any(|known| **known == **name));
+            gone.policies.retain(|name| !policies.contains_key(&**name));
+            gone.parts
+                .retain(|(name, part)| policies.get(&**name).is_some_and(|own| own.shared.contains(part)));
             self.lasting.metrics.forget(&gone);
         }
     }
 
     /// The tables. Asking for a service makes the directory know its name, and counting for a route begins its series: what comes to
     /// nothing is forgotten again.
-    fn next(&self, old: &Shared, config: &Config) -> Result<(Shared, Pending), Error> {
+    fn next(&self, old: &Shared, config: &Arc<Config>) -> Result<(Shared, Pending), Error> {
         let lookups = Lookups::after(&old.config, old.lookups.as_ref(), config, &self.lasting.clock);
         let lookups = lookups.map_err(Error::Dns)?;
         let directory = &self.lasting.directory;
@@ -282,9 +334,44 @@ impl Reloader {
                 let known: HashSet<&str> = old.routes.iter().map(|route| &*route.label).collect();
                 let new = config.routes.iter().filter(|route| !known.contains(&*route.id));
                 let routes = new.map(|route| route.id.to_string()).collect();
-                self.lasting.metrics.forget(&Gone { routes, services: Vec::new() });
+                self.lasting.metrics.forget(&Gone { routes, ..Gone::default() });
                 Err(error)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leeward_runtime::Env;
+
+    use super::*;
+    use crate::schema::shapes;
+
+    /// A key of RFC 8410, 10.1.
+    const KEYS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "p1", "x": "Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE"}]}"#;
+
+    /// Operators look for what a reload names in the file, and in the guides.
+    #[test]
+    fn what_a_reload_names_is_an_option_of_the_file() {
+        let text = include_str!("../tests/it/config/full.yaml");
+        let env = Env::from_pairs([
+            ("LEEWARD_ADMIN_TOKEN", "secret-text"),
+            ("LEGACY_SECRET", "secret-text of more than 32 bytes"),
+            ("PARTNER_KEYS", KEYS),
+        ]);
+        let full = Config::parse("full.yaml", text, &env).unwrap();
+        let bare = Config::default();
+        let shapes = shapes();
+        let (live, fixed) = (options(&bare, &full), fixed(&bare, &full));
+        assert!(live.len() > 15 && fixed.len() > 5, "{live:?} {fixed:?}");
+        for name in live.iter().chain(&fixed) {
+            let is_it = |path: &str| {
+                path == *name
+                    || path.starts_with(&format!("{name}."))
+                    || path.starts_with(&format!("{name}["))
+            };
+            assert!(shapes.keys().any(|path| is_it(path)), "{name}");
         }
     }
 }

@@ -19,19 +19,18 @@
 //!
 //! A preflight is about a request whose headers are still to come, so that the conditions do not count for it.
 //!
-//! A lookup is a hash of the host and one of each segment, and takes no memory. At a node with both a literal and a parameter
-//! the second is tried when nothing below the first matches, so that the worst case is as many nodes as the patterns
-//! have such pairs above each other.
+//! A lookup is a hash of the host and one of each segment, and takes no memory. What the patterns have in common is worked out when
+//! the table is made: where a path might go by a literal or by a parameter, one node stands for both, so that no segment is
+//! looked at twice. Where that would make the table of a host larger than its patterns warrant, some nodes keep their parts, and these
+//! are tried one after the other.
 
 mod condition;
 mod host;
 mod methods;
 mod pattern;
 mod scan;
+mod tree;
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
 use http::{HeaderMap, Method};
 
 pub(crate) use self::condition::cookies;
@@ -43,6 +42,7 @@ pub(crate) use self::pattern::{is_plain, parameter};
 pub(crate) use self::scan::{Verdict, scan};
 
 use self::host::Folded;
+use self::tree::{Map, Tree, WAYS_A_NODE};
 
 /// Most routes that one path of one host may have. They are tried one after the other, so that this bounds what a lookup costs.
 pub const TWINS_MAX: usize = 64;
@@ -90,50 +90,30 @@ pub enum Match {
     None,
 }
 
-/// Only the configuration puts keys in, so that no client can make them collide.
-type Map<V> = HashMap<Box<str>, V, FixedState>;
-
-#[derive(Default, Debug)]
-struct Node {
-    literals: Map<Node>,
-    parameter: Option<Box<Node>>,
-    exact: Vec<Twin>,
-    below: Vec<Twin>,
-}
-
-/// One of the routes of a path, which stand in the order in which they are tried.
-#[derive(Debug)]
-struct Twin {
-    methods: Methods,
-    conditions: Conditions,
-    index: usize,
-}
-
-impl Twin {
-    fn rank(&self) -> impl Ord + use<> {
-        (self.methods.is_any(), self.conditions.rank(), self.index)
-    }
-}
-
 /// A tree of segments for each host. Immutable once built; a new configuration builds a new one.
 #[derive(Default, Debug)]
 pub struct Router {
-    exact: Map<Node>,
+    exact: Map<Box<str>, Tree>,
     /// By what is behind the wildcard.
-    below: Map<Node>,
+    below: Map<Box<str>, Tree>,
     /// Labels of the longest wildcard: what has more is not looked for.
     labels_max: usize,
-    any: Node,
+    any: Tree,
 }
 
 impl Router {
     /// Over routes; a route's index is its place in the list.
     #[must_use]
     pub fn new<'a>(routes: impl IntoIterator<Item = Entry<'a>>) -> Self {
+        Self::within(routes, WAYS_A_NODE)
+    }
+
+    /// The same with another bound for what is made of a tree.
+    fn within<'a>(routes: impl IntoIterator<Item = Entry<'a>>, ways_a_node: usize) -> Self {
         let mut router = Self::default();
         for (index, entry) in routes.into_iter().enumerate() {
             if entry.hosts.is_empty() {
-                insert(&mut router.any, &entry, index);
+                router.any.insert(&entry, index);
             }
             for host in entry.hosts {
                 let tree = match host {
@@ -143,10 +123,21 @@ impl Router {
                         router.below.entry(name.clone()).or_default()
                     }
                 };
-                insert(tree, &entry, index);
+                tree.insert(&entry, index);
             }
         }
+        router.trees().for_each(|tree| tree.merge(ways_a_node));
         router
+    }
+
+    fn trees(&mut self) -> impl Iterator<Item = &mut Tree> {
+        self.exact.values_mut().chain(self.below.values_mut()).chain([&mut self.any])
+    }
+
+    /// Whether any route names a host, so that a request's own matters.
+    #[must_use]
+    pub fn looks_at_hosts(&self) -> bool {
+        !(self.exact.is_empty() && self.below.is_empty())
     }
 
     /// The route of a request.
@@ -154,16 +145,19 @@ impl Router {
     pub fn find(&self, ask: &Ask<'_>) -> Match {
         let path = ask.path.strip_prefix('/').unwrap_or(ask.path);
         let path = path.strip_suffix('/').unwrap_or(path);
-        find(self.tree(ask.host), (!path.is_empty()).then_some(path), ask)
+        self.tree(ask.host).find((!path.is_empty()).then_some(path), ask)
     }
 
-    fn tree(&self, host: Option<&str>) -> &Node {
-        if self.exact.is_empty() && self.below.is_empty() {
+    fn tree(&self, host: Option<&str>) -> &Tree {
+        if !self.looks_at_hosts() {
             return &self.any;
         }
         let Some(host) = host.and_then(Folded::new) else { return &self.any };
         if let Some(tree) = self.exact.get(host.as_str()) {
             return tree;
+        }
+        if self.below.is_empty() {
+            return &self.any;
         }
         let mut rest = host.as_str();
         let mut left = labels(rest);
@@ -182,63 +176,6 @@ impl Router {
 
 fn labels(host: &str) -> usize {
     1 + host.bytes().filter(|byte| *byte == b'.').count()
-}
-
-fn insert(mut node: &mut Node, entry: &Entry<'_>, index: usize) {
-    use self::pattern::Segment;
-    for segment in &entry.pattern.segments {
-        node = match segment {
-            Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
-            Segment::Parameter => node.parameter.get_or_insert_default(),
-        };
-    }
-    let twins = if entry.pattern.exact { &mut node.exact } else { &mut node.below };
-    let twin = Twin { methods: entry.methods, conditions: entry.conditions.clone(), index };
-    let at = twins.partition_point(|other| other.rank() < twin.rank());
-    twins.insert(at, twin);
-}
-
-/// Literal first, then the parameter, then what stands at this node for everything below it. The depth is that of
-/// the patterns, so a long path does not recurse further than the configuration does.
-fn find(node: &Node, rest: Option<&str>, ask: &Ask<'_>) -> Match {
-    let Some(rest) = rest else {
-        return match pick(&node.exact, ask) {
-            Match::None => pick(&node.below, ask),
-            found => found,
-        };
-    };
-    let (segment, rest) = match memchr::memchr(b'/', rest.as_bytes()) {
-        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
-        None => (rest, None),
-    };
-    if let Some(child) = node.literals.get(segment) {
-        match find(child, rest, ask) {
-            Match::None => {}
-            found => return found,
-        }
-    }
-    if let Some(child) = &node.parameter {
-        match find(child, rest, ask) {
-            Match::None => {}
-            found => return found,
-        }
-    }
-    pick(&node.below, ask)
-}
-
-fn pick(twins: &[Twin], ask: &Ask<'_>) -> Match {
-    let mut takes_the_method = false;
-    for twin in twins.iter().filter(|twin| twin.methods.contains(ask.method)) {
-        if ask.is_preflight || twin.conditions.unmet(ask).is_none() {
-            return Match::Route(twin.index);
-        }
-        takes_the_method = true;
-    }
-    match twins {
-        [] => Match::None,
-        _ if takes_the_method => Match::Unmet,
-        twins => Match::Method(twins.iter().fold(Methods::NONE, |all, twin| all.union(twin.methods))),
-    }
 }
 
 #[cfg(test)]

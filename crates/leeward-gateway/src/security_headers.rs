@@ -8,7 +8,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
+
+use crate::lines::{Answering, Lines};
 
 const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -28,8 +30,9 @@ const BANNERS: [&str; 8] = [
 ];
 
 /// Whether a header, in lower case, only says which software answered.
-pub(crate) fn is_banner(name: &str) -> bool {
-    matches!(name.as_bytes().first(), Some(b's' | b'x' | b'p' | b'l')) && BANNERS.contains(&name)
+pub(crate) fn is_banner(name: &[u8]) -> bool {
+    matches!(name.first(), Some(b's' | b'x' | b'p' | b'l'))
+        && BANNERS.iter().any(|known| known.as_bytes() == name)
 }
 
 /// Words of an option, each with the text of the header.
@@ -231,6 +234,8 @@ pub(crate) struct Ready {
     headers: Box<[(HeaderName, HeaderValue)]>,
     /// Where those begin that also go without TLS.
     plain_from: usize,
+    /// All of them as they are written, and those without TLS.
+    lines: [Lines; 2],
     overwrite: bool,
     pub(crate) keeps_banners: bool,
 }
@@ -239,23 +244,25 @@ impl Ready {
     pub(crate) fn new(options: &SecurityHeaders) -> Self {
         let headers: Box<[_]> = options.list().into();
         let has_hsts = headers.first().is_some_and(|(name, _)| *name == header::STRICT_TRANSPORT_SECURITY);
+        let plain_from = usize::from(has_hsts);
+        let lines = [0, plain_from].map(|from| {
+            let mut lines = Lines::default();
+            headers[from..].iter().for_each(|(name, value)| lines.say(name, value));
+            lines
+        });
         let (overwrite, keeps_banners) = (options.overwrite, options.unsafe_keep_banners);
-        Self { headers, plain_from: usize::from(has_hsts), overwrite, keeps_banners }
-    }
-
-    /// Most headers that it adds to an answer.
-    pub(crate) fn len(&self) -> usize {
-        self.headers.len()
+        Self { headers, plain_from, lines, overwrite, keeps_banners }
     }
 
     /// Says on an answer what it does not say itself.
-    pub(crate) fn apply(&self, headers: &mut HeaderMap, is_encrypted: bool) {
+    pub(crate) fn apply(&self, answer: &mut Answering<'_>, is_encrypted: bool) {
         let from = if is_encrypted { 0 } else { self.plain_from };
+        if answer.say_all(&self.lines[usize::from(!is_encrypted)]) {
+            return;
+        }
         for (name, value) in &self.headers[from..] {
-            if self.overwrite {
-                headers.insert(name, value.clone());
-            } else if let Entry::Vacant(place) = headers.entry(name) {
-                place.insert(value.clone());
+            if self.overwrite || !answer.has(name) {
+                answer.say(name, value);
             }
         }
     }
@@ -264,6 +271,8 @@ impl Ready {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use http::HeaderMap;
+
     use super::*;
 
     fn said(
@@ -275,7 +284,9 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let mut headers: HeaderMap = pairs.collect();
-        Ready::new(options).apply(&mut headers, is_encrypted);
+        let mut answer = Answering::new(&mut headers, Lines::default());
+        Ready::new(options).apply(&mut answer, is_encrypted);
+        answer.into_lines().put_into(&mut headers);
         headers
     }
 
@@ -310,10 +321,10 @@ mod tests {
     #[test]
     fn a_banner_is_one_by_its_whole_name() {
         for name in BANNERS {
-            assert!(is_banner(name), "{name}");
+            assert!(is_banner(name.as_bytes()), "{name}");
         }
         for name in ["", "server-timing", "set-cookie", "x-request-id", "location", "x-powered"] {
-            assert!(!is_banner(name), "{name}");
+            assert!(!is_banner(name.as_bytes()), "{name}");
         }
     }
 }

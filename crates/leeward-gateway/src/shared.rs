@@ -5,10 +5,12 @@
 
 mod departed;
 mod make;
+mod own;
 mod pending;
+mod standby;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,7 +22,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 pub(crate) use self::departed::{Departed, Gone, Leaving};
+pub(crate) use self::own::OwnPolicies;
 pub(crate) use self::pending::Pending;
+pub(crate) use self::standby::Standby;
 
 use self::make::Making;
 use crate::access::AccessLog;
@@ -35,7 +39,7 @@ use crate::layer::Maker;
 use crate::limits::{ByAddress, ByName};
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
-use crate::plane::Entry;
+use crate::plane::{Entry, Load};
 use crate::reload::Refused;
 use crate::revocation::Revocations;
 use crate::router::Router;
@@ -63,6 +67,21 @@ pub(crate) struct Service {
     pub(crate) read_timeout: Duration,
 }
 
+impl Service {
+    /// Its own policies.
+    pub(crate) fn outbound(&self) -> Outbound<'_> {
+        Outbound { pipeline: &self.pipeline, attempt_longest: self.attempt_timeout }
+    }
+}
+
+/// What a request goes through on its way to a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outbound<'s> {
+    pub(crate) pipeline: &'s Pipeline,
+    /// The longest that an attempt may take.
+    pub(crate) attempt_longest: Duration,
+}
+
 /// Who answers the requests of a route. Services are places in [`Shared::services`].
 #[derive(Debug)]
 pub(crate) enum Answers {
@@ -88,16 +107,35 @@ pub(crate) struct Dealt {
     pub(crate) turns: Arc<AtomicU64>,
 }
 
+/// A route of a configuration.
+#[derive(Debug)]
+pub(crate) struct OfConfig {
+    config: Arc<Config>,
+    number: usize,
+}
+
+impl std::ops::Deref for OfConfig {
+    type Target = Route;
+
+    fn deref(&self) -> &Route {
+        &self.config.routes[self.number]
+    }
+}
+
 /// A route as the request path needs it.
 #[derive(Debug)]
 pub(crate) struct RouteState {
-    pub(crate) config: Route,
+    pub(crate) config: OfConfig,
     /// What it is counted as: its id, or with all beyond the budget `other`.
     pub(crate) label: Arc<str>,
     pub(crate) answers: Answers,
     pub(crate) deadline: Duration,
     pub(crate) body_bytes_max: u64,
     pub(crate) limiter: Option<ByName>,
+    /// For each of its services, where it has policies for itself; else empty.
+    pub(crate) own: Box<[OwnPolicies]>,
+    /// What answers when its service fails.
+    pub(crate) standby: Option<Standby>,
     /// What browsers are told about its answers.
     pub(crate) security: Arc<security_headers::Ready>,
     /// What operators may break its requests with; `None` where they may not.
@@ -105,6 +143,20 @@ pub(crate) struct RouteState {
 }
 
 impl RouteState {
+    /// The policies in front of one of its services: its own, or those of the service.
+    pub(crate) fn outbound<'s>(&'s self, shared: &Shared, service: &'s Service) -> Outbound<'s> {
+        let is_its = |own: &&OwnPolicies| std::ptr::eq(&raw const shared.services[own.service], service);
+        match self.own.iter().find(is_its) {
+            Some(own) => Outbound { pipeline: &own.pipeline, attempt_longest: own.options.attempt_longest() },
+            None => service.outbound(),
+        }
+    }
+
+    /// For how long a request may go on when its deadline is over.
+    pub(crate) fn beyond_deadline(&self) -> Duration {
+        self.standby.as_ref().map_or(Duration::ZERO, Standby::beyond_deadline)
+    }
+
     /// Its delivery, if it has one.
     pub(crate) fn moving(&self) -> Option<&Moving> {
         match &self.answers {
@@ -132,6 +184,7 @@ pub(crate) struct Traffic {
     holding_back: watch::Sender<bool>,
     ready: AtomicBool,
     connections: AtomicUsize,
+    cores: OnceLock<Vec<Arc<Load>>>,
 }
 
 impl Traffic {
@@ -160,6 +213,15 @@ impl Traffic {
 
     pub(crate) fn has_been_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_cores(&self, cores: &[Arc<Load>]) {
+        self.cores.get_or_init(|| cores.to_vec());
+    }
+
+    /// What each core has to do.
+    pub(crate) fn cores(&self) -> &[Arc<Load>] {
+        self.cores.get().map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn opened(&self) {
@@ -267,13 +329,12 @@ impl Shared {
     /// # Errors
     /// A policy whose options do not go together; files of certificates that cannot be used.
     pub(crate) fn new(
-        config: Config,
+        config: &Arc<Config>,
         lookups: Option<Arc<Lookups>>,
         lasting: &Lasting,
     ) -> Result<Self, Error> {
         let mut pending = Pending::default();
-        let first =
-            Making { config: &config, lookups, lasting, old: None, pending: &mut pending }.snapshot()?;
+        let first = Making { config, lookups, lasting, old: None, pending: &mut pending }.snapshot()?;
         // Nobody sees it before it is in force.
         pending.apply();
         Ok(first)
@@ -285,7 +346,7 @@ impl Shared {
     /// As [`Shared::new`]; then nothing has changed.
     pub(crate) fn after(
         &self,
-        config: &Config,
+        config: &Arc<Config>,
         lookups: Option<Arc<Lookups>>,
         lasting: &Lasting,
         pending: &mut Pending,
@@ -348,6 +409,16 @@ impl Shared {
     pub(crate) fn outward(&self) -> impl Iterator<Item = &Arc<Outward>> {
         let services = self.services.iter().filter_map(|service| service.way.tls.as_ref());
         services.chain(self.keys_tls.iter().flatten())
+    }
+
+    /// What a route has for itself in front of a service.
+    fn own<'r>(&self, route: &'r RouteState, service: &str) -> Option<&'r OwnPolicies> {
+        route.own.iter().find(|own| *self.services[own.service].name == *service)
+    }
+
+    /// All that routes have for themselves, by what it is called.
+    pub(crate) fn own_policies(&self) -> impl Iterator<Item = (&str, &OwnPolicies)> {
+        self.routes.iter().flat_map(|route| route.own.iter().map(|own| (own.pipeline.name(), own)))
     }
 
     pub(crate) fn service(&self, name: &str) -> Option<&Service> {

@@ -143,7 +143,8 @@ impl Sieve {
                 may_come_from_clients(text) && key_header.as_ref().is_none_or(|key| *key != *plain)
             }
             From::Service { own_cors, keeps_banners, .. } => {
-                may_come_from_services(text, *own_cors) && (*keeps_banners || !is_banner(&plain))
+                may_come_from_services(text.as_bytes(), *own_cors)
+                    && (*keeps_banners || !is_banner(plain.as_bytes()))
             }
         };
         let is_changed = self.changes.as_ref().is_some_and(|changes| changes.name(&plain));

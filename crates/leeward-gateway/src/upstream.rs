@@ -6,10 +6,10 @@
 
 mod connect;
 mod http2;
+mod idle;
 mod stream;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use leeward_discovery::{Endpoint, Picked};
@@ -25,15 +26,13 @@ use rustls::ClientConfig;
 
 pub(crate) use self::connect::{Opened, connect};
 use self::http2::{Connection, Next, Table as Multiplexed};
+use self::idle::{Idle, Idles};
 pub(crate) use self::stream::{Look, Stream};
 use crate::body::Upload;
 use crate::config::Protocol;
-use crate::h1::{self, AnswerError, Asking, Failed, Failure, Link};
+use crate::h1::{self, AnswerError, Asking, Came, Failed, Failure, Link};
 use crate::tls::{self, Outward};
 
-/// Endpoints with idle connections of one core. Where there are more, connections to those beyond are closed after their request: it is as
-/// many as one name of DNS may have, twice, and files for less than the connections of clients.
-const ENDPOINTS_MAX: usize = 8_192;
 /// How often idle connections are looked at: those that the service closed, or that are too old, are let go.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -46,6 +45,22 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
+    /// The header lines, if they are not in a table.
+    fn came(&self) -> Option<&Came> {
+        match self {
+            Self::One(answer) => answer.came(),
+            Self::Many(_) => None,
+        }
+    }
+
+    /// Takes the header lines, if they are not in a table.
+    pub(crate) fn take_came(&mut self) -> Option<Came> {
+        match self {
+            Self::One(answer) => answer.take_came(),
+            Self::Many(_) => None,
+        }
+    }
+
     /// The connection, which speaks HTTP no more, and what came in on it already; `None` over HTTP/2.
     pub(crate) fn into_stream(self) -> Option<(Stream, BytesMut)> {
         match self {
@@ -161,54 +176,29 @@ impl From<Failure> for Error {
     }
 }
 
-struct Idle {
-    link: Link,
-    /// The TLS that it began with: who is believed under another one, and what was presented, is not known here.
-    under: Option<Arc<ClientConfig>>,
-    since: Instant,
-    idle_timeout: Duration,
-}
-
-impl Idle {
-    fn is_good(&mut self, now: Instant, look: Look) -> bool {
-        now.saturating_duration_since(self.since) < self.idle_timeout && self.link.is_open(look)
-    }
-
-    fn is_under(&self, wanted: Option<&Arc<ClientConfig>>) -> bool {
-        match (&self.under, wanted) {
-            (None, None) => true,
-            (Some(own), Some(wanted)) => Arc::ptr_eq(own, wanted),
-            _ => false,
-        }
-    }
-}
-
-/// Idle connections by where they lead to, which no client can choose. Ids of endpoints are unique within one service only.
-type Table = HashMap<Box<str>, Vec<Idle>, foldhash::fast::RandomState>;
-
 /// The idle connections of one core.
 pub(crate) struct Pool {
-    idle: RefCell<Table>,
+    idle: RefCell<Idles>,
     many: Multiplexed,
     clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("endpoints", &self.idle.borrow().len()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("idle", &self.idle.borrow()).finish_non_exhaustive()
     }
 }
 
 /// Where a connection goes when its answer was read to the end. Until then it belongs to the answer, and is closed with it.
 pub(crate) struct Lease {
     pool: Rc<Pool>,
-    authority: Box<str>,
     under: Option<Arc<ClientConfig>>,
     keep: Keep,
 }
 
 /// The head of an answer, and what its body is read from. In a box, since it is handed up through every policy.
 pub(crate) struct Got {
+    /// Over HTTP/1.1 without its headers, until they are put [into the table](Got::table).
     pub(crate) response: Response<Answer>,
     pub(crate) lease: Lease,
     /// The endpoint of a call of gRPC whose end is still to come.
@@ -221,10 +211,28 @@ impl std::fmt::Debug for Got {
     }
 }
 
+impl Got {
+    /// The headers, in a table from here on.
+    pub(crate) fn table(&mut self) -> &HeaderMap {
+        if let Some(came) = self.response.body_mut().take_came() {
+            *self.response.headers_mut() = came.table();
+        }
+        self.response.headers()
+    }
+
+    /// The first value of a header, wherever it stands.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&[u8]> {
+        match self.response.body().came() {
+            Some(came) => came.get(name),
+            None => self.response.headers().get(name).map(HeaderValue::as_bytes),
+        }
+    }
+}
+
 impl Lease {
     /// Returns the connection, if it takes another request.
     pub(crate) fn give_back(self, answer: Answer) {
-        let Self { pool, authority, under, keep } = self;
+        let Self { pool, under, keep } = self;
         if keep.idle_max == 0 {
             return;
         }
@@ -233,24 +241,8 @@ impl Lease {
         let Some(link) = answer.into_link() else { return };
         let now = pool.clock.now();
         let one = Idle { link, under, since: now, idle_timeout: keep.idle_timeout };
-        put(&mut pool.idle.borrow_mut(), authority, one, (ENDPOINTS_MAX, keep.idle_max));
+        pool.idle.borrow_mut().put(one, keep.idle_max);
     }
-}
-
-/// Keeps a connection, within bounds: on endpoints, and on the connections to each, at least 1.
-fn put(idle: &mut Table, authority: Box<str>, one: Idle, (endpoints_max, each_max): (usize, usize)) {
-    if idle.len() >= endpoints_max && !idle.contains_key(&authority) {
-        sweep(idle, one.since);
-        if idle.len() >= endpoints_max {
-            return;
-        }
-    }
-    let connections = idle.entry(authority).or_default();
-    if connections.len() >= each_max {
-        // The oldest goes: it is the next to be closed by the other side.
-        connections.remove(0);
-    }
-    connections.push(one);
 }
 
 /// A connection as it came about.
@@ -267,6 +259,8 @@ pub(crate) trait Source {
     fn make_http2(&self, is_encrypted: bool) -> Option<(Request<()>, Upload)>;
     /// Whether a repetition does no harm.
     fn is_safe(&self) -> bool;
+    /// When it is sent.
+    fn now(&self) -> Instant;
 }
 
 impl Pool {
@@ -285,7 +279,8 @@ impl Pool {
         source: &impl Source,
     ) -> Result<Box<Got>, Error> {
         if way.may_be_http2(endpoint) {
-            return self.send_either(endpoint, way, source).await;
+            // The rare ways in boxes, so that the usual one stays small: it is moved into one itself.
+            return Box::pin(self.send_either(endpoint, way, source)).await;
         }
         let under = way.under(endpoint);
         let first = self.take(endpoint.authority(), under.as_ref(), source).map(|link| (link, true));
@@ -314,8 +309,7 @@ impl Pool {
             let Some((request, body)) = source.make_http2(endpoint.is_encrypted()) else { return Err(why) };
             match connection.ask(request, body).await {
                 Ok((head, answer)) => {
-                    let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
-                    let lease = Lease { pool, authority, under, keep: way.keep };
+                    let lease = Lease { pool: Rc::clone(self), under, keep: way.keep };
                     let response = head.map(|()| Answer::Many(Box::new(answer)));
                     return Ok(Box::new(Got { response, lease, picked: None }));
                 }
@@ -325,12 +319,13 @@ impl Pool {
                     }
                     why = failed.why;
                     if !failed.is_untouched {
-                        break;
+                        return Err(why);
                     }
                 }
             }
         }
-        Err(why)
+        // Several took none of it: whether to insist is not decided here.
+        Err(if matches!(why, Error::Ended(_)) { Error::Refused } else { why })
     }
 
     /// Sends a request that switches its connection: one of its own, over HTTP/1.1, which nobody else has used.
@@ -345,10 +340,9 @@ impl Pool {
             return Err(Error::Connect(std::io::Error::other("it speaks HTTP/2, where nothing is switched")));
         }
         let asking = source.make().ok_or(Error::Body)?;
-        match Link::new(opened.stream).ask(asking).await {
+        match Link::new(opened.stream, endpoint.authority()).ask(asking).await {
             Ok((head, answer)) => {
-                let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
-                let lease = Lease { pool, authority, under: opened.under, keep: way.keep };
+                let lease = Lease { pool: Rc::clone(self), under: opened.under, keep: way.keep };
                 let response = head.map(|()| Answer::One(answer));
                 Ok(Box::new(Got { response, lease, picked: None }))
             }
@@ -364,7 +358,7 @@ impl Pool {
                 Next::Ask(connection) => return Ok(Shared::Many(connection)),
                 Next::Wait(room, failures) => {
                     room.notified().await;
-                    if self.many.failures(endpoint.authority(), under.as_ref()) > failures {
+                    if self.many.is_hopeless(endpoint.authority(), under.as_ref(), failures) {
                         return Err(Error::Connect(std::io::ErrorKind::NotConnected.into()));
                     }
                     continue;
@@ -374,9 +368,9 @@ impl Pool {
             let opened = way.connect(endpoint).await.inspect_err(|_| opening.failed())?;
             if !opened.is_http2 {
                 opening.is_http1();
-                return Ok(Shared::One(Link::new(opened.stream), opened.under));
+                return Ok(Shared::One(Link::new(opened.stream, endpoint.authority()), opened.under));
             }
-            let begun = Connection::begin(opened, way.keep, &opening.room).await;
+            let begun = Connection::begin(opened, way.keep, &opening).await;
             let connection = begun.inspect_err(|_| opening.failed())?;
             opening.came_about(&connection);
             return Ok(Shared::Many(connection));
@@ -396,19 +390,18 @@ impl Pool {
             let (link, is_reused) = match first.take() {
                 Some(first) => first,
                 None => {
-                    let opened = way.connect(endpoint).await?;
+                    let opened = Box::pin(way.connect(endpoint)).await?;
                     if opened.is_http2 {
                         let changed = "it spoke HTTP/1.1 before, and HTTP/2 now";
                         return Err(Error::Connect(std::io::Error::other(changed)));
                     }
                     under = opened.under;
-                    (Link::new(opened.stream), false)
+                    (Link::new(opened.stream, endpoint.authority()), false)
                 }
             };
             let failed = match link.ask(asking).await {
                 Ok((head, answer)) => {
-                    let (pool, authority) = (Rc::clone(self), endpoint.authority().into());
-                    let lease = Lease { pool, authority, under, keep: way.keep };
+                    let lease = Lease { pool: Rc::clone(self), under, keep: way.keep };
                     let response = head.map(|()| Answer::One(answer));
                     return Ok(Box::new(Got { response, lease, picked: None }));
                 }
@@ -439,16 +432,7 @@ impl Pool {
     fn take(&self, authority: &str, under: Option<&Arc<ClientConfig>>, source: &impl Source) -> Option<Link> {
         // What may be repeated is, should the connection turn out to be closed.
         let look = if source.is_safe() { Look::Last } else { Look::Now };
-        let now = self.clock.now();
-        let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(authority)?;
-        while let Some(last) = connections.iter().rposition(|one| one.is_under(under)) {
-            let mut one = connections.remove(last);
-            if one.is_good(now, look) {
-                return Some(one.link);
-            }
-        }
-        None
+        self.idle.borrow_mut().take(authority, under, (source.now(), look))
     }
 
     /// Closes every idle connection.
@@ -458,19 +442,12 @@ impl Pool {
     }
 }
 
-fn sweep(idle: &mut Table, now: Instant) {
-    idle.retain(|_, connections| {
-        connections.retain_mut(|one| one.is_good(now, Look::Now));
-        !connections.is_empty()
-    });
-}
-
 /// Lets idle connections go that are of no use any more, as long as there is a pool.
 async fn keep_clean(pool: Weak<Pool>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         let Some(pool) = pool.upgrade() else { return };
-        sweep(&mut pool.idle.borrow_mut(), pool.clock.now());
+        pool.idle.borrow_mut().sweep(pool.clock.now());
         pool.many.sweep();
     }
 }
@@ -482,6 +459,3 @@ fn not_taken(way: &Way, endpoint: &Endpoint, why: &Failure) -> Option<Error> {
     tls.failed(failure, endpoint);
     Some(Error::Handshake(failure))
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,8 +21,10 @@
 //!   upstream that gets slower, quicker, larger or smaller within seconds. Quick failures shrink the limit only where most calls
 //!   fail: one bad endpoint of several is none of its business. A call that is cut short, by its caller or a timeout, took at
 //!   least that long: were such calls left out, an upstream whose queue is longer than its callers' patience would look as
-//!   quick as those few that it still answers, or not be seen at all. Where most are cut short, or the limit is in full use and
-//!   hardly a call ends for four times the usual latency, the limit is halved, and grows back as fast when that is over.
+//!   quick as those few that it still answers, or not be seen at all. Where most are cut short, the limit is halved. While it is full,
+//!   the calls that end in a second tell how long the others take, by Little's law, before these end: where that is far too long
+//!   the limit goes at once to where it would not be, and where hardly any ends it is halved; it grows back as fast when that is
+//!   over. The latency of a step is the mean of its middle half, of the calls that found the limit full where there are some.
 //!
 //! The first two keep to rules that those sources do not:
 //! - Overload always shrinks the limit and never enters the average: timeouts that all take the same time would look
@@ -77,8 +79,10 @@ const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     started: Instant,
-    /// Calls on their way when it started, itself included.
+    /// Calls on their way when it started, itself included, and
     in_flight: u32,
+    /// when it ended.
+    left: u32,
     end: End,
 }
 
@@ -89,6 +93,8 @@ enum End {
     Overload,
     /// Whoever made it left before its end.
     Cut,
+    /// In a way that says nothing about its latency.
+    Other,
 }
 
 /// Between which values, and where in them.
@@ -192,8 +198,10 @@ impl Core {
 
     fn sample(&mut self, sample: Sample, now: Instant) -> u32 {
         match self {
-            // Early cancellations say nothing to them.
-            Self::Aimd(_) | Self::Gradient2(_) if sample.end == End::Cut => self.limit().whole(),
+            // Nothing else says something to them.
+            Self::Aimd(_) | Self::Gradient2(_) if matches!(sample.end, End::Cut | End::Other) => {
+                self.limit().whole()
+            }
             Self::Aimd(core) => core.sample(sample, now),
             Self::Gradient2(core) => core.sample(sample, now),
             Self::Knee(core) => core.sample(sample, now),

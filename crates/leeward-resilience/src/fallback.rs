@@ -91,12 +91,19 @@ impl Cause {
             Err(Error::Injected(fault)) => return (Err(Error::Injected(fault)), Some(Self::Retryable)),
             Err(error @ Error::DeadlineExceeded { .. }) => return (Err(error), Some(Self::DeadlineExceeded)),
         };
-        let cause = match classify(&inner) {
+        let cause = Self::of_class(classify(&inner));
+        (inner.map_err(Error::Inner), cause)
+    }
+
+    /// What an answer, or an error of the call itself, is to the policy by its class; `None` for a success and for the caller's
+    /// mistake.
+    #[must_use]
+    pub const fn of_class(class: Class) -> Option<Self> {
+        match class {
             Class::Success | Class::Ignored => None,
             Class::Failure { retryable: true, .. } => Some(Self::Retryable),
             Class::Failure { retryable: false, .. } => Some(Self::Permanent),
-        };
-        (inner.map_err(Error::Inner), cause)
+        }
     }
 }
 
@@ -267,7 +274,7 @@ impl FallbackPolicy {
         match self.chosen(call.await, classify) {
             (_, Some(cause)) => {
                 let value = substitute(cause);
-                self.tell(cause, true);
+                self.report(cause, true);
                 Ok(Answer::Substitute { value, cause })
             }
             (result, None) => result.map(Answer::Real),
@@ -297,6 +304,31 @@ impl FallbackPolicy {
         self.decide(result, cause, answer.ok().and_then(Result::ok))
     }
 
+    /// Whether this cause falls back now, for who makes the substitute without [`or_value`](Self::or_value) or
+    /// [`or_call`](Self::or_call), and says by [`report`](Self::report) what became of it. In [`Mode::Shadow`] none does, and the
+    /// observer hears of each that would have.
+    #[must_use]
+    pub fn takes(&self, cause: Cause) -> bool {
+        let live = self.shared.live.load();
+        let covered = live.options.covers(cause);
+        if covered && live.options.mode.is_shadow() {
+            self.shared.teller.tell(&Event::WouldFallBack { cause });
+            return false;
+        }
+        covered
+    }
+
+    /// Tells the observer what became of a substitute: whether it answered.
+    pub fn report(&self, cause: Cause, answered: bool) {
+        self.shared.teller.tell(&Event::FellBack { cause, answered });
+    }
+
+    /// The longest that a substitute may take.
+    #[must_use]
+    pub fn within(&self) -> Duration {
+        self.shared.live.load().options.within
+    }
+
     /// The result, and the cause if it is one of those that fall back.
     fn chosen<T, E>(
         &self,
@@ -304,18 +336,7 @@ impl FallbackPolicy {
         classify: impl Fn(&Result<T, E>) -> Class,
     ) -> (Result<T, Error<E>>, Option<Cause>) {
         let (result, cause) = Cause::of(result, classify);
-        let Some(cause) = cause else { return (result, None) };
-        let live = self.shared.live.load();
-        let covered = live.options.covers(cause);
-        if covered && live.options.mode.is_shadow() {
-            self.shared.teller.tell(&Event::WouldFallBack { cause });
-            return (result, None);
-        }
-        (result, covered.then_some(cause))
-    }
-
-    fn within(&self) -> Duration {
-        self.shared.live.load().options.within
+        (result, cause.filter(|cause| self.takes(*cause)))
     }
 
     /// Which of the two stands.
@@ -325,15 +346,11 @@ impl FallbackPolicy {
         cause: Cause,
         substitute: Option<T>,
     ) -> Result<Answer<T>, Error<E>> {
-        self.tell(cause, substitute.is_some());
+        self.report(cause, substitute.is_some());
         match substitute {
             Some(value) => Ok(Answer::Substitute { value, cause }),
             None => first.map(Answer::Real),
         }
-    }
-
-    fn tell(&self, cause: Cause, answered: bool) {
-        self.shared.teller.tell(&Event::FellBack { cause, answered });
     }
 }
 

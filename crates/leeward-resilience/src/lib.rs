@@ -112,4 +112,4 @@ pub use shed::{Shed, Shedder};
 pub use storm::Storm;
 pub use throttle::{Throttle, Throttler};
 pub use time::{Clock, Instant, ManualClock, TokioClock};
-pub use timeout::{Timeout, TimeoutPolicy};
+pub use timeout::{Timeout, TimeoutPolicy, Timer};

@@ -56,6 +56,7 @@ mod lint;
 mod options;
 mod parts;
 mod permits;
+mod sharing;
 mod substitute;
 mod trial;
 
@@ -63,6 +64,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -72,6 +74,7 @@ pub use self::counts::Counts;
 pub use self::held::{Guard, Held};
 pub use self::lint::{Facts, Finding, Kind};
 pub use self::options::{PipelineOptions, PolicyNames};
+pub use self::sharing::Part;
 pub use self::trial::TrialReport;
 
 use self::counts::Counters;
@@ -87,6 +90,7 @@ use crate::observe::Event;
 use crate::outcome::{Class, Error};
 use crate::priority::Priority;
 use crate::time::Clock;
+use crate::timeout::Timer;
 
 /// The policies in front of one upstream. Clones share all state: budget, breaker, permits.
 #[derive(Clone)]
@@ -118,14 +122,22 @@ pub struct Call {
     pub effort: Effort,
     /// How much the call matters: the throttle holds the lowest back first.
     pub priority: Priority,
+    /// An attempt that is dropped after so long is one that hung, and counts as a failure. `None`, the default: the longest that an
+    /// attempt may take. For a caller whose deadline is a bound on the upstream, and not its own patience.
+    pub abandoned_after: Option<Duration>,
 }
 
 impl Call {
     /// A call that may be sent more than once.
     pub const REPLAYABLE: Self = Self { replayable: true, ..Self::ONCE };
     /// A call that must be sent at most once.
-    pub const ONCE: Self =
-        Self { deadline: None, replayable: false, effort: Effort::FIRST, priority: Priority::Normal };
+    pub const ONCE: Self = Self {
+        deadline: None,
+        replayable: false,
+        effort: Effort::FIRST,
+        priority: Priority::Normal,
+        abandoned_after: None,
+    };
 
     /// The call with the caller's deadline.
     #[must_use]
@@ -182,7 +194,7 @@ impl Pipeline {
         Fut: Future<Output = Result<T, E>>,
         C: Fn(&Result<T, E>) -> Class,
     {
-        let (value, hold) = self.run(call, send, classify).await?;
+        let (value, hold) = self.run(None, call, send, classify).await?;
         if let Some(hold) = hold {
             hold.finish(Class::Success, &*self.shared.around.clock);
         }
@@ -208,7 +220,33 @@ impl Pipeline {
         Fut: Future<Output = Result<T, E>>,
         C: Fn(&Result<T, E>) -> Class,
     {
-        self.run_held(call, send, classify).await
+        self.run_held(None, call, send, classify).await
+    }
+
+    /// Like [`call_held`](Self::call_held), timed by a timer that the caller keeps from one call to the next.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
+    pub async fn call_held_by<T, E, F, Fut, C>(
+        &self,
+        timer: &Timer,
+        call: Call,
+        send: F,
+        classify: C,
+    ) -> Result<Held<T>, Error<E>>
+    where
+        F: FnMut(Attempt) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        C: Fn(&Result<T, E>) -> Class,
+    {
+        self.run_held(Some(timer), call, send, classify).await
+    }
+
+    fn parts(&self) -> Arc<Parts> {
+        self.shared.parts.load_full()
     }
 
     /// The name it was given.
@@ -274,8 +312,27 @@ impl Pipeline {
     /// # Errors
     /// Every option outside its range; then nothing changes.
     pub fn reconfigure(&self, options: PipelineOptions) -> Result<u32, ConfigErrors> {
+        self.after(options, None)
+    }
+
+    /// As [`reconfigure`](Self::reconfigure), sharing these policies with the pipeline that it was built to
+    /// [share](PipelineBuilder::sharing) some with. A policy that is shared no more begins anew; without such a pipeline none is shared.
+    ///
+    /// # Errors
+    /// As [`reconfigure`](Self::reconfigure).
+    pub fn reconfigure_sharing(
+        &self,
+        options: PipelineOptions,
+        parts: impl IntoIterator<Item = Part>,
+    ) -> Result<u32, ConfigErrors> {
+        self.after(options, Some(parts.into_iter().collect()))
+    }
+
+    fn after(&self, options: PipelineOptions, shared: Option<Arc<[Part]>>) -> Result<u32, ConfigErrors> {
         let _one_at_a_time = self.shared.reloading.lock();
-        let parts = Parts::after(Some(&**self.shared.parts.load()), options, &self.shared.around)?;
+        let old = self.shared.parts.load();
+        let shared = shared.unwrap_or_else(|| Arc::clone(&old.shared));
+        let parts = Parts::after(Some(&**old), options, &shared, &self.shared.around)?;
         let version = parts.version;
         self.shared.parts.store(Arc::new(parts));
         Ok(version)
@@ -287,8 +344,8 @@ impl Pipeline {
     /// # Errors
     /// Every option outside its range; no trial is started, and one that runs goes on.
     pub fn try_out(&self, options: PipelineOptions) -> Result<(), ConfigErrors> {
-        let quiet = Surroundings { observer: None, budget: None, ..self.shared.around.clone() };
-        let trial = Trial::new(Parts::new(options, &quiet)?);
+        let quiet = Surroundings { observer: None, budget: None, with: None, ..self.shared.around.clone() };
+        let trial = Trial::new(Parts::new(options, &Arc::default(), &quiet)?);
         self.shared.trial.store(Some(Arc::new(trial)));
         self.shared.is_trying.store(true, Ordering::Release);
         Ok(())

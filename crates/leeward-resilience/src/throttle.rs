@@ -193,7 +193,7 @@ impl Throttler {
                 None
             }
         };
-        Ok(Permit { shared, priority, started: now })
+        Ok(Permit { shared, priority, started: now, abandoned_after: None })
     }
 
     /// The probability that a call at `now` is rejected with.
@@ -216,9 +216,16 @@ pub struct Permit {
     shared: Option<Arc<Shared>>,
     priority: Priority,
     started: Instant,
+    /// The longest that this call may take, where that is not what all calls may.
+    abandoned_after: Option<Duration>,
 }
 
 impl Permit {
+    /// Dropped after so long it is one that hung, whatever the options say.
+    pub(crate) const fn abandoned_after(&mut self, longest: Duration) {
+        self.abandoned_after = Some(longest);
+    }
+
     /// The call begins at this time, and not when the permit was taken.
     pub(crate) const fn start_at(&mut self, at: Instant) {
         self.started = at;
@@ -262,7 +269,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(shared) = &self.shared else { return };
         let now = shared.clock.now();
-        if now.saturating_duration_since(self.started) >= shared.core.lock().config().abandoned_after {
+        let longest = self.abandoned_after.unwrap_or_else(|| shared.core.lock().config().abandoned_after);
+        if now.saturating_duration_since(self.started) >= longest {
             self.end(Ended::Refused, now);
         }
     }

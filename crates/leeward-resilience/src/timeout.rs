@@ -45,6 +45,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
@@ -56,7 +57,7 @@ pub use self::policy::TimeoutPolicy;
 use crate::config::{self, ConfigErrors, Fields, HOUR, Options, above, units};
 use crate::deadline::Deadline;
 use crate::mode::Mode;
-use crate::time::Clock;
+use crate::time::{Clock, Instant};
 
 /// The policy's name in metrics and `explain()`.
 pub const NAME: &str = "timeout";
@@ -121,6 +122,65 @@ pub enum Expired {
     Deadline,
 }
 
+/// A timer that is kept from one call to the next by somebody who makes one at a time, as a connection does: to set one for each call and to take
+/// it back costs more than the rest of a timeout. It belongs to the runtime that it was first used in.
+///
+/// **Rule.** One that was set for an earlier call stays set. When it rings before the present call's time it is set anew; so it rings once
+/// a timeout instead of being set once a call. Of two calls at a time, the second one has a timer of its own.
+#[derive(Debug, Default)]
+pub struct Timer(Mutex<Option<Pin<Box<Sleep>>>>);
+
+/// A [`Timer`] while a call has it.
+#[derive(Debug)]
+pub(crate) struct Lent<'a> {
+    home: &'a Timer,
+    /// `Some` until it is given back.
+    sleep: Option<Pin<Box<Sleep>>>,
+    due: tokio::time::Instant,
+}
+
+impl Timer {
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn lend(&self, left: Duration) -> Lent<'_> {
+        let now = tokio::time::Instant::now();
+        // As far away as tokio's own sleep takes what does not fit.
+        let due = now.checked_add(left).unwrap_or_else(|| now + FAR);
+        let mut sleep = self.0.lock().take().unwrap_or_else(|| Box::pin(tokio::time::sleep_until(due)));
+        if sleep.is_elapsed() || sleep.deadline() > due {
+            sleep.as_mut().reset(due);
+        }
+        Lent { home: self, sleep: Some(sleep), due }
+    }
+}
+
+/// What is never waited for: thirty years.
+const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+
+impl Lent<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(sleep) = &mut self.sleep else { return Poll::Ready(()) };
+        loop {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= self.due {
+                return Poll::Ready(());
+            }
+            // It was set for an earlier call.
+            sleep.as_mut().reset(self.due);
+        }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        *self.home.0.lock() = self.sleep.take();
+    }
+}
+
 pin_project! {
     /// One attempt under both bounds with a single timer, which is armed only when the attempt does not end at once.
     pub(crate) struct Bounded<'a, F> {
@@ -128,8 +188,12 @@ pin_project! {
         attempt: F,
         #[pin]
         sleep: Option<Sleep>,
+        timer: Option<&'a Timer>,
+        lent: Option<Lent<'a>>,
         attempt_until: Deadline,
         deadline: Deadline,
+        // When it begins, if somebody has looked.
+        began: Option<Instant>,
         clock: &'a dyn Clock,
     }
 }
@@ -141,7 +205,18 @@ pub(crate) const fn bounded<F: Future>(
     deadline: Deadline,
     clock: &dyn Clock,
 ) -> Bounded<'_, F> {
-    Bounded { attempt, sleep: None, attempt_until, deadline, clock }
+    Bounded { attempt, sleep: None, timer: None, lent: None, attempt_until, deadline, began: None, clock }
+}
+
+/// As [`bounded`], by a timer that somebody keeps, for an attempt that begins now.
+pub(crate) const fn bounded_by<'a, F: Future>(
+    attempt: F,
+    timer: Option<&'a Timer>,
+    (attempt_until, deadline): (Deadline, Deadline),
+    now: Instant,
+    clock: &'a dyn Clock,
+) -> Bounded<'a, F> {
+    Bounded { attempt, sleep: None, timer, lent: None, attempt_until, deadline, began: Some(now), clock }
 }
 
 impl<F: Future> Future for Bounded<'_, F> {
@@ -153,12 +228,19 @@ impl<F: Future> Future for Bounded<'_, F> {
             return Poll::Ready(Ok(answer));
         }
         let (attempt_until, deadline) = (*this.attempt_until, *this.deadline);
-        if this.sleep.is_none() {
-            let left = attempt_until.earlier(deadline).remaining(this.clock.now());
-            this.sleep.set(Some(tokio::time::sleep(left)));
+        if this.sleep.is_none() && this.lent.is_none() {
+            let now = this.began.unwrap_or_else(|| this.clock.now());
+            let left = attempt_until.earlier(deadline).remaining(now);
+            match *this.timer {
+                Some(timer) => *this.lent = Some(timer.lend(left)),
+                None => this.sleep.set(Some(tokio::time::sleep(left))),
+            }
         }
         if let Some(sleep) = this.sleep.as_pin_mut() {
             ready!(sleep.poll(cx));
+        }
+        if let Some(lent) = this.lent {
+            ready!(lent.poll(cx));
         }
         let of_attempt = attempt_until <= deadline;
         Poll::Ready(Err(if of_attempt { Expired::Attempt } else { Expired::Deadline }))

@@ -44,6 +44,7 @@ mod problem;
 mod secret;
 mod shape;
 mod suggest;
+mod trails;
 mod tree;
 
 pub use self::document::{DOCUMENT_BYTES_MAX, Document, join};

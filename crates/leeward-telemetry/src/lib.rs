@@ -38,4 +38,4 @@ pub use correlation::{CORRELATION_ID, Correlation, REQUEST_ID};
 pub use metrics::Registry;
 pub use policies::PolicyMetrics;
 pub use span::{Recorder, Span, SpanKind, span};
-pub use trace::{TRACEPARENT, TraceContext};
+pub use trace::{TRACEPARENT, TraceContext, hex_id};

@@ -2,6 +2,7 @@
 
 use leeward_resilience::breaker::State;
 use leeward_resilience::observe::metrics as names;
+use leeward_resilience::pipeline::Part;
 use leeward_resilience::{Event, Observer, cache, fallback, fault, hedge};
 
 use crate::metrics::{Counters, Gauges, Registry};
@@ -109,6 +110,15 @@ impl PolicyMetrics {
             gauges.forget(0, policy);
         }
         self.versions.forget(0, policy);
+    }
+
+    /// The same for a part of a pipeline, which has it no more or shares it with another one from now on.
+    pub fn forget_part(&self, policy: &str, part: Part) {
+        match part {
+            Part::Breaker => self.breaker_state.forget(0, policy),
+            Part::Adaptive => self.adaptive_limit.forget(0, policy),
+            Part::Retries | Part::Throttle | Part::RateLimit | Part::Concurrency => {}
+        }
     }
 }
 

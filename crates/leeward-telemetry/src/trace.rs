@@ -134,11 +134,17 @@ impl TraceContext {
     /// The same as a value ready for a header map.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.header_text()).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    /// The same as the bytes that are written.
+    #[must_use]
+    pub fn header_text(&self) -> [u8; LEN] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&mut text[3..35], self.trace_id);
-        write_hex(&mut text[36..52], u128::from(self.span_id));
+        write_hex(&mut text[3..35], &self.trace_id.to_be_bytes());
+        write_hex(&mut text[36..52], &self.span_id.to_be_bytes());
         text[54] += u8::from(self.sampled);
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        text
     }
 }
 
@@ -182,13 +188,31 @@ fn hex(digits: &[u8]) -> Result<u64, Error> {
     })
 }
 
-fn write_hex(into: &mut [u8], mut number: u128) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for place in into.iter_mut().rev() {
-        *place = DIGITS[usize::try_from(number & 0xf).unwrap_or_default()];
-        number >>= 4;
+/// An id of 128 bits as it is written: 32 hexadecimal digits in lower case.
+#[must_use]
+pub fn hex_id(id: u128) -> [u8; 32] {
+    let mut text = [b'0'; 32];
+    write_hex(&mut text, &id.to_be_bytes());
+    text
+}
+
+fn write_hex(into: &mut [u8], bytes: &[u8]) {
+    for (pair, byte) in into.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = PAIRS[usize::from(*byte)];
     }
 }
+
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

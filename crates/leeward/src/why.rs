@@ -39,7 +39,8 @@ pub(crate) fn run(why: &Why) -> Result<ExitCode, Error> {
         Some(0) => eprintln!("leeward: this gateway keeps no decisions: `decisions.keep` is 0"),
         keep => eprintln!(
             "leeward: nothing is kept of {id}: it went well and is not of the sample (`decisions.sample`), or it is older than the last \
-             {} that each core keeps, or another gateway had it (--admin)",
+             {} that each core keeps, or it was one of many that `shed` refused, of which a core keeps one in 10 ms, or another gateway \
+             had it (--admin)",
             keep.unwrap_or_default()
         ),
     }

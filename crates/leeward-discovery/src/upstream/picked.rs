@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leeward_resilience::{Class, Instant};
 
@@ -11,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::load::Sample;
 
 /// The endpoint of one call, on its way until it is reported. Dropping it means that the call was cancelled: the time it
-/// took still counts as slowness, and as a failure when it was `abandoned_after` or longer.
+/// took still counts as slowness, and as a failure when it was [`abandoned_after`](Self::abandoned_after) or longer.
 #[must_use = "dropping a pick records the call as cancelled"]
 pub struct Picked {
     upstream: Arc<Shared>,
@@ -20,11 +21,18 @@ pub struct Picked {
     reported: bool,
     /// When its answer began, where its end is still to come.
     answered: Option<Instant>,
+    /// The longest that this call may take, where that is not what all calls may.
+    abandoned_after: Option<Duration>,
 }
 
 impl Picked {
     pub(super) fn new(upstream: Arc<Shared>, member: Arc<Member>, started: Instant) -> Self {
-        Self { upstream, member, started, reported: false, answered: None }
+        Self { upstream, member, started, reported: false, answered: None, abandoned_after: None }
+    }
+
+    /// Dropped after so long, the call counts as one that hung. Default: [`Balance::abandoned_after`](crate::Balance::abandoned_after).
+    pub fn abandoned_after(&mut self, longest: Duration) {
+        self.abandoned_after = Some(longest);
     }
 
     /// Where to send the call.
@@ -68,9 +76,9 @@ impl Drop for Picked {
     fn drop(&mut self) {
         if !self.reported {
             let now = self.upstream.clock.now();
-            let abandoned = self.answered.is_none()
-                && now.saturating_duration_since(self.started)
-                    >= self.upstream.set.load().balance.abandoned_after;
+            let longest =
+                self.abandoned_after.unwrap_or_else(|| self.upstream.set.load().balance.abandoned_after);
+            let abandoned = self.answered.is_none() && now.saturating_duration_since(self.started) >= longest;
             let sample =
                 if abandoned { Sample::Failure { asks_for_patience: false } } else { Sample::Unknown };
             self.end(sample, now);

@@ -8,22 +8,47 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::facts::{Outcome, Ticket};
 use crate::body::{Broken, Download};
+use crate::grpc::OwnTime;
+use crate::lines::Lines;
 use crate::tunnel::{End, Tunnel};
 
 /// A body, and the place in the access log that waits for its end.
 pub(crate) struct Delivery {
     body: Download,
+    /// Header lines of the head, until they are taken.
+    lines: Lines,
     ticket: Option<Ticket>,
     is_broken: bool,
+    /// What a call of gRPC has left for it, where it has a time of its own.
+    own_time: Option<OwnTime>,
+    is_late: bool,
 }
 
 impl Delivery {
-    pub(crate) fn new(body: Download, ticket: Option<Ticket>) -> Self {
-        Self { body, ticket, is_broken: false }
+    pub(crate) fn new(
+        body: Download,
+        lines: Lines,
+        ticket: Option<Ticket>,
+        own_time: Option<OwnTime>,
+    ) -> Self {
+        Self { body, lines, ticket, is_broken: false, own_time, is_late: false }
     }
-}
 
-impl Delivery {
+    /// In which time a call of gRPC must be over, where it has one of its own.
+    pub(crate) fn own_time(&self) -> Option<OwnTime> {
+        self.own_time
+    }
+
+    /// That time is over.
+    pub(crate) fn is_late(&mut self) {
+        self.is_late = true;
+    }
+
+    /// Takes the header lines that stand in the head beside those of its table.
+    pub(crate) fn take_lines(&mut self) -> Lines {
+        std::mem::take(&mut self.lines)
+    }
+
     /// The service's side of a connection that is switched, if it is.
     pub(crate) fn switch(&mut self) -> Option<Box<Tunnel>> {
         match &mut self.body {
@@ -74,6 +99,7 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         let Some(ticket) = &self.ticket else { return };
         ticket.ended(match () {
+            () if self.is_late => Outcome::DeadlineExceeded,
             () if self.is_broken => Outcome::UpstreamBroken,
             () if self.body.is_end_stream() => Outcome::Complete,
             () => Outcome::ClientGone,

@@ -15,7 +15,8 @@ pub(super) enum Escape {
 impl Escape {
     pub(super) fn write(self, out: &mut Vec<u8>, bytes: &[u8]) {
         // The usual text has nothing to escape.
-        if bytes.iter().all(|byte| is_plain(*byte)) {
+        // All of it is looked at, since then several bytes are at a time.
+        if bytes.iter().fold(true, |all, byte| all & is_plain(*byte)) {
             return out.extend_from_slice(bytes);
         }
         for chunk in bytes.utf8_chunks() {
@@ -50,7 +51,7 @@ fn hex(out: &mut Vec<u8>, byte: u8) {
 }
 
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
 /// Control characters, what some readers take for the end of a line, and what turns the direction of a text. All of them are of the

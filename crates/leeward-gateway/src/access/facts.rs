@@ -10,6 +10,7 @@ use http::{Method, StatusCode, Uri, Version};
 use leeward_resilience::Instant;
 
 use super::recorder::Recorder;
+use crate::headers::Id;
 
 /// How it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -21,6 +22,8 @@ pub(crate) enum Outcome {
     ClientGone,
     /// The service broke off, or fell silent, after its head had been passed on.
     UpstreamBroken,
+    /// A call of gRPC went on for longer than its client gave it.
+    DeadlineExceeded,
 }
 
 impl Outcome {
@@ -29,6 +32,7 @@ impl Outcome {
             Self::Complete => "complete",
             Self::ClientGone => "client_gone",
             Self::UpstreamBroken => "upstream_broken",
+            Self::DeadlineExceeded => "deadline_exceeded",
         }
     }
 }
@@ -46,8 +50,8 @@ pub(crate) struct Facts {
     pub(super) referer: Option<HeaderValue>,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) client: Option<IpAddr>,
-    pub(super) request_id: Option<HeaderValue>,
-    pub(super) correlation_id: Option<HeaderValue>,
+    pub(super) request_id: Id,
+    pub(super) correlation_id: Id,
     pub(super) trace_id: u128,
     pub(super) user: String,
     pub(super) route: String,
@@ -58,6 +62,8 @@ pub(crate) struct Facts {
     pub(super) code: &'static str,
     pub(super) stage: &'static str,
     pub(super) rule: &'static str,
+    /// Why another answer stood in for the service's; empty where none did.
+    pub(super) fallback: &'static str,
     /// 0 where the client left before there was an answer.
     pub(super) status: u16,
     pub(super) head: Duration,
@@ -77,8 +83,8 @@ pub(crate) struct Begin<'a> {
     pub(crate) version: Version,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) client: IpAddr,
-    pub(crate) request_id: &'a HeaderValue,
-    pub(crate) correlation_id: &'a HeaderValue,
+    pub(crate) request_id: Id,
+    pub(crate) correlation_id: Id,
     pub(crate) trace_id: u128,
 }
 
@@ -99,8 +105,8 @@ impl Facts {
             referer: header(header::REFERER),
             user_agent: header(header::USER_AGENT),
             client: Some(begin.client),
-            request_id: Some(begin.request_id.clone()),
-            correlation_id: Some(begin.correlation_id.clone()),
+            request_id: begin.request_id,
+            correlation_id: begin.correlation_id,
             trace_id: begin.trace_id,
             user,
             route,
@@ -177,8 +183,13 @@ impl Notes {
         });
     }
 
+    /// Another answer stood in for the service's.
+    pub(crate) fn fallback(&self, cause: &'static str) {
+        self.add(|facts| facts.fallback = cause);
+    }
+
     pub(crate) fn upstream(&self, took: Duration) {
-        self.add(|facts| facts.upstream = took);
+        self.add(|facts| facts.upstream += took);
     }
 }
 

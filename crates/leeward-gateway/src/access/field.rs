@@ -1,14 +1,14 @@
 //! What a record can say, and how each of it is written.
 
-use std::io::Write;
 use std::time::Duration;
 
 use http::Version;
+use leeward_telemetry::hex_id;
 
 use super::escape::Escape;
 use super::facts::Facts;
 use super::query;
-use crate::h1;
+use crate::{address, h1};
 
 /// Bytes of one text of a client that are written; the rest is left out, and `...` says so.
 const TEXT_BYTES_MAX: usize = 2_048;
@@ -54,7 +54,9 @@ pub enum Field {
     Stage,
     /// The rule of the codec that the message broke.
     Rule,
-    /// `complete`, `client_gone` or `upstream_broken`.
+    /// The cause for which another answer stood in for the service's.
+    Fallback,
+    /// `complete`, `client_gone`, `upstream_broken` or `deadline_exceeded`.
     Outcome,
     /// Bytes of the request's body that came in.
     BytesIn,
@@ -72,44 +74,63 @@ pub enum Field {
     UserAgent,
 }
 
+/// Fields by their names.
+macro_rules! fields {
+    ($($name:literal $field:ident,)+) => {
+        impl Field {
+            /// All of them with their names, in the order of a record.
+            pub const ALL: [(&'static str, Self); 28] = [$(($name, Self::$field)),+];
+
+            /// Its name in a configuration and in a record.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name,)+
+                }
+            }
+
+            /// What stands in an object in front of its value, with what parts it from the member before.
+            pub(super) const fn opening(self) -> &'static str {
+                match self {
+                    $(Self::$field => concat!(",\"", $name, "\":"),)+
+                }
+            }
+        }
+    };
+}
+
+fields! {
+    "time" Time,
+    "request_id" RequestId,
+    "correlation_id" CorrelationId,
+    "trace_id" TraceId,
+    "client" Client,
+    "user" User,
+    "method" Method,
+    "host" Host,
+    "path" Path,
+    "query" Query,
+    "protocol" Protocol,
+    "route" Route,
+    "service" Service,
+    "endpoint" Endpoint,
+    "attempts" Attempts,
+    "status" Status,
+    "code" Code,
+    "stage" Stage,
+    "rule" Rule,
+    "fallback" Fallback,
+    "outcome" Outcome,
+    "bytes_in" BytesIn,
+    "bytes_out" BytesOut,
+    "duration_ms" DurationMs,
+    "head_ms" HeadMs,
+    "upstream_ms" UpstreamMs,
+    "referer" Referer,
+    "user_agent" UserAgent,
+}
+
 impl Field {
-    /// All of them with their names, in the order of a record.
-    pub const ALL: [(&'static str, Self); 27] = [
-        ("time", Self::Time),
-        ("request_id", Self::RequestId),
-        ("correlation_id", Self::CorrelationId),
-        ("trace_id", Self::TraceId),
-        ("client", Self::Client),
-        ("user", Self::User),
-        ("method", Self::Method),
-        ("host", Self::Host),
-        ("path", Self::Path),
-        ("query", Self::Query),
-        ("protocol", Self::Protocol),
-        ("route", Self::Route),
-        ("service", Self::Service),
-        ("endpoint", Self::Endpoint),
-        ("attempts", Self::Attempts),
-        ("status", Self::Status),
-        ("code", Self::Code),
-        ("stage", Self::Stage),
-        ("rule", Self::Rule),
-        ("outcome", Self::Outcome),
-        ("bytes_in", Self::BytesIn),
-        ("bytes_out", Self::BytesOut),
-        ("duration_ms", Self::DurationMs),
-        ("head_ms", Self::HeadMs),
-        ("upstream_ms", Self::UpstreamMs),
-        ("referer", Self::Referer),
-        ("user_agent", Self::UserAgent),
-    ];
-
-    /// Its name in a configuration and in a record.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
-    }
-
     /// The field with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -134,11 +155,15 @@ impl Field {
     pub(super) fn write(self, out: &mut Vec<u8>, facts: &Facts, escape: Escape, redact: &[String]) {
         match self {
             Self::Time => time(out, facts.unix_ms),
-            Self::RequestId => text(out, escape, bytes(facts.request_id.as_ref())),
-            Self::CorrelationId => text(out, escape, bytes(facts.correlation_id.as_ref())),
-            Self::TraceId if facts.trace_id != 0 => show(out, format_args!("{:032x}", facts.trace_id)),
+            Self::RequestId => text(out, escape, facts.request_id.as_bytes()),
+            Self::CorrelationId => text(out, escape, facts.correlation_id.as_bytes()),
+            Self::TraceId if facts.trace_id != 0 => out.extend_from_slice(&hex_id(facts.trace_id)),
             Self::TraceId => {}
-            Self::Client => facts.client.iter().for_each(|client| show(out, format_args!("{client}"))),
+            Self::Client => {
+                facts.client.iter().for_each(|client| {
+                    out.extend_from_slice(address::text(*client).as_bytes());
+                });
+            }
             Self::User => text(out, escape, facts.user.as_bytes()),
             Self::Method => {
                 text(out, escape, facts.method.as_ref().map_or(b"", |method| method.as_str().as_bytes()))
@@ -148,20 +173,21 @@ impl Field {
             Self::Path => {}
             Self::Query => self::query(out, escape, facts.uri.query().unwrap_or_default(), redact),
             Self::Protocol if facts.method.is_some() => {
-                show(out, format_args!("{}", protocol(facts.version)))
+                out.extend_from_slice(protocol(facts.version).as_bytes());
             }
             Self::Protocol => {}
             Self::Route => text(out, escape, facts.route.as_bytes()),
             Self::Service => text(out, escape, facts.service.as_bytes()),
             Self::Endpoint => text(out, escape, facts.endpoint.as_bytes()),
-            Self::Attempts => show(out, format_args!("{}", facts.attempts)),
-            Self::Status => show(out, format_args!("{}", facts.status)),
+            Self::Attempts => number(out, facts.attempts),
+            Self::Status => number(out, facts.status),
             Self::Code => text(out, escape, facts.code.as_bytes()),
             Self::Stage => text(out, escape, facts.stage.as_bytes()),
             Self::Rule => text(out, escape, facts.rule.as_bytes()),
+            Self::Fallback => text(out, escape, facts.fallback.as_bytes()),
             Self::Outcome => text(out, escape, facts.outcome.as_str().as_bytes()),
-            Self::BytesIn => show(out, format_args!("{}", facts.bytes_in)),
-            Self::BytesOut => show(out, format_args!("{}", facts.bytes_out)),
+            Self::BytesIn => number(out, facts.bytes_in),
+            Self::BytesOut => number(out, facts.bytes_out),
             Self::DurationMs => millis(out, facts.total),
             Self::HeadMs => millis(out, facts.head),
             Self::UpstreamMs => millis(out, facts.upstream),
@@ -198,13 +224,24 @@ fn query(out: &mut Vec<u8>, escape: Escape, query: &str, redact: &[String]) {
     }
 }
 
-/// Writing into a vector does not fail.
-fn show(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
-    drop(out.write_fmt(what));
+fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// The last digits of a number: so many that it has no more.
+fn digits<const N: usize>(out: &mut Vec<u8>, mut number: u32) {
+    let mut text = [b'0'; N];
+    for place in text.iter_mut().rev() {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+    }
+    out.extend_from_slice(&text);
 }
 
 fn millis(out: &mut Vec<u8>, time: Duration) {
-    show(out, format_args!("{}.{:03}", time.as_millis(), time.subsec_micros() % 1_000));
+    number(out, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    out.push(b'.');
+    digits::<3>(out, time.subsec_micros() % 1_000);
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -222,13 +259,17 @@ fn time(out: &mut Vec<u8>, unix_ms: i64) {
     const MONTHS: [&[u8]; 12] =
         [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
     let date = h1::date_at(unix_ms);
-    let month = MONTHS.iter().position(|month| *month == &date[8..11]).map_or(0, |month| month + 1);
+    let month = (1..).zip(MONTHS).find(|(_, month)| *month == &date[8..11]).map_or(0, |(number, _)| number);
     out.extend_from_slice(&date[12..16]);
-    show(out, format_args!("-{month:02}-"));
+    out.push(b'-');
+    digits::<2>(out, month);
+    out.push(b'-');
     out.extend_from_slice(&date[5..7]);
     out.push(b'T');
     out.extend_from_slice(&date[17..25]);
-    show(out, format_args!(".{:03}Z", unix_ms.rem_euclid(1_000)));
+    out.push(b'.');
+    digits::<3>(out, u32::try_from(unix_ms.rem_euclid(1_000)).unwrap_or_default());
+    out.push(b'Z');
 }
 
 #[cfg(test)]
@@ -248,6 +289,17 @@ mod tests {
             time(&mut out, unix_ms);
             assert_eq!(String::from_utf8(out).unwrap(), shown);
         }
+    }
+
+    #[test]
+    fn numbers_are_written_as_numbers_are() {
+        let mut out = Vec::new();
+        for time in [Duration::ZERO, Duration::from_micros(1_203_045), Duration::from_millis(7)] {
+            millis(&mut out, time);
+            out.push(b' ');
+        }
+        number(&mut out, u64::MAX);
+        assert_eq!(String::from_utf8(out).unwrap(), "0.000 1203.045 7.000 18446744073709551615");
     }
 
     #[test]

@@ -32,15 +32,13 @@ impl Format {
 
 fn json(out: &mut Vec<u8>, fields: &[Field], facts: &Facts, redact: &[String]) {
     out.push(b'{');
-    let mut is_first = true;
+    let first = out.len();
     for field in fields {
         let start = out.len();
-        if !is_first {
-            out.push(b',');
+        out.extend_from_slice(field.opening().as_bytes());
+        if !field.is_number() {
+            out.push(b'"');
         }
-        out.push(b'"');
-        out.extend_from_slice(field.name().as_bytes());
-        out.extend_from_slice(if field.is_number() { b"\":" } else { b"\":\"" });
         let value = out.len();
         field.write(out, facts, Escape::Json, redact);
         if out.len() == value {
@@ -50,7 +48,10 @@ fn json(out: &mut Vec<u8>, fields: &[Field], facts: &Facts, redact: &[String]) {
         if !field.is_number() {
             out.push(b'"');
         }
-        is_first = false;
+    }
+    if out.len() > first {
+        // There is no member before the first.
+        out.remove(first);
     }
     out.push(b'}');
 }

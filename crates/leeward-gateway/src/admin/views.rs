@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use leeward_discovery::Status;
+use leeward_resilience::{CircuitBreaker, Instant};
 use leeward_service::Problem;
 use leeward_telemetry::metrics::CONTENT_TYPE;
 use serde::Serialize;
@@ -16,9 +17,9 @@ use crate::config::Listener;
 use crate::delivery::show;
 use crate::health;
 use crate::holds::Held;
-use crate::plane::Entry;
+use crate::plane::{Entry, Load};
 use crate::router::Methods;
-use crate::shared::Service;
+use crate::shared::{OwnPolicies, RouteState, Service, Shared};
 use crate::tls::{self, Watched as _};
 
 pub(super) async fn config(State(admin): State<Admin>) -> Response {
@@ -33,13 +34,28 @@ struct RouteView {
     methods: Vec<&'static str>,
     service: String,
     access: String,
+    priority: &'static str,
     deadline_ms: u128,
     body_bytes_max: u64,
     stale_if_error_s: Option<u64>,
+    /// Those that it has for itself towards its services.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<OwnView>,
+    fallback: Option<String>,
     /// Of a delivery, where operators left it.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<DeliveryView>,
     config: String,
+}
+
+#[derive(Serialize)]
+struct OwnView {
+    service: String,
+    /// The keys of what is the route's own; the rest is the service's, and shared with all that ask it.
+    own: Vec<&'static str>,
+    breaker: &'static str,
+    retry_after_ms: Option<u128>,
+    policies: String,
 }
 
 #[derive(Serialize)]
@@ -53,7 +69,8 @@ struct DeliveryView {
 }
 
 pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
-    let view = |route: &crate::shared::RouteState| RouteView {
+    let shared = admin.shared();
+    let view = |route: &RouteState| RouteView {
         id: route.config.id.to_string(),
         path: route.config.pattern.text().to_owned(),
         exact: route.config.pattern.is_exact(),
@@ -64,9 +81,12 @@ pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
         },
         service: route.config.target.to_string(),
         access: route.config.access.to_string(),
+        priority: route.config.priority.as_str(),
         deadline_ms: route.deadline.as_millis(),
         body_bytes_max: route.body_bytes_max,
         stale_if_error_s: route.config.stale_if_error.map(|age| age.as_secs()),
+        policies: route.own.iter().map(|own| own_view(&shared, route, own)).collect(),
+        fallback: route.config.fallback.as_ref().map(|fallback| fallback.substitute.to_string()),
         delivery: route.moving().map(|moving| {
             let state = moving.state();
             DeliveryView {
@@ -78,7 +98,35 @@ pub(super) async fn routes(State(admin): State<Admin>) -> Json<impl Serialize> {
         }),
         config: route.config.origin.to_string(),
     };
-    Json(admin.shared().routes.iter().map(view).collect::<Vec<_>>())
+    Json(shared.routes.iter().map(view).collect::<Vec<_>>())
+}
+
+fn own_view(shared: &Shared, route: &RouteState, own: &OwnPolicies) -> OwnView {
+    let breaker = own.pipeline.breaker();
+    let (breaker, retry_after_ms) = breaker_view(breaker.as_ref(), shared.clock.now());
+    OwnView {
+        service: shared.services[own.service].name.to_string(),
+        own: route.config.policies.iter().flat_map(|own| own.keys()).copied().collect(),
+        breaker,
+        retry_after_ms,
+        policies: own.pipeline.explain(),
+    }
+}
+
+/// Its state, and after how long it will take calls again.
+fn breaker_view(breaker: Option<&CircuitBreaker>, now: Instant) -> (&'static str, Option<u128>) {
+    let state = breaker.map_or("none", |breaker| breaker.state(now).as_str());
+    (state, breaker.and_then(|breaker| breaker.retry_after(now)).map(|after| after.as_millis()))
+}
+
+#[derive(Serialize)]
+struct CoreView {
+    connections: usize,
+    requests: u64,
+    /// What work that is ready waited for its turn when that was looked at last; 0 before the first request.
+    delay_us: u64,
+    /// Whether it does not keep up.
+    behind: bool,
 }
 
 #[derive(Serialize)]
@@ -88,6 +136,8 @@ struct LimitsView {
     requests_max: u32,
     connections: usize,
     connections_max: usize,
+    /// Each core, by its number.
+    cores: Vec<CoreView>,
     addresses_remembered: usize,
     principals_remembered: usize,
     /// Addresses from which passwords were checked lately.
@@ -110,6 +160,7 @@ pub(super) async fn limits(State(admin): State<Admin>) -> Json<impl Serialize> {
         requests_max: shared.config.concurrency.limit.get(),
         connections: shared.traffic.connections(),
         connections_max: shared.config.limits.connections,
+        cores: shared.traffic.cores().iter().map(|load| core(load)).collect(),
         addresses_remembered: shared.by_address.as_ref().map_or(0, |limiter| limiter.keys()),
         principals_remembered: shared.by_principal.as_ref().map_or(0, |limiter| limiter.keys()),
         password_addresses_remembered: shared.basic.as_ref().map_or(0, |basic| basic.attempts.keys()),
@@ -120,6 +171,15 @@ pub(super) async fn limits(State(admin): State<Admin>) -> Json<impl Serialize> {
         revocation_delay_ms: shared.revocations.delay_ms(),
         revocation_staleness_ms: shared.revocations.age(shared.clock.now()).map(|age| age.as_millis()),
     })
+}
+
+fn core(load: &Load) -> CoreView {
+    CoreView {
+        connections: load.connections(),
+        requests: load.requests(),
+        delay_us: load.delay_us(),
+        behind: load.is_behind(),
+    }
 }
 
 #[derive(Serialize)]
@@ -170,14 +230,12 @@ pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize>
     let views = known.iter().map(|upstream| {
         let routed = shared.service(upstream.name());
         let breaker = routed.and_then(|service| service.pipeline.breaker());
-        let now = shared.clock.now();
+        let (breaker, retry_after_ms) = breaker_view(breaker.as_ref(), shared.clock.now());
         let of_service = || held.iter().filter(|held| held.service.as_ref() == Some(upstream.name()));
         ServiceView {
             name: upstream.name().to_string(),
-            breaker: breaker.as_ref().map_or("none", |breaker| breaker.state(now).as_str()),
-            retry_after_ms: breaker
-                .and_then(|breaker| breaker.retry_after(now))
-                .map(|after| after.as_millis()),
+            breaker,
+            retry_after_ms,
             held: of_service().find(|held| held.endpoint.is_none()).cloned(),
             policies: routed.map(|service| service.pipeline.explain()).unwrap_or_default(),
             lookup: lookup(shared, upstream.name()),
@@ -194,7 +252,7 @@ pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize>
     Json(views.collect::<Vec<_>>())
 }
 
-fn lookup(shared: &crate::shared::Shared, service: &str) -> Option<LookupView> {
+fn lookup(shared: &Shared, service: &str) -> Option<LookupView> {
     let status = shared.lookups.as_ref()?.statuses().find(|status| *status.service == *service)?;
     let age_ms = status.age.map(|age| age.as_millis());
     Some(LookupView { source: status.source, age_ms, error: status.error })

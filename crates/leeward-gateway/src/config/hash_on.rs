@@ -5,6 +5,8 @@ use std::fmt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use leeward_discovery::ring;
 
+use crate::lines::Lines;
+
 /// What of a request is hashed by `balance: ring_hash`. A request without it goes by random of two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HashOn {
@@ -37,11 +39,9 @@ impl HashOn {
     }
 
     /// The key of a request, from its headers as they go to a service: the client's, and what the gateway `said`.
-    pub(crate) fn key(&self, headers: &HeaderMap, said: &[(HeaderName, HeaderValue)]) -> Option<u64> {
-        let of_header = |name: &HeaderName| {
-            let ours = said.iter().find(|(ours, _)| ours == name).map(|(_, value)| value);
-            ours.or_else(|| headers.get(name)).map(HeaderValue::as_bytes)
-        };
+    pub(crate) fn key(&self, headers: &HeaderMap, said: &Lines) -> Option<u64> {
+        let of_header =
+            |name: &HeaderName| said.get(name).or_else(|| headers.get(name).map(HeaderValue::as_bytes));
         let value = match self {
             Self::ClientAddress => of_header(&CLIENT_IP),
             Self::User => of_header(&USER_ID),
@@ -92,7 +92,9 @@ mod tests {
     fn the_key_is_that_of_the_request() {
         let mut headers = HeaderMap::new();
         headers.insert(USER_ID, "of the client".parse().unwrap());
-        let said = [(CLIENT_IP, "10.0.0.1".parse().unwrap()), (USER_ID, "7".parse().unwrap())];
+        let mut said = Lines::default();
+        said.say_text(&CLIENT_IP, "10.0.0.1");
+        said.say_text(&USER_ID, "7");
         headers.append(header::COOKIE, "a=1; sid=x7; sidx=8".parse().unwrap());
         headers.append(header::COOKIE, "late=2".parse().unwrap());
         let key = |text: &str| HashOn::parse(text).unwrap().key(&headers, &said);

@@ -82,6 +82,7 @@ pub(crate) fn read(root: &Node<'_>) -> Config {
     config.rate_limits = rate_limits(&root.get("rate_limits"));
     renamed(root, "concurrency", "concurrency_limit");
     root.get("concurrency_limit").policy(&mut config.concurrency);
+    root.get("shed").optional_policy(&mut config.shed);
     config.dns = lookups(&root.get("dns"));
     config.health = health(&root.get("health"));
     config.stale = stale(&root.get("stale"));

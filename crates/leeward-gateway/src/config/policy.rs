@@ -7,6 +7,7 @@ use http::Uri;
 use leeward_discovery::{Algorithm, Balance, dns};
 use leeward_resilience::config::Fields;
 use leeward_resilience::pipeline::PolicyNames;
+use leeward_resilience::{Adaptive, Algorithm as Search, Knee};
 use leeward_resilience::{Breaker, Budget, Concurrency, Options};
 use leeward_resilience::{PipelineOptions, Retry, Timeout};
 
@@ -33,8 +34,9 @@ pub struct ServicePolicy {
     /// that may be repeated, one for ten requests (a service that fails gets a tenth more, not twice as much); a breaker over all its
     /// endpoints for when next to nothing succeeds, 80 % of the requests or 20 in a row (one bad endpoint is for outlier ejection, and
     /// a service that answers half of its requests is worth asking), with breaks of 250 to 500 ms, so that one does not outlast the
-    /// trouble that it is for; 1,024 requests at a time without a queue at most (the gateway queues at its own door); and 5 s for an
-    /// attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last good copy is the route's too (`stale_if_error`), so that neither
+    /// trouble that it is for; a limit of requests at a time that finds out what the service bears, from 200, more than most services
+    /// have and less than a second's work of those with too much, up to 1,024, which is also the most that may be at a time at all, without a
+    /// queue (the gateway queues at its own door); and 5 s for an attempt, the sending of a body over 64 KiB included. The deadline is the route's; a last good copy (`stale_if_error`) and a fallback are the route's too, so that neither
     /// `fallback` nor `cache` is used here.
     pub policies: PipelineOptions,
     /// How long a connection may take to open, with the handshake where it is encrypted. Default 1 s: endpoints are near.
@@ -43,11 +45,15 @@ pub struct ServicePolicy {
     pub read_timeout: Duration,
     /// How long an idle connection to it is kept. Default 20 s: must be shorter than the service keeps its side.
     pub idle_timeout: Duration,
-    /// Idle connections kept, a core and endpoint. Default 64.
+    /// Idle connections kept, a core and endpoint. Default 1,024, as many as may be in use at a time: those that one wave of requests has opened
+    /// are there for the next one, and those that are not used any more end with `idle_timeout`.
     pub idle_connections: usize,
 }
 
+const IDLE: usize = 1_024;
 const LIMIT: NonZeroU32 = NonZeroU32::new(1_024).expect("not zero");
+/// Where the limit that adapts starts.
+const LIMIT_INITIAL: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
 const CONSECUTIVE: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
 /// The first break of a circuit breaker, and the longest.
 const BREAKS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
@@ -59,6 +65,12 @@ impl Default for ServicePolicy {
             queue: 0,
             max_wait: Duration::from_millis(100),
             ..Concurrency::default()
+        };
+        let adaptive = Adaptive {
+            limit_initial: LIMIT_INITIAL,
+            limit_max: LIMIT,
+            algorithm: Search::Knee(Knee::default()),
+            ..Adaptive::default()
         };
         let retry = Retry { budget: Budget { ratio: 0.1, ..Budget::default() }, ..Retry::default() };
         let [break_initial, break_max] = BREAKS;
@@ -79,6 +91,7 @@ impl Default for ServicePolicy {
             policies: PipelineOptions {
                 retry: Some(retry),
                 breaker: Some(breaker),
+                adaptive: Some(adaptive),
                 concurrency: Some(concurrency),
                 attempt_timeout: Some(Timeout::from(Duration::from_secs(5))),
                 ..PipelineOptions::default()
@@ -86,7 +99,7 @@ impl Default for ServicePolicy {
             connect_timeout: Duration::from_secs(1),
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(20),
-            idle_connections: 64,
+            idle_connections: IDLE,
         }
     }
 }
@@ -105,17 +118,27 @@ impl ServicePolicy {
     /// The policies under the deadline of the service's routes, of which an attempt takes no more.
     #[must_use]
     pub fn outbound(&self, deadline: Duration) -> PipelineOptions {
-        let mut options = PipelineOptions { deadline, ..self.policies.clone() };
-        if let Some(timeout) = &mut options.attempt_timeout {
-            timeout.after = timeout.after.min(deadline);
-        }
-        options
+        within_deadline(PipelineOptions { deadline, ..self.policies.clone() })
     }
 
     /// How endpoints are picked, for these policies: a call that is dropped at the end of its attempt is one that hangs.
     #[must_use]
     pub fn balance(&self, outbound: &PipelineOptions) -> Balance {
         Balance { abandoned_after: outbound.attempt_longest(), ..self.balance.clone() }
+    }
+
+    /// Where nothing was said of the limit that adapts, it stays within the fixed one; below that there is none where hardly anything is left
+    /// to be found.
+    pub(super) fn fit_adaptive(&mut self) {
+        let (Some(adaptive), Some(fixed)) = (&mut self.policies.adaptive, &self.policies.concurrency) else {
+            return;
+        };
+        if fixed.limit <= adaptive.limit_min {
+            self.policies.adaptive = None;
+            return;
+        }
+        adaptive.limit_max = fixed.limit;
+        adaptive.limit_initial = adaptive.limit_initial.min(fixed.limit);
     }
 
     /// What a request is balanced by, if it is.
@@ -127,8 +150,26 @@ impl ServicePolicy {
 
 /// What the gateway calls the policies, in words that are not taken for one another: a circuit breaker stops all calls to a
 /// service, outlier ejection leaves one endpoint alone, a concurrency limit bounds the calls at a time.
-pub(crate) const POLICY_NAMES: PolicyNames =
-    PolicyNames { breaker: "circuit_breaker", concurrency: "concurrency_limit" };
+pub(crate) const POLICY_NAMES: PolicyNames = PolicyNames {
+    breaker: "circuit_breaker",
+    concurrency: "concurrency_limit",
+    rate_limit: Some("rate_limit"),
+};
+
+/// An attempt takes no more than all of them.
+pub(super) fn within_deadline(mut options: PipelineOptions) -> PipelineOptions {
+    if let Some(timeout) = &mut options.attempt_timeout {
+        timeout.after = timeout.after.min(options.deadline);
+    }
+    options
+}
+
+/// An attempt always has a time.
+pub(super) fn bounds_attempts(fields: &mut Fields<'_>, options: &PipelineOptions) {
+    let is_bounded = options.attempt_timeout.is_some();
+    let allowed = "a time: without one a service that hangs is never found failing";
+    fields.rule("attempt_timeout", is_bounded, "off", allowed);
+}
 
 impl Options for ServicePolicy {
     const NAME: &'static str = "service";
@@ -159,17 +200,11 @@ impl Options for ServicePolicy {
         let at = fields.at(
             "idle_connections",
             "Idle connections kept, a core and endpoint.",
-            "A core with more requests at a time to one endpoint is busy enough to open some anew.",
+            "What one wave of requests opened is there for the next one; what is not used ends with `idle_timeout`.",
         );
         at.count(&mut self.idle_connections, 0..=10_000);
         self.balance.visit(fields);
         self.policies.visit_policies_as(fields, &POLICY_NAMES);
-        let is_bounded = self.policies.attempt_timeout.is_some();
-        fields.rule(
-            "attempt_timeout",
-            is_bounded,
-            "off",
-            "a time: without one a service that hangs is never found failing",
-        );
+        bounds_attempts(fields, &self.policies);
     }
 }

@@ -3,6 +3,8 @@
 mod split;
 mod target;
 
+pub(super) use self::target::respond;
+
 use std::fmt::Write;
 
 use leeward_discovery::dns;
@@ -13,7 +15,7 @@ use leeward_runtime::units::{Rate, show_duration, show_size};
 use super::parse::FAMILIES;
 use super::{
     ApiKeys, Basic, ClientCertificate, Config, Jwt, KeySource, Known, Listener, Route, Rule, ServicePolicy,
-    ServiceTls, access_log, decisions, metrics, security_headers,
+    ServiceTls, access_log, decisions, fallback, metrics, security_headers, shed,
 };
 use crate::address::Addresses;
 use crate::cors::{Cors, Origins};
@@ -66,6 +68,7 @@ impl Config {
         out.line(1, "principal", show_rate(self.rate_limits.principal.as_ref()));
         out.line(1, "keys", self.rate_limits.keys);
         out.policy(0, "concurrency_limit", &self.concurrency);
+        shed::print(out, self.shed.as_ref());
         print_lookups(out, &self.dns);
         if let Some(health) = &self.health {
             out.open(0, "health");
@@ -185,11 +188,11 @@ impl Config {
     }
 
     fn print_route(&self, out: &mut Yaml, route: &Route) {
-        let _ok = writeln!(out.text, "  - path: {}", quote(route.pattern.text()));
+        out.quoted(1, "- path", route.pattern.text());
         if route.is_named() {
             out.quoted(2, "id", &route.id);
         }
-        out.line(2, "exact", route.pattern.is_exact());
+        out.flag(2, "exact", route.pattern.is_exact());
         if !route.hosts.is_empty() {
             out.list(2, "hosts", route.hosts.iter().map(ToString::to_string));
         }
@@ -209,11 +212,25 @@ impl Config {
             Rule::All(rules) => out.list(2, "access", rules.iter().map(ToString::to_string)),
             rule => out.quoted(2, "access", &rule.to_string()),
         }
-        out.line(2, "deadline", show_duration(route.deadline.unwrap_or(self.limits.deadline)));
-        out.line(2, "body", show_size(route.body_bytes.unwrap_or(self.limits.body_bytes)));
-        out.line(2, "rate_limit", show_rate(route.rate_limit.as_ref()));
+        out.word(2, "priority", route.priority.as_str());
+        out.word(2, "deadline", &show_duration(route.deadline.unwrap_or(self.limits.deadline)));
+        out.word(2, "body", &show_size(route.body_bytes.unwrap_or(self.limits.body_bytes)));
+        match &route.rate_limit {
+            Some(limit) => out.word(2, "rate_limit", &show_rate(Some(limit))),
+            None => out.word(2, "rate_limit", "off"),
+        }
+        if let Some(policies) = &route.policies
+            && let Value::Map(options) = write(&**policies)
+        {
+            for (key, value) in options.iter().filter(|(key, _)| policies.has(key)) {
+                out.value(2, key, value);
+            }
+        }
         if let Some(age) = route.stale_if_error {
             out.line(2, "stale_if_error", show_duration(age));
+        }
+        if let Some(options) = &route.fallback {
+            fallback::print(out, options);
         }
         match &route.client_certificate {
             None => {}
@@ -221,7 +238,7 @@ impl Config {
             Some(ClientCertificate::Names(names)) => out.list(2, "client_certificate", names.iter().cloned()),
         }
         if route.target.services().next().is_some() {
-            out.line(2, "forward_token", route.forward_token);
+            out.flag(2, "forward_token", route.forward_token);
         }
         if let Some(tunnel) = &route.tunnel {
             out.line(2, "upgrade", "[websocket]");
@@ -382,7 +399,21 @@ fn show_rate(limit: Option<&RateLimit>) -> String {
 
 /// Quoted the way that JSON does it, which YAML reads.
 fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut quoted = String::with_capacity(text.len() + 2);
+    push_quoted(&mut quoted, text);
+    quoted
+}
+
+fn push_quoted(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
+    // Writing into a string does not fail.
+    let _ok = write!(out, "{}", serde_json::Value::from(text));
 }
 
 #[derive(Default)]
@@ -392,16 +423,41 @@ pub(super) struct Yaml {
 
 impl Yaml {
     pub(super) fn line(&mut self, depth: usize, key: &str, value: impl std::fmt::Display) {
+        self.begin(depth, key);
         // Writing into a string does not fail.
-        let _ok = writeln!(self.text, "{:depth$}{key}: {value}", "", depth = depth * 2);
+        let _ok = writeln!(self.text, " {value}");
+    }
+
+    /// A line whose value is a text already.
+    fn word(&mut self, depth: usize, key: &str, value: &str) {
+        self.begin(depth, key);
+        self.text.push(' ');
+        self.text.push_str(value);
+        self.text.push('\n');
+    }
+
+    pub(super) fn flag(&mut self, depth: usize, key: &str, is_on: bool) {
+        self.word(depth, key, if is_on { "true" } else { "false" });
     }
 
     pub(super) fn quoted(&mut self, depth: usize, key: &str, value: &str) {
-        self.line(depth, key, quote(value));
+        self.begin(depth, key);
+        self.text.push(' ');
+        push_quoted(&mut self.text, value);
+        self.text.push('\n');
     }
 
     pub(super) fn open(&mut self, depth: usize, key: &str) {
-        let _ok = writeln!(self.text, "{:depth$}{key}:", "", depth = depth * 2);
+        self.begin(depth, key);
+        self.text.push('\n');
+    }
+
+    fn begin(&mut self, depth: usize, key: &str) {
+        for _ in 0..depth {
+            self.text.push_str("  ");
+        }
+        self.text.push_str(key);
+        self.text.push(':');
     }
 
     /// Every option of a policy, under the names that it is read by.
@@ -437,7 +493,12 @@ impl Yaml {
     }
 
     pub(super) fn list(&mut self, depth: usize, key: &str, values: impl Iterator<Item = String>) {
-        let values: Vec<String> = values.map(|value| quote(&value)).collect();
-        self.line(depth, key, format_args!("[{}]", values.join(", ")));
+        self.begin(depth, key);
+        self.text.push_str(" [");
+        for (at, value) in values.enumerate() {
+            self.text.push_str(if at == 0 { "" } else { ", " });
+            push_quoted(&mut self.text, &value);
+        }
+        self.text.push_str("]\n");
     }
 }

@@ -11,13 +11,15 @@ use leeward_runtime::units;
 use super::access::access;
 use super::addresses::addresses;
 use super::deprecated::deprecated;
+use super::fallback;
 use super::named::Policies;
 use super::parse::{HOUR, MOMENT, line, set};
-use super::services::{is_encrypted, url};
+use super::services::{is_encrypted, old_names, url};
+use super::shed;
 use super::takes::{self, Taken, Takes};
 use super::target;
 use super::tunnel;
-use super::{ClientCertificate, Route, Rule, ServicePolicy, ServiceTls, security_headers};
+use super::{ClientCertificate, Route, RoutePolicies, Rule, ServicePolicy, ServiceTls, security_headers};
 use crate::security_headers::SecurityHeaders;
 use crate::target::Target;
 
@@ -75,6 +77,7 @@ fn route(node: &Node<'_>, services: &mut Services, top: &Top<'_>) -> Option<Rout
     let Takes { hosts, pattern, methods, conditions } = takes::read(node);
     let target = target::target(node, pattern.as_ref(), &hosts, services, top.knows_users);
     let tunnel = tunnel::tunnel(node, target.as_ref(), services);
+    let fallback = fallback::fallback(node, target.as_ref(), services);
     let rewrite = target::rewrite(&node.get("rewrite"), pattern.as_ref());
     let headers = node.get("headers");
     // A route that is not whole is read to its end, so that all of its mistakes are told.
@@ -93,10 +96,13 @@ fn route(node: &Node<'_>, services: &mut Services, top: &Top<'_>) -> Option<Rout
         security_headers: own_headers(&node.get("security_headers"), top.security_headers),
         addresses: addresses(node),
         access: rule,
+        priority: shed::priority(node),
         deadline: node.get("deadline").duration(MOMENT..=HOUR),
         body_bytes: node.get("body").size(0..=units::size("64GiB").unwrap_or(u64::MAX)),
         rate_limit: None,
+        policies: RoutePolicies::read(node),
         stale_if_error: stale,
+        fallback,
         client_certificate: client_certificate(&node.get("client_certificate")),
         forward_token: false,
         tunnel,
@@ -117,6 +123,8 @@ fn route(node: &Node<'_>, services: &mut Services, top: &Top<'_>) -> Option<Rout
     if route.strip_prefix.is_some() && route.rewrite.path.is_some() {
         strip_prefix.reject("does not go with `rewrite.path`, which says the whole path", "one of the two");
     }
+    old_names(node);
+    policies_have_service(node, &route);
     if route.stale_if_error.is_some() && route.access != Rule::Anyone {
         stale_node
             .reject("is for routes whose answers are the same for everybody", "none, or `access: anyone`");
@@ -128,6 +136,17 @@ fn route(node: &Node<'_>, services: &mut Services, top: &Top<'_>) -> Option<Rout
         );
     }
     is_whole.then_some(route)
+}
+
+/// What the gateway answers itself asks nobody.
+fn policies_have_service(node: &Node<'_>, route: &Route) {
+    let Some(policies) = &route.policies else { return };
+    if route.target.services().next().is_none() {
+        for key in policies.keys() {
+            node.get(key)
+                .reject("is for routes to a service: this one is answered here", "none, or a `service`");
+        }
+    }
 }
 
 fn own_headers(node: &Node<'_>, top: &SecurityHeaders) -> Option<SecurityHeaders> {
@@ -176,7 +195,15 @@ pub(super) fn service(node: &Node<'_>, services: &mut Services) -> Option<Arc<st
 
 /// The same for a text that stands somewhere else than in the node's value.
 pub(super) fn named(node: &Node<'_>, text: &str, services: &mut Services) -> Option<Arc<str>> {
-    if text.contains("://") {
+    if let Some((scheme, place)) = text.split_once("://") {
+        // Thousands of routes may have the one URL.
+        if let Some((name, known)) = services.get_key_value(place)
+            && let [url] = known.urls.as_slice()
+            && url.scheme_str() == Some(scheme)
+            && url.authority().is_some_and(|authority| authority.as_str() == place)
+        {
+            return Some(Arc::clone(name));
+        }
         let uri = url(node, text)?;
         let name: Arc<str> = uri.authority()?.as_str().into();
         let tls = is_encrypted(&uri).then(ServiceTls::default);

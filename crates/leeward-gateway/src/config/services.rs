@@ -58,18 +58,26 @@ fn service(node: &Node<'_>) -> ServicePolicy {
     }
     policy.tls = tls(&node.get("tls"), &policy.urls);
     set(&mut policy.protocol, node.get("protocol").one_of(&Protocol::ALL));
-    for (old, new) in [("breaker", "circuit_breaker"), ("concurrency", "concurrency_limit")] {
-        renamed(node, old, new);
-    }
+    old_names(node);
     let hash_on = node.get("hash_on");
     let given = hash_on.parse_with("what a request has", HASH_ON, HashOn::parse);
     let is_read = given.is_some();
     set(&mut policy.hash_on, given);
     node.policy(&mut policy);
+    if !node.get("adaptive").is_given() {
+        policy.fit_adaptive();
+    }
     if is_read && policy.key().is_none() {
         hash_on.reject("is for services that balance by it", "none, or `balance: ring_hash`");
     }
     policy
+}
+
+/// The names that policies had once.
+pub(super) fn old_names(node: &Node<'_>) {
+    for (old, new) in [("breaker", "circuit_breaker"), ("concurrency", "concurrency_limit")] {
+        renamed(node, old, new);
+    }
 }
 
 const DNS: (&str, &str) = (

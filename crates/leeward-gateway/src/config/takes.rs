@@ -89,6 +89,9 @@ fn methods(node: &Node<'_>) -> Methods {
 }
 
 pub(super) fn conditions(node: &Node<'_>) -> Conditions {
+    if !node.is_given() {
+        return Conditions::default();
+    }
     let mut all = Vec::new();
     for (name, node) in entries(node, "headers") {
         let Some(on) = header(name, &node) else { continue };

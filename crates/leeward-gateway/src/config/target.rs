@@ -23,7 +23,7 @@ const RESPOND_BYTES_MAX: usize = 64 * 1_024;
 const CHANGES_MAX: usize = 32;
 
 /// What only a route to a service has.
-const OF_SERVICES: [&str; 4] = ["strip_prefix", "rewrite", "stale_if_error", "forward_token"];
+const OF_SERVICES: [&str; 5] = ["strip_prefix", "rewrite", "stale_if_error", "fallback", "forward_token"];
 /// What only a route to several services has.
 const OF_SEVERAL: [&str; 3] = ["deal", "pin", "sticky"];
 
@@ -58,12 +58,12 @@ pub(super) fn target(
         let node = if given.is_empty() { service_node.clone().required() } else { service_node.clone() };
         target = service(&node, services).map(Target::Service);
     } else if !is_several {
-        for other in OF_SERVICES.map(|key| node.get(key)).iter().filter(|other| other.is_given()) {
+        for other in OF_SERVICES.iter().map(|key| node.get(key)).filter(Node::is_given) {
             other.reject("is for routes to a service", "none: the gateway answers this one itself");
         }
     }
     if !is_several {
-        for other in OF_SEVERAL.map(|key| node.get(key)).iter().filter(|other| other.is_given()) {
+        for other in OF_SEVERAL.iter().map(|key| node.get(key)).filter(Node::is_given) {
             other.reject(
                 "is for routes with several services",
                 "none, or a `split` in the place of `service`",
@@ -108,7 +108,8 @@ fn redirect(node: &Node<'_>, pattern: Option<&Pattern>, hosts: &[Host]) -> Optio
     Some(Redirect { to, status, keeps_query })
 }
 
-fn respond(node: &Node<'_>) -> Option<Respond> {
+/// A fixed answer.
+pub(super) fn respond(node: &Node<'_>) -> Option<Respond> {
     let status =
         node.get("status").required().int(200..=599_u16).and_then(|code| StatusCode::from_u16(code).ok());
     let (body, content_type) = (node.get("body"), node.get("content_type"));
@@ -137,6 +138,9 @@ fn respond(node: &Node<'_>) -> Option<Respond> {
 }
 
 pub(super) fn rewrite(node: &Node<'_>, pattern: Option<&Pattern>) -> Rewrite {
+    if !node.is_given() {
+        return Rewrite::default();
+    }
     let (path, host) = (node.get("path"), node.get("host"));
     let template = path.text().zip(pattern).and_then(|(text, pattern)| {
         let allowed = "a path as /v2/items/{id}, of plain characters and parameters of the route's path";
@@ -204,7 +208,7 @@ fn of_response(name: &str) -> bool {
         "x-response-time",
         "x-service-name",
     ];
-    REFUSED.contains(&name) || !may_come_from_services(name, true)
+    REFUSED.contains(&name) || !may_come_from_services(name.as_bytes(), true)
 }
 
 /// Whether a header of a request, in lower case, may be changed on its way.
@@ -219,6 +223,9 @@ pub(crate) fn may_change_of_response(name: &str) -> bool {
 
 pub(super) fn changes(node: &Node<'_>, direction: &Direction) -> Arc<Changes> {
     let node = node.get(direction.key);
+    if !node.is_given() {
+        return Arc::default();
+    }
     let names = node.get("remove");
     let remove = names.texts().iter().filter_map(|text| name(&names, text, direction)).collect();
     let pairs = |key| {

@@ -18,7 +18,7 @@ pub(crate) struct Book {
 
 #[derive(Debug)]
 struct Pages {
-    /// Refused, or with attempts that failed.
+    /// Refused, answered by a fallback, or with attempts that failed.
     marked: Ring,
     sampled: Ring,
 }
@@ -40,7 +40,7 @@ impl Book {
         let mut pages = self.pages.borrow_mut();
         match decision.kept {
             Kept::Sample => pages.sampled.push(decision),
-            Kept::Refused | Kept::Attempts => pages.marked.push(decision),
+            Kept::Refused | Kept::Fallback | Kept::Attempts => pages.marked.push(decision),
         }
     }
 
@@ -128,6 +128,7 @@ mod tests {
             epoch: 1,
             attempts: Attempts::default(),
             refused: None,
+            fallback: None,
         }
     }
 

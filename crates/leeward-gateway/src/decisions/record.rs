@@ -16,6 +16,8 @@ use crate::refusal::Stage;
 pub(crate) enum Kept {
     /// The gateway refused it.
     Refused,
+    /// Another answer stood in for the service's.
+    Fallback,
     /// It took more than one good attempt.
     Attempts,
     /// It is one of the sample.
@@ -26,6 +28,7 @@ impl Kept {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
+            Self::Fallback => "fallback",
             Self::Attempts => "attempts",
             Self::Sample => "sample",
         }
@@ -54,7 +57,19 @@ pub(crate) struct Decision {
     /// Under which configuration: its number since the start.
     pub(crate) epoch: u64,
     pub(crate) attempts: Attempts,
+    /// Why it was refused, or would have been without its fallback.
     pub(crate) refused: Option<Refused>,
+    /// What answered in the place of its service.
+    pub(crate) fallback: Option<Fallback>,
+}
+
+/// What answered in the place of a service.
+#[derive(Clone, Debug)]
+pub(crate) struct Fallback {
+    /// Why.
+    pub(crate) cause: &'static str,
+    /// The service that did; `None`: the gateway itself.
+    pub(crate) service: Option<Arc<str>>,
 }
 
 /// Why it was refused.

@@ -19,6 +19,9 @@ pub(crate) fn unless(refused: &str) -> &'static str {
         code::METHOD_NOT_ALLOWED => {
             "it passes with one of the methods that `Allow` names, or when a route takes this one"
         }
+        code::SHED => {
+            "it passes when the gateway has less to do, on a route with a higher `priority`, or on a gateway with more cores"
+        }
         code::TOO_LARGE => "it passes with a smaller body, or under a larger limit",
         code::BODY_TIMEOUT => "it passes when the whole body arrives in time",
         code::BODY_CUT => "it passes when the client sends as much as it announced",

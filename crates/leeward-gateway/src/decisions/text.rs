@@ -25,8 +25,20 @@ impl<const N: usize> From<&str> for Text<N> {
 }
 
 impl<const N: usize> Text<N> {
+    /// The first `N` of these characters, each of which is a byte.
+    pub(crate) fn from_ascii(text: &[u8]) -> Self {
+        let cut = &text[..text.len().min(N)];
+        let mut kept = Self { length: u16::try_from(cut.len()).unwrap_or_default(), bytes: [0; N] };
+        kept.bytes[..cut.len()].copy_from_slice(cut);
+        kept
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct View {
     option: Option<String>,
     config: Option<String>,
     values: BTreeMap<&'static str, Value>,
+    /// The cause for which another answer stood in.
+    fallback: Option<&'static str>,
     attempts: Vec<AttemptView>,
     /// All of it in plain words.
     why: Vec<String>,
@@ -76,6 +78,7 @@ impl From<&Decision> for View {
             option: refused.and_then(|refused| refused.option.as_deref()).map(str::to_owned),
             config: refused.and_then(|refused| refused.origin.as_ref()).map(ToString::to_string),
             values: values.iter().copied().collect(),
+            fallback: one.fallback.as_ref().map(|fallback| fallback.cause),
             attempts: tried.iter().map(AttemptView::from).collect(),
             why: why(one, &tried),
         }
@@ -102,6 +105,7 @@ fn why(one: &Decision, tried: &[Tried]) -> Vec<String> {
     let took = show_duration(Duration::from_micros(u64::try_from(one.took.as_micros()).unwrap_or(u64::MAX)));
     let mut lines = Vec::new();
     match &one.refused {
+        _ if one.fallback.is_some() => lines.extend(instead(one, &took)),
         Some(refused) => {
             let (status, code, stage) = (one.status, refused.code, refused.stage.as_str());
             lines.push(format!(
@@ -122,6 +126,22 @@ fn why(one: &Decision, tried: &[Tried]) -> Vec<String> {
         if let Some(after) = refused.retry_after {
             lines.push(format!("it was told to try again after {}", show_duration(after)));
         }
+    }
+    lines
+}
+
+/// What answered in the place of the service, and what the answer would have been.
+fn instead(one: &Decision, took: &str) -> Vec<String> {
+    let Some(fallback) = &one.fallback else { return Vec::new() };
+    let who = fallback.service.as_deref().unwrap_or("the gateway");
+    let mut lines = vec![format!(
+        "{who} answered {} after {took} in the place of the service, whose call ended as {}",
+        one.status, fallback.cause
+    )];
+    if let Some(refused) = &one.refused {
+        let (code, stage) = (refused.code, refused.stage.as_str());
+        lines.push(format!("without that it was {code}, at the stage {stage}: {}", refused.detail.as_str()));
+        lines.extend(decided(refused));
     }
     lines
 }

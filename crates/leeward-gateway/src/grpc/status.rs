@@ -36,6 +36,7 @@ pub(crate) fn code_of(refused: &str) -> u8 {
             DEADLINE_EXCEEDED
         }
         code::OVERLOADED
+        | code::SHED
         | code::BREAKER_OPEN
         | code::UNAVAILABLE
         | code::UPSTREAM_INVALID

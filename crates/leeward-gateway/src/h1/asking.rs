@@ -6,15 +6,20 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::Method;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 use http::uri::PathAndQuery;
 use http_body::Body;
 use tokio::io::AsyncWrite;
 
-use super::writer::{last_chunk, line};
+use super::writer::last_chunk;
+use crate::lines::{Lines, line};
+use crate::spare;
 
-/// A piece of the body up to this size is copied behind what is to be written, so that both go out as one.
+/// Pieces of a body up to this size are copied behind what is to be written, so that many small ones go out in one write.
 const COPY_BYTES_MAX: usize = 16 * 1_024;
+/// As before, for a piece with which the body is complete: a longer one has nothing to wait for, and is written from where it is, in
+/// one write with what is in front of it.
+const LAST_COPY_BYTES_MAX: usize = 1_024;
 
 /// Why sending stopped.
 #[derive(Debug)]
@@ -63,7 +68,7 @@ pub(crate) struct Saying<'a> {
     /// All but `host`, those about the connection, and those about the length.
     pub(crate) headers: &'a HeaderMap,
     /// Those that the gateway adds to the request, and those that it adds to this attempt. Of none of them there is one in `headers`.
-    pub(crate) more: [&'a [(HeaderName, HeaderValue)]; 2],
+    pub(crate) more: [&'a Lines; 2],
     /// Whether this is the last request on its connection.
     pub(crate) closes: bool,
     /// Whether the connection is to be switched to WebSocket.
@@ -83,7 +88,7 @@ where
             Some(length) => Framing::Known(length),
             None => Framing::Chunked,
         };
-        let mut out = Vec::with_capacity(1_024);
+        let mut out = spare::take();
         write_head(&mut out, saying, framing);
         Self {
             out,
@@ -161,7 +166,8 @@ where
             drop(write!(self.out, "{length:x}\r\n"));
         }
         let tail: &[u8] = if is_chunked { b"\r\n" } else { b"" };
-        if data.len() <= COPY_BYTES_MAX {
+        let copied_max = if self.is_over { LAST_COPY_BYTES_MAX } else { COPY_BYTES_MAX };
+        if data.len() <= copied_max {
             self.out.extend_from_slice(&data);
             self.out.extend_from_slice(tail);
         } else {
@@ -238,6 +244,12 @@ where
     }
 }
 
+impl<B> Drop for Asking<B> {
+    fn drop(&mut self) {
+        spare::give_back(std::mem::take(&mut self.out));
+    }
+}
+
 fn write_head(out: &mut Vec<u8>, saying: Saying<'_>, framing: Framing) {
     out.extend_from_slice(saying.method.as_str().as_bytes());
     out.push(b' ');
@@ -253,8 +265,8 @@ fn write_head(out: &mut Vec<u8>, saying: Saying<'_>, framing: Framing) {
             line(out, name.as_str().as_bytes(), value.as_bytes());
         }
     }
-    for (name, value) in saying.more.into_iter().flatten() {
-        line(out, name.as_str().as_bytes(), value.as_bytes());
+    for lines in saying.more {
+        out.extend_from_slice(lines.as_bytes());
     }
     match framing {
         Framing::Known(0) if !expects_body(saying.method) => {}

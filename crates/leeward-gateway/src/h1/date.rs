@@ -20,7 +20,7 @@ pub(crate) fn is_said(headers: &HeaderMap) -> bool {
 }
 
 /// Services say the same second many times: the last text that was found to be a date is compared before it is read.
-fn is_date(text: &str) -> bool {
+pub(super) fn is_date(text: &str) -> bool {
     if text.as_bytes() == GOOD.get() {
         return true;
     }

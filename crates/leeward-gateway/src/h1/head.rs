@@ -9,9 +9,10 @@ use http::{Method, Request, Uri, Version};
 
 use super::rule::Rule;
 use super::scan::Scan;
+use crate::headers::Names;
 
 /// Header lines that are parsed without a place on the heap.
-const HEADERS_ON_STACK: usize = 64;
+const HEADERS_ON_STACK: usize = 128;
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,16 +102,19 @@ fn parse(head: Bytes, headers_max: usize) -> Result<Head, Rule> {
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let uri = uri(&head, target, &method)?;
     let mut headers = fields(&head, request.headers)?;
-    let has = Lengths::of(request.headers);
-    let length = if has.framing() { length(&headers, &method, version)? } else { Length::Known(0) };
-    if let (Length::Known(number), Some(text)) = (length, headers.get_mut(header::CONTENT_LENGTH)) {
+    let names = Names::of(&headers);
+    let length = if may_frame(names) { length(&headers, &method, version)? } else { Length::Known(0) };
+    if let Length::Known(number) = length
+        && names.may_have(&header::CONTENT_LENGTH)
+        && let Some(text) = headers.get_mut(header::CONTENT_LENGTH)
+    {
         // The number goes on, not its text: behind here somebody may take a zero in front for octal.
         if text.as_bytes().len() > 1 && text.as_bytes()[0] == b'0' {
             *text = HeaderValue::from(number);
         }
     }
-    let keep_alive = keep_alive(&headers, has, version);
-    let expects_continue = has.any(&header::EXPECT) && expects_continue(&headers, version)?;
+    let keep_alive = keep_alive(&headers, names, version);
+    let expects_continue = names.may_have(&header::EXPECT) && expects_continue(&headers, version)?;
     let mut parts = Request::new(()).into_parts().0;
     parts.method = method;
     parts.uri = uri;
@@ -137,33 +141,14 @@ impl<'h> Lines<'h> {
     }
 }
 
-/// How long the names of header lines are, a bit for each length: a name of another length need not be looked for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lengths(u32);
-
-impl Lengths {
-    pub(super) fn of(lines: &[httparse::Header<'_>]) -> Self {
-        Self(lines.iter().fold(0, |lengths, line| lengths | Self::bit(line.name)))
-    }
-
-    fn bit(name: &str) -> u32 {
-        1 << name.len().min(31)
-    }
-
-    /// Whether there may be a header of this name.
-    pub(super) fn any(self, name: &HeaderName) -> bool {
-        self.0 & Self::bit(name.as_str()) != 0
-    }
-
-    /// Whether something may be said about the length of the body.
-    pub(super) fn framing(self) -> bool {
-        self.any(&header::CONTENT_LENGTH) || self.any(&header::TRANSFER_ENCODING)
-    }
+/// Whether something may be said about the length of the body.
+fn may_frame(names: Names) -> bool {
+    names.may_have(&header::CONTENT_LENGTH) || names.may_have(&header::TRANSFER_ENCODING)
 }
 
-/// The header lines of a parsed head, with room for what the gateway adds. Values share the head's memory.
+/// The header lines of a parsed head. Values share the head's memory.
 pub(super) fn fields(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, Rule> {
-    let mut headers = HeaderMap::with_capacity(lines.len() + ROOM);
+    let mut headers = HeaderMap::with_capacity(lines.len());
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Rule::HeaderName)?;
         let value =
@@ -172,9 +157,6 @@ pub(super) fn fields(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<Hea
     }
     Ok(headers)
 }
-
-/// What the gateway puts into the headers of a message as a rule: room for it is made at once.
-const ROOM: usize = 6;
 
 pub(super) fn broken(error: httparse::Error) -> Rule {
     match error {
@@ -217,8 +199,15 @@ fn length(headers: &HeaderMap, method: &Method, version: Version) -> Result<Leng
 
 /// What the headers of a message, a request or an answer, say about its length. They say it in one way.
 pub(crate) fn said(headers: &HeaderMap) -> Result<Option<Length>, Rule> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    said_by(values(header::CONTENT_LENGTH), values(header::TRANSFER_ENCODING))
+}
+
+/// As [`said`], by the values of `Content-Length` and `Transfer-Encoding`.
+pub(super) fn said_by<'h>(
+    mut lengths: impl Iterator<Item = &'h [u8]>,
+    mut codings: impl Iterator<Item = &'h [u8]>,
+) -> Result<Option<Length>, Rule> {
     match (lengths.next(), codings.next()) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(Rule::LengthAndCoding),
@@ -226,10 +215,10 @@ pub(crate) fn said(headers: &HeaderMap) -> Result<Option<Length>, Rule> {
             if lengths.next().is_some() {
                 return Err(Rule::ContentLengthRepeated);
             }
-            number(length.as_bytes()).map(|number| Some(Length::Known(number))).ok_or(Rule::ContentLength)
+            number(length).map(|number| Some(Length::Known(number))).ok_or(Rule::ContentLength)
         }
         (None, Some(coding)) => {
-            if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
                 return Err(Rule::TransferEncoding);
             }
             Ok(Some(Length::Chunked))
@@ -247,24 +236,33 @@ fn number(text: &[u8]) -> Option<u64> {
     (is_short && i64::try_from(number).is_ok()).then_some(number)
 }
 
-pub(super) fn keep_alive(headers: &HeaderMap, has: Lengths, version: Version) -> bool {
-    if !has.any(&header::CONNECTION) {
+fn keep_alive(headers: &HeaderMap, names: Names, version: Version) -> bool {
+    if !names.may_have(&header::CONNECTION) {
         return version == Version::HTTP_11;
     }
-    if has_option(headers, "close") {
-        return false;
+    keeps_alive(headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes), version)
+}
+
+/// Whether the other side wants to go on, by its values of `Connection`.
+pub(super) fn keeps_alive<'h>(connection: impl Iterator<Item = &'h [u8]>, version: Version) -> bool {
+    let (mut closes, mut keeps) = (false, version == Version::HTTP_11);
+    for value in connection {
+        closes |= names_option(value, b"close");
+        keeps |= names_option(value, b"keep-alive");
     }
-    version == Version::HTTP_11 || has_option(headers, "keep-alive")
+    keeps && !closes
 }
 
 /// Whether `Connection` names this option.
 pub(super) fn has_option(headers: &HeaderMap, option: &str) -> bool {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|named| named.trim().eq_ignore_ascii_case(option))
+    let values = headers.get_all(header::CONNECTION);
+    values.iter().any(|value| names_option(value.as_bytes(), option.as_bytes()))
+}
+
+/// Whether a list names an option. What is not visible ASCII names none.
+fn names_option(value: &[u8], option: &[u8]) -> bool {
+    value.is_ascii()
+        && value.split(|byte| *byte == b',').any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
 }
 
 fn expects_continue(headers: &HeaderMap, version: Version) -> Result<bool, Rule> {

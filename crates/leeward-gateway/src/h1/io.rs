@@ -21,8 +21,8 @@ use crate::config::Limits;
 use crate::socket::Socket;
 
 /// What a client that is being left may still send, and how long: closed with bytes unread, a socket takes its last answer back.
-/// So much that a client in the middle of an upload has read the answer by then.
-const LINGER_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// So much that a client in the middle of an upload has read the answer by then, also over the fastest network: what bounds it is the time.
+const LINGER_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 const LINGER: Duration = Duration::from_secs(2);
 /// How long it may take to say that nothing more comes.
 const GOODBYE: Duration = Duration::from_millis(100);
@@ -100,9 +100,13 @@ impl Io {
                 Err(rule) => return Poll::Ready(Err(Ended::Broken(rule))),
             }
             let has_begun = self.has_begun();
+            if has_begun {
+                // One that is whole at once needs no time.
+                self.wire.borrow_mut().head_begins();
+            }
             match ready!(self.poll_fill(cx, READ_BYTES_MAX)) {
                 Ok(0) => return Poll::Ready(Err(Ended::Closed)),
-                Ok(_) => self.wire.borrow_mut().head_begins(),
+                Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut && has_begun => {
                     return Poll::Ready(Err(Ended::Broken(Rule::HeadTimeout)));
                 }
@@ -261,7 +265,7 @@ impl Io {
 
     fn poll_fill(&self, cx: &mut Context<'_>, bytes_max: usize) -> Poll<io::Result<usize>> {
         let mut wire = self.wire.borrow_mut();
-        reading::poll_fill(Pin::new(&mut *wire), cx, &mut self.buffer.borrow_mut(), bytes_max)
+        reading::poll_fill(&mut *wire, cx, &mut self.buffer.borrow_mut(), bytes_max)
     }
 
     /// Tells a client that waits for it to send its body.
@@ -344,9 +348,6 @@ impl Io {
     pub(super) fn answered(&self) {
         self.wire.borrow_mut().idle();
         self.shrink();
-        if !self.buffer.borrow().is_empty() {
-            self.wire.borrow_mut().head_begins();
-        }
     }
 
     /// Reads what is left of a short body and drops it. Whether the connection can go on.

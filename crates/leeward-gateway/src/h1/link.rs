@@ -11,6 +11,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 use super::asking::{Asking, Stopped};
+use super::came::Came;
 use super::chunked::Step;
 use super::reading::{READ_BYTES_MAX, Reading, poll_fill};
 use super::reply::{NoAnswer, Reply};
@@ -52,11 +53,18 @@ struct Wire {
     stream: Stream,
     /// What came in and was not read yet.
     buffer: BytesMut,
+    /// Where it leads to.
+    authority: Box<str>,
 }
 
 impl Link {
-    pub(crate) fn new(stream: Stream) -> Self {
-        Self(Box::new(Wire { stream, buffer: BytesMut::new() }))
+    pub(crate) fn new(stream: Stream, authority: &str) -> Self {
+        Self(Box::new(Wire { stream, buffer: BytesMut::new(), authority: authority.into() }))
+    }
+
+    /// Where it leads to.
+    pub(crate) fn authority(&self) -> &str {
+        &self.0.authority
     }
 
     /// Whether it takes another request: the service has neither closed it nor said anything unasked.
@@ -64,7 +72,7 @@ impl Link {
         self.0.stream.is_quiet(look)
     }
 
-    /// Sends a request and reads the head of its answer. The body of the request goes on being sent while that of the answer is read.
+    /// Sends a request and reads the head of its answer, whose headers are in lines: [`Answer::take_came`]. The body of the request goes on being sent while that of the answer is read.
     ///
     /// # Errors
     /// There is no answer.
@@ -104,13 +112,11 @@ impl Link {
                     Ok(None) => {}
                     Err(wrong) => return Poll::Ready(Err(Failure::Answer(wrong))),
                 }
-                let ended =
-                    match ready!(poll_fill(Pin::new(&mut wire.stream), cx, &mut wire.buffer, READ_BYTES_MAX))
-                    {
-                        Ok(1..) => continue,
-                        Ok(0) => io::ErrorKind::UnexpectedEof.into(),
-                        Err(error) => error,
-                    };
+                let ended = match ready!(poll_fill(&mut wire.stream, cx, &mut wire.buffer, READ_BYTES_MAX)) {
+                    Ok(1..) => continue,
+                    Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                    Err(error) => error,
+                };
                 // That the service did not take the gateway explains more than that it took no more bytes.
                 let unwritable = unwritable.take().filter(|_| tls::Failure::after(&ended).is_none());
                 return Poll::Ready(Err(Failure::Ended(unwritable.unwrap_or(ended))));
@@ -122,8 +128,10 @@ impl Link {
                 let reading = reply.reading(asking.is_head());
                 let keep_alive = reply.keep_alive && unwritable.is_none() && asking.may_keep_alive();
                 let asking = (!asking.is_over()).then_some(asking);
-                let answer = Answer { link: self, asking, reading, keep_alive };
-                Ok((Response::from_parts(reply.parts, ()), answer))
+                let mut response = Response::new(());
+                (*response.status_mut(), *response.version_mut()) = (reply.status, reply.version);
+                let answer = Answer { link: self, asking, reading, keep_alive, came: Some(reply.came) };
+                Ok((response, answer))
             }
             Err(why) => {
                 let is_answered = interim > 0 || !self.0.buffer.is_empty();
@@ -156,12 +164,24 @@ pub(crate) struct Answer<B> {
     asking: Option<Box<Asking<B>>>,
     reading: Reading,
     keep_alive: bool,
+    /// The header lines, until they are taken.
+    came: Option<Came>,
 }
 
 impl<B> Answer<B> {
+    /// The header lines, if nobody has taken them.
+    pub(crate) fn came(&self) -> Option<&Came> {
+        self.came.as_ref()
+    }
+
+    /// Takes the header lines.
+    pub(crate) fn take_came(&mut self) -> Option<Came> {
+        self.came.take()
+    }
+
     /// The connection, which speaks HTTP no more, and what came in behind the head.
     pub(crate) fn into_stream(self) -> (Stream, BytesMut) {
-        let Wire { stream, buffer } = *self.link.0;
+        let Wire { stream, buffer, .. } = *self.link.0;
         (stream, buffer)
     }
 
@@ -218,8 +238,8 @@ where
                 Ok(Step::More) => {}
                 Err(rule) => return Poll::Ready(Some(Err(AnswerError::Broken(rule)))),
             }
-            let Wire { stream, buffer } = &mut *this.link.0;
-            let broken = match ready!(poll_fill(Pin::new(stream), cx, buffer, READ_BYTES_MAX)) {
+            let Wire { stream, buffer, .. } = &mut *this.link.0;
+            let broken = match ready!(poll_fill(stream, cx, buffer, READ_BYTES_MAX)) {
                 Ok(1..) => continue,
                 Ok(0) if matches!(this.reading, Reading::Close) => {
                     this.reading = Reading::Over;

@@ -2,18 +2,20 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, ReadBuf};
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::chunked::{Decoder, Step};
 use super::head::{Bounds, Length};
 use super::rule::Rule;
 
-/// What is read at a time.
-pub(super) const READ_BYTES_MAX: usize = 64 * 1_024;
+/// What is read at a time: 64 KiB, which is what many send at a time, and a head in front of it.
+pub(super) const READ_BYTES_MAX: usize = 80 * 1_024;
+/// From here on what came in is handed on in the memory that it was read into, all of which is held as long as somebody has a byte of it.
+const HANDED_BYTES_MIN: usize = 32 * 1_024;
 
 /// How the rest of a body is found.
 #[derive(Debug)]
@@ -89,23 +91,105 @@ impl Reading {
     }
 }
 
-/// Lets more come in, `bytes_max` at most. What comes in is copied once, out of a buffer that all connections of a core share, so
-/// that one which waits holds no memory.
+/// Lets more come in, `bytes_max` at most. It is read into memory that all connections of a core share, so that one which waits
+/// holds none. What is short is copied out of it, once; what is long takes it along, and the next read finds other memory or, once
+/// what was read is gone, the same again.
 pub(super) fn poll_fill(
-    stream: Pin<&mut impl AsyncRead>,
+    stream: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
     buffer: &mut BytesMut,
     bytes_max: usize,
 ) -> Poll<io::Result<usize>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let bytes_max = bytes_max.min(scratch.len());
-        let mut room = ReadBuf::new(&mut scratch[..bytes_max]);
-        ready!(stream.poll_read(cx, &mut room))?;
-        buffer.extend_from_slice(room.filled());
-        Poll::Ready(Ok(room.filled().len()))
+        if buffer.is_empty() {
+            // It still owns what it was cut from.
+            *buffer = BytesMut::new();
+        }
+        scratch.reserve(READ_BYTES_MAX);
+        let mut room = (&mut *scratch).limit(bytes_max.min(READ_BYTES_MAX));
+        let count = ready!(pin!(stream.read_buf(&mut room)).poll(cx))?;
+        if buffer.is_empty() && count >= HANDED_BYTES_MIN {
+            *buffer = scratch.split();
+        } else {
+            buffer.extend_from_slice(scratch);
+            scratch.clear();
+        }
+        Poll::Ready(Ok(count))
     })
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
+    /// Empty between two reads.
+    static SCRATCH: RefCell<BytesMut> = RefCell::default();
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::task::Waker;
+
+    use super::*;
+
+    fn fill(mut from: &[u8], buffer: &mut BytesMut, bytes_max: usize) -> usize {
+        let mut cx = Context::from_waker(Waker::noop());
+        match poll_fill(&mut from, &mut cx, buffer, bytes_max) {
+            Poll::Ready(count) => count.unwrap(),
+            Poll::Pending => panic!("a slice is always there"),
+        }
+    }
+
+    #[test]
+    fn what_is_long_is_handed_on_and_its_memory_is_not_used_while_somebody_has_it() {
+        let long = |byte| vec![byte; HANDED_BYTES_MIN];
+        let (mut one, mut two) = (BytesMut::new(), BytesMut::new());
+        assert_eq!(fill(&long(1), &mut one, READ_BYTES_MAX), HANDED_BYTES_MIN);
+        fill(&long(2), &mut two, READ_BYTES_MAX);
+        assert_eq!((&one[..], &two[..]), (&long(1)[..], &long(2)[..]));
+        let held = one.split_to(7).freeze();
+        one.clear();
+        fill(b"short", &mut one, READ_BYTES_MAX);
+        assert_eq!((&held[..], &one[..], &two[..]), (&[1; 7][..], &b"short"[..], &long(2)[..]));
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_used_again() {
+        let long = vec![1; HANDED_BYTES_MIN];
+        let mut buffer = BytesMut::new();
+        fill(&long, &mut buffer, READ_BYTES_MAX);
+        let place = buffer.as_ptr();
+        // Read to its end, and still the owner of what it was cut from.
+        drop(buffer.split());
+        fill(&long, &mut buffer, READ_BYTES_MAX);
+        assert_eq!(buffer.as_ptr(), place);
+    }
+
+    #[test]
+    fn what_is_short_takes_no_more_memory_than_it_needs() {
+        let mut buffer = BytesMut::new();
+        assert_eq!(fill(&[1; HANDED_BYTES_MIN - 1], &mut buffer, READ_BYTES_MAX), HANDED_BYTES_MIN - 1);
+        assert!(buffer.capacity() < READ_BYTES_MAX);
+        assert_eq!(fill(&[2; 2 * READ_BYTES_MAX], &mut buffer, 5), 5, "and no more comes in than may");
+        assert_eq!(
+            (buffer.len(), &buffer[HANDED_BYTES_MIN - 2..]),
+            (HANDED_BYTES_MIN + 4, &[1, 2, 2, 2, 2, 2][..])
+        );
+        assert_eq!(
+            fill(&[3; 2 * READ_BYTES_MAX], &mut buffer, usize::MAX),
+            READ_BYTES_MAX,
+            "behind what is there"
+        );
+        assert_eq!(buffer.len(), HANDED_BYTES_MIN + 4 + READ_BYTES_MAX);
+        assert_eq!(fill(&[], &mut buffer, READ_BYTES_MAX), 0);
+    }
+
+    #[test]
+    fn one_that_waits_holds_no_memory() {
+        let (mut here, _there) = tokio::io::duplex(1);
+        let mut buffer = BytesMut::new();
+        fill(&vec![1; HANDED_BYTES_MIN], &mut buffer, READ_BYTES_MAX);
+        drop(buffer.split());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(poll_fill(&mut here, &mut cx, &mut buffer, READ_BYTES_MAX).is_pending());
+        assert_eq!(buffer.capacity(), 0);
+    }
 }

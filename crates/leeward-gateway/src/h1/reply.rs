@@ -1,10 +1,10 @@
 //! The head of a service's answer, by the same rules as a request's: what two readers could understand in two ways is no answer.
 
 use bytes::{Bytes, BytesMut};
-use http::response::Parts;
-use http::{Response, StatusCode, Version};
+use http::{StatusCode, Version};
 
-use super::head::{Bounds, Length, Lengths, Lines, broken, fields, keep_alive, said};
+use super::came::Came;
+use super::head::{Bounds, Length, Lines, broken, keeps_alive, said_by};
 use super::reading::Reading;
 use super::rule::Rule;
 use super::scan::Scan;
@@ -30,7 +30,10 @@ impl From<Rule> for NoAnswer {
 /// An answer without its body.
 #[derive(Debug)]
 pub(super) struct Reply {
-    pub(super) parts: Parts,
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    /// Its header lines.
+    pub(super) came: Came,
     length: Option<Length>,
     /// Whether the service wants to go on with this connection.
     pub(super) keep_alive: bool,
@@ -59,13 +62,13 @@ impl Reply {
 
     /// Whether another head follows. A switch of protocols is the last one.
     pub(super) fn is_interim(&self) -> bool {
-        self.parts.status.is_informational() && self.parts.status != StatusCode::SWITCHING_PROTOCOLS
+        self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
 
     /// Where its body ends.
     pub(super) fn reading(&self, is_head: bool) -> Reading {
         match self.length {
-            _ if is_head || is_bare(self.parts.status) => Reading::Over,
+            _ if is_head || is_bare(self.status) => Reading::Over,
             Some(length) => Reading::of(length, Bounds { bytes: HEAD_BYTES_MAX, headers: HEADERS_MAX }),
             None => Reading::Close,
         }
@@ -106,17 +109,19 @@ fn parse(head: Bytes) -> Result<Reply, NoAnswer> {
     }
     let (Some(status), Some(version)) = (response.code, response.version) else { return Err(NOT_ONE) };
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-    let headers = fields(&head, response.headers)?;
-    let has = Lengths::of(response.headers);
-    let length = if has.framing() { said(&headers)? } else { None };
+    let lines = &*response.headers;
+    let length = said_by(values(lines, "content-length"), values(lines, "transfer-encoding"))?;
     if version == Version::HTTP_10 && length == Some(Length::Chunked) {
         return Err(Rule::CodingInHttp10.into());
     }
     let status = StatusCode::from_u16(status).map_err(|_| NOT_ONE)?;
-    let keep_alive = keep_alive(&headers, has, version) && !contradicts_itself(status, length.as_ref());
-    let mut parts = Response::new(()).into_parts().0;
-    parts.status = status;
-    parts.version = version;
-    parts.headers = headers;
-    Ok(Reply { parts, length, keep_alive })
+    let keep_alive =
+        keeps_alive(values(lines, "connection"), version) && !contradicts_itself(status, length.as_ref());
+    let came = Came::new(head.clone(), lines);
+    Ok(Reply { status, version, came, length, keep_alive })
+}
+
+/// What stands under a name.
+fn values<'l>(lines: &'l [httparse::Header<'l>], name: &'static str) -> impl Iterator<Item = &'l [u8]> {
+    lines.iter().filter(move |line| line.name.eq_ignore_ascii_case(name)).map(|line| line.value)
 }

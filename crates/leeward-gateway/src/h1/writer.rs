@@ -15,11 +15,20 @@ use http_body::{Body, Frame};
 use super::date;
 use super::head::has_option;
 use super::io::Io;
+use crate::headers::Names;
+use crate::lines::{Lines, line};
+use crate::spare;
 
-/// Pieces of a body up to this size are copied behind what is to be written, so that they go out in one write with it.
+/// Pieces of a body up to this size are copied behind what is to be written, so that many small ones go out in one write.
 const COPY_BYTES_MAX: usize = 16 * 1_024;
+/// As before, for a piece with which the body is complete: a longer one has nothing to wait for, and is written from where it is, in
+/// one write with what is in front of it.
+const LAST_COPY_BYTES_MAX: usize = 2 * 1_024;
 /// What is left of a request's body up to this size is read and dropped, so that the connection can go on.
 const SKIP_BYTES_MAX: u64 = 64 * 1_024;
+
+/// What a head has as a rule beside what the gateway says in it: room for it is made at once.
+const HEAD_BYTES: usize = 512;
 
 /// What the answer to a request depends on.
 #[derive(Clone, Debug)]
@@ -59,26 +68,45 @@ impl Ending {
             None => Self::Close,
         }
     }
+
+    /// So much of the body is copied behind the head, if it comes in one piece.
+    fn bytes_to_copy(self) -> usize {
+        match self {
+            Self::Known(length) => {
+                usize::try_from(length).ok().filter(|length| *length <= LAST_COPY_BYTES_MAX).unwrap_or(0)
+            }
+            Self::Head | Self::Chunked | Self::Close => 0,
+        }
+    }
 }
 
-/// Sends an answer. Whether the connection can go on; if it cannot, it is left by [`Io::leave`].
+/// Sends an answer, in whose head `lines` stand beside its headers. Whether the connection can go on; if it cannot, it is left by [`Io::leave`].
 ///
 /// # Errors
 /// The client is gone, or the answer's body broke off: the connection is closed without further ado.
-pub(crate) async fn send<B>(io: &Io, answering: &Answering, answer: Response<B>) -> io::Result<bool>
+pub(crate) async fn send<B>(
+    io: &Io,
+    answering: &Answering,
+    answer: Response<B>,
+    lines: &Lines,
+) -> io::Result<bool>
 where
     B: Body<Data = Bytes>,
 {
     let (head, body) = answer.into_parts();
+    let names = Names::of(&head.headers);
     let ending = Ending::of(answering, head.status, &body);
     // A body that was not read is read and dropped if that is cheap; one that the client holds back may never come.
     let is_held_back = io.end_continue().await?;
     let can_skip = io.left().is_some_and(|left| left <= SKIP_BYTES_MAX) && !is_held_back;
-    let keep_alive =
-        answering.keep_alive && can_skip && ending != Ending::Close && !has_option(&head.headers, "close");
-    let mut out = Vec::with_capacity(1_024);
-    write_head(&mut out, answering, &head, ending, keep_alive);
-    if let Err(error) = write_body(io, out, body, ending).await {
+    let closes = names.may_have(&header::CONNECTION) && has_option(&head.headers, "close");
+    let keep_alive = answering.keep_alive && can_skip && ending != Ending::Close && !closes;
+    let mut out = spare::take();
+    out.reserve(HEAD_BYTES + lines.as_bytes().len() + ending.bytes_to_copy());
+    write_head(&mut out, answering, (&head, names, lines), ending, keep_alive);
+    let written = write_body(io, &mut out, body, ending).await;
+    spare::give_back(out);
+    if let Err(error) = written {
         io.abort();
         return Err(error);
     }
@@ -94,7 +122,7 @@ where
 ///
 /// # Errors
 /// The client is gone.
-pub(crate) async fn switch(io: &Io, unix_ms: i64, head: &Parts) -> io::Result<()> {
+pub(crate) async fn switch(io: &Io, unix_ms: i64, head: &Parts, lines: &Lines) -> io::Result<()> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     for (name, value) in &head.headers {
@@ -104,6 +132,7 @@ pub(crate) async fn switch(io: &Io, unix_ms: i64, head: &Parts) -> io::Result<()
             line(&mut out, name.as_str().as_bytes(), value.as_bytes());
         }
     }
+    out.extend_from_slice(lines.as_bytes());
     line(&mut out, b"date", &date::at(unix_ms));
     line(&mut out, b"upgrade", b"websocket");
     line(&mut out, b"connection", b"upgrade");
@@ -112,7 +141,13 @@ pub(crate) async fn switch(io: &Io, unix_ms: i64, head: &Parts) -> io::Result<()
     io.flush().await
 }
 
-fn write_head(out: &mut Vec<u8>, answering: &Answering, head: &Parts, ending: Ending, keep_alive: bool) {
+fn write_head(
+    out: &mut Vec<u8>,
+    answering: &Answering,
+    (head, names, lines): (&Parts, Names, &Lines),
+    ending: Ending,
+    keep_alive: bool,
+) {
     let status = head.status;
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
@@ -120,16 +155,18 @@ fn write_head(out: &mut Vec<u8>, answering: &Answering, head: &Parts, ending: En
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
     // When a service made its answer it knows best, if it says it in a way that others understand.
-    let has_date = date::is_said(&head.headers);
+    let in_table = names.may_have(&header::DATE) && date::is_said(&head.headers);
+    let has_date = in_table || lines.get(&header::DATE).is_some();
     for (name, value) in &head.headers {
         let is_ours = *name == header::CONNECTION
             || *name == header::TRANSFER_ENCODING
             || (*name == header::DATE && !has_date);
-        if is_ours || (*name == header::CONTENT_LENGTH && !keeps_length(answering, status)) {
+        if is_ours || (*name == header::CONTENT_LENGTH && !keeps_length(&answering.method, status)) {
             continue;
         }
         line(out, name.as_str().as_bytes(), value.as_bytes());
     }
+    out.extend_from_slice(lines.as_bytes());
     if !has_date {
         line(out, b"date", &date::at(answering.unix_ms));
     }
@@ -147,18 +184,9 @@ fn write_head(out: &mut Vec<u8>, answering: &Answering, head: &Parts, ending: En
 }
 
 /// Whether the length that a service says stands for a body that is not sent: what a GET would have brought.
-fn keeps_length(answering: &Answering, status: StatusCode) -> bool {
+pub(crate) fn keeps_length(method: &Method, status: StatusCode) -> bool {
     status == StatusCode::NOT_MODIFIED
-        || (answering.method == Method::HEAD
-            && !status.is_informational()
-            && status != StatusCode::NO_CONTENT)
-}
-
-pub(super) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+        || (*method == Method::HEAD && !status.is_informational() && status != StatusCode::NO_CONTENT)
 }
 
 /// What ends a body in chunks.
@@ -170,13 +198,13 @@ pub(super) fn last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"\r\n");
 }
 
-async fn write_body<B>(io: &Io, mut out: Vec<u8>, body: B, ending: Ending) -> io::Result<()>
+async fn write_body<B>(io: &Io, out: &mut Vec<u8>, body: B, ending: Ending) -> io::Result<()>
 where
     B: Body<Data = Bytes>,
 {
     let mut left = match ending {
         Ending::Head => {
-            io.write(&out, &[]).await?;
+            io.write(out, &[]).await?;
             return io.flush().await;
         }
         Ending::Known(length) => length,
@@ -185,10 +213,10 @@ where
     let mut body = pin!(body);
     let mut trailers = None;
     while left > 0 {
-        let Some(frame) = next(io, &mut out, body.as_mut()).await? else { break };
+        let Some(frame) = next(io, out, body.as_mut()).await? else { break };
         let Ok(frame) = frame else {
             // What there is of it the client may have, and then sees that it is not all.
-            io.write(&out, &[]).await?;
+            io.write(out, &[]).await?;
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
         let data = match frame.into_data() {
@@ -209,17 +237,18 @@ where
         if is_chunked {
             drop(write!(out, "{length:x}\r\n"));
         }
-        if data.len() <= COPY_BYTES_MAX {
+        let copied_max = if left == 0 { LAST_COPY_BYTES_MAX } else { COPY_BYTES_MAX };
+        if data.len() <= copied_max {
             out.extend_from_slice(&data);
         } else {
-            io.write(&out, &data).await?;
+            io.write(out, &data).await?;
             out.clear();
         }
         if is_chunked {
             out.extend_from_slice(b"\r\n");
         }
         if out.len() > COPY_BYTES_MAX {
-            io.write(&out, &[]).await?;
+            io.write(out, &[]).await?;
             out.clear();
         }
         if body.is_end_stream() {
@@ -228,10 +257,10 @@ where
     }
     match ending {
         Ending::Known(_) if left > 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-        Ending::Chunked => last_chunk(&mut out, trailers.as_ref()),
+        Ending::Chunked => last_chunk(out, trailers.as_ref()),
         _ => {}
     }
-    io.write(&out, &[]).await?;
+    io.write(out, &[]).await?;
     io.flush().await
 }
 

@@ -13,6 +13,7 @@ use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame};
 
 use crate::access::Delivery;
+use crate::grpc::{self, Messages};
 use crate::h1::date;
 use crate::socket::Pace;
 
@@ -29,6 +30,8 @@ pub(super) enum Ended {
     Broken,
     /// The client took too little for too long.
     Stalled,
+    /// It is a call of gRPC, whose own time was over before.
+    Late,
 }
 
 /// Sends an answer.
@@ -43,6 +46,8 @@ pub(super) async fn send(
     write_timeout: Duration,
 ) -> Result<(), Ended> {
     let (mut head, body) = answer.into_parts();
+    let mut body = pin!(body);
+    body.take_lines().put_into(&mut head.headers);
     for name in &OF_THE_CONNECTION {
         head.headers.remove(name);
     }
@@ -63,13 +68,29 @@ pub(super) async fn send(
         head.headers.remove(header::CONTENT_LENGTH);
     }
     let is_whole = is_bare || body.is_end_stream();
+    let own_time = body.own_time();
+    // Behind a length that is said no end can stand but its own.
+    let is_framed =
+        own_time.is_some() && grpc::says_grpc(&head.headers) && body.size_hint().exact().is_none();
+    let mut messages = is_framed.then(Messages::default);
     let response = Response::from_parts(head, ());
     let mut stream = respond.send_response(response, is_whole).map_err(|_| Ended::ByClient)?;
     if is_whole {
         return Ok(());
     }
-    let sent = pump(&mut stream, body, write_timeout).await;
+    let pumping = pump(&mut stream, body.as_mut(), write_timeout, &mut messages);
+    let sent = match own_time {
+        Some(time) => tokio::time::timeout(time.left, pumping).await.unwrap_or(Err(Ended::Late)),
+        None => pumping.await,
+    };
     match &sent {
+        Err(Ended::Late) => {
+            body.is_late();
+            match own_time.filter(|_| messages.is_some_and(|messages| messages.are_whole())) {
+                Some(time) => stream.send_trailers(time.trailers()).map_err(|_| Ended::ByClient)?,
+                None => stream.send_reset(Reason::CANCEL),
+            }
+        }
         Err(Ended::Broken) => stream.send_reset(Reason::INTERNAL_ERROR),
         Err(Ended::Stalled) => stream.send_reset(Reason::CANCEL),
         Ok(()) | Err(Ended::ByClient) => {}
@@ -78,8 +99,12 @@ pub(super) async fn send(
 }
 
 /// Passes the body on. More of it is asked for only when the client takes some, so that one who takes nothing holds no memory.
-async fn pump(stream: &mut SendStream<Bytes>, body: Delivery, write_timeout: Duration) -> Result<(), Ended> {
-    let mut body = pin!(body);
+async fn pump(
+    stream: &mut SendStream<Bytes>,
+    mut body: Pin<&mut Delivery>,
+    write_timeout: Duration,
+    messages: &mut Option<Messages>,
+) -> Result<(), Ended> {
     let mut pace = Pace::new(write_timeout);
     let mut taken = 0;
     loop {
@@ -98,6 +123,9 @@ async fn pump(stream: &mut SendStream<Bytes>, body: Delivery, write_timeout: Dur
                     let piece = data.split_to(count);
                     let is_last = data.is_empty() && body.is_end_stream();
                     taken = taken.wrapping_add(count);
+                    if let Some(messages) = messages {
+                        messages.pass(&piece);
+                    }
                     stream.send_data(piece, is_last).map_err(|_| Ended::ByClient)?;
                     if is_last {
                         return Ok(());

@@ -200,7 +200,7 @@ async fn send(
     unix_ms: i64,
     write_timeout: Duration,
 ) {
-    if let Err(ended @ (Ended::Broken | Ended::Stalled)) =
+    if let Err(ended @ (Ended::Broken | Ended::Stalled | Ended::Late)) =
         answer::send(respond, method, answer, unix_ms, write_timeout).await
     {
         tracing::debug!(client = %peer.ip, ?ended, "an answer did not come to its end");

@@ -40,6 +40,7 @@ impl Flood {
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
@@ -49,12 +50,18 @@ const END_HEADERS: u8 = 4;
 struct Frame {
     kind: u8,
     flags: u8,
+    /// Of a reset, its reason is `NO_ERROR`: what was answered early is not read to its end.
+    is_in_order: bool,
 }
+
+/// What stands in front of a frame, and of a reset the reason behind it.
+const HEAD_BYTES: usize = 9;
+const RESET_BYTES: usize = 13;
 
 /// Finds the frames in one direction's bytes.
 #[derive(Debug)]
 struct Frames {
-    head: [u8; 9],
+    head: [u8; RESET_BYTES],
     have: usize,
     /// Bytes until the next frame begins.
     skip: usize,
@@ -63,7 +70,7 @@ struct Frames {
 impl Frames {
     /// Frames begin after so many bytes.
     const fn after(skip: usize) -> Self {
-        Self { head: [0; 9], have: 0, skip }
+        Self { head: [0; RESET_BYTES], have: 0, skip }
     }
 
     /// Calls `each` for every frame that begins in these bytes.
@@ -72,16 +79,23 @@ impl Frames {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = &bytes[skipped..];
-            let taken = (self.head.len() - self.have).min(bytes.len());
+            let wanted = if self.have < HEAD_BYTES { HEAD_BYTES } else { RESET_BYTES };
+            let taken = (wanted - self.have).min(bytes.len());
             self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
             self.have += taken;
             bytes = &bytes[taken..];
-            if self.have == self.head.len() {
-                let [a, b, c, kind, flags, ..] = self.head;
-                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                self.have = 0;
-                each(Frame { kind, flags });
+            if self.have < wanted {
+                continue;
             }
+            let [a, b, c, kind, flags, _, _, _, _, reason @ ..] = self.head;
+            let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+            let has_reason = kind == RST_STREAM && length == reason.len();
+            if has_reason && self.have == HEAD_BYTES {
+                continue;
+            }
+            self.skip = if has_reason { 0 } else { length };
+            self.have = 0;
+            each(Frame { kind, flags, is_in_order: has_reason && reason == [0; 4] });
         }
     }
 }
@@ -92,6 +106,10 @@ pub(crate) struct Tally {
     inbound: Frames,
     outbound: Frames,
     requests: u64,
+    /// Frames of heads and bodies that came in.
+    content: u64,
+    /// Whether the other side takes no further requests.
+    is_leaving: bool,
     resets: u64,
     control: f64,
     control_at: Instant,
@@ -114,6 +132,8 @@ impl Tally {
             inbound: Frames::after(PREFACE.len()),
             outbound: Frames::after(0),
             requests: 0,
+            content: 0,
+            is_leaving: false,
             resets: 0,
             control: CONTROL_BURST,
             control_at: now,
@@ -140,6 +160,16 @@ impl Tally {
         self.flood
     }
 
+    /// How many frames of heads and bodies came in.
+    pub(crate) fn content(&self) -> u64 {
+        self.content
+    }
+
+    /// Whether the other side said that it takes no further requests.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
     /// Since when a head is coming in, if one is.
     pub(crate) fn head_since(&self) -> Option<Instant> {
         self.head_since
@@ -161,6 +191,8 @@ impl Tally {
         if self.ends_block {
             self.head_since = None;
         }
+        self.content += u64::from(matches!(frame.kind, DATA | HEADERS | CONTINUATION));
+        self.is_leaving |= frame.kind == GOAWAY;
         match frame.kind {
             DATA => {}
             HEADERS | CONTINUATION => {
@@ -188,7 +220,7 @@ impl Tally {
         outbound.feed(bytes, |frame| match frame.kind {
             DATA => self.windows = (self.windows + WINDOWS_PER_DATA).min(WINDOW_BURST),
             HEADERS if self.is_asking => self.requests += 1,
-            RST_STREAM if !self.is_asking => self.reset(),
+            RST_STREAM if !self.is_asking && !frame.is_in_order => self.reset(),
             _ => {}
         });
         self.outbound = outbound;
@@ -234,8 +266,46 @@ mod tests {
             let mut tally = Tally::new(now);
             tally.came(&all[..cut], now);
             tally.came(&all[cut..], now);
-            assert_eq!((tally.requests, tally.head_since), (2, None), "{cut}");
+            assert_eq!((tally.requests, tally.content, tally.head_since), (2, 3, None), "{cut}");
         }
+    }
+
+    #[test]
+    fn a_request_that_is_answered_before_its_end_is_no_reset() {
+        let (mut tally, now) = connection();
+        let reset = |reason: u8| [0, 0, 4, RST_STREAM, 0, 0, 0, 0, 1, 0, 0, 0, reason];
+        for at in 0..1_000 {
+            tally.came(&frame(HEADERS, END_HEADERS, 1), now);
+            // The next frame begins where it should, wherever the bytes are cut.
+            let (begin, end) = (reset(0), reset(0));
+            tally.went(&begin[..at % 13]);
+            tally.went(&begin[at % 13..]);
+            tally.went(&end);
+        }
+        assert_eq!((tally.flood(), tally.resets), (None, 0));
+        for _ in 0..600 {
+            tally.went(&reset(1));
+        }
+        assert_eq!((tally.flood(), tally.resets), (Some(Flood::Resets), 600));
+    }
+
+    #[test]
+    fn a_client_says_no_error_with_a_reset_in_vain() {
+        let (mut tally, now) = connection();
+        for _ in 0..101 {
+            tally.came(&frame(HEADERS, END_HEADERS, 1), now);
+            tally.came(&[0, 0, 4, RST_STREAM, 0, 0, 0, 0, 1, 0, 0, 0, 0], now);
+        }
+        assert_eq!(tally.flood(), Some(Flood::Resets));
+    }
+
+    #[test]
+    fn a_side_that_leaves_is_heard() {
+        let (mut tally, now) = connection();
+        tally.came(&frame(DATA, 0, 8), now);
+        assert!(!tally.is_leaving());
+        tally.came(&frame(GOAWAY, 0, 8), now);
+        assert!(tally.is_leaving());
     }
 
     #[test]

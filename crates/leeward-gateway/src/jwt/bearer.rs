@@ -22,19 +22,31 @@ pub(crate) fn token(headers: &HeaderMap, bytes_max: usize) -> Result<Option<&str
     if values.next().is_some() {
         return Err(Error::Several);
     }
-    let text = text(value)?;
-    let Some((scheme, rest)) = text.split_once(' ') else {
-        return if text.eq_ignore_ascii_case("bearer") { Err(Error::Malformed) } else { Ok(None) };
-    };
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(None);
+    let bytes = value.as_bytes();
+    let (scheme, rest) = bytes.split_at(memchr::memchr(b' ', bytes).unwrap_or(bytes.len()));
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return text(value).map(|_| None);
     }
-    let token = rest.trim_start_matches(' ');
+    // Of blanks it is spaces alone that may stand there.
+    let token = &rest[rest.iter().take_while(|byte| **byte == b' ').count()..];
     if token.len() > bytes_max {
         return Err(Error::TooLong);
     }
-    let is_token68 = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-    if token.is_empty() || !token.bytes().all(is_token68) { Err(Error::Malformed) } else { Ok(Some(token)) }
+    if token.is_empty() || !is_token68(token) {
+        return Err(Error::Malformed);
+    }
+    std::str::from_utf8(token).map(Some).map_err(|_| Error::Malformed)
+}
+
+/// Whether these are characters of `token68` and nothing else (RFC 9110, 11.2). All are looked at, since then several are at a time.
+fn is_token68(token: &[u8]) -> bool {
+    let is_one = |byte: u8| {
+        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        // `-./` and the digits stand in a row.
+        let is_digit = byte.wrapping_sub(b'-') < 13;
+        is_letter | is_digit | (byte == b'_') | (byte == b'~') | (byte == b'+') | (byte == b'=')
+    };
+    token.iter().fold(true, |all, byte| all & is_one(*byte))
 }
 
 fn text(value: &HeaderValue) -> Result<&str, Error> {
@@ -55,6 +67,14 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_the_characters_of_token68() {
+        for byte in 0..=u8::MAX {
+            let is_one = byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+            assert_eq!(is_token68(&[b'a', byte, b'z']), is_one, "{byte}");
+        }
+    }
+
+    #[test]
     fn exactly_one_token_of_the_one_scheme() {
         assert_eq!(check(&[]), Ok(None));
         assert_eq!(check(&["Basic YTpi"]), Ok(None));
@@ -62,6 +82,7 @@ mod tests {
         assert_eq!(check(&["bEARER   a.b.c"]), Ok(Some("a.b.c".into())));
         assert_eq!(check(&["Bearer"]), Err(Error::Malformed));
         assert_eq!(check(&["Bearer a b"]), Err(Error::Malformed));
+        assert_eq!(check(&["Bearer \ta.b.c"]), Err(Error::Malformed));
         assert_eq!(check(&["Bearer a,b"]), Err(Error::Malformed));
         assert_eq!(check(&["Bearer a.b.c", "Bearer d"]), Err(Error::Several));
         assert_eq!(check(&["Bearer aaaaaaaaaaaaaaaaaaaaa"]), Err(Error::TooLong));

@@ -4,8 +4,10 @@
 //! after the published keys changed.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use foldhash::quality::RandomState;
 
 use super::Subject;
 
@@ -24,6 +26,7 @@ struct Entry {
 /// The verified tokens of one core.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
+    /// Seeded anew in each process. Whoever found two tokens of one hash would have one of them verified each time.
     hasher: RandomState,
     entries: HashMap<u64, Entry>,
     /// The order of the clock hand.
@@ -38,7 +41,7 @@ impl TokenCache {
     }
 
     fn with_capacity(capacity: usize) -> Self {
-        Self { hasher: RandomState::new(), entries: HashMap::new(), ring: Vec::new(), hand: 0, capacity }
+        Self { hasher: RandomState::default(), entries: HashMap::new(), ring: Vec::new(), hand: 0, capacity }
     }
 
     /// The token's subject, if this very token was verified with the keys of this generation and has not ended.

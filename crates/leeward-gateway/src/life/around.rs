@@ -23,6 +23,7 @@ pub(super) async fn layers(
     let route = &going.route.config.id;
     let ask = Ask::new(&mut going.head, going.path, route, trip.client, going.subject.as_ref());
     let left = going.deadline.remaining(core.shared.clock.now()).saturating_add(GRACE);
+    let left = left.saturating_add(going.route.beyond_deadline());
     let (way, goes_on) = (&mut *trip, Cell::new(false));
     let asked = &goes_on;
     let end: End<'_> = Box::new(move |headers| {

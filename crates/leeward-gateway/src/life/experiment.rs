@@ -22,6 +22,7 @@ pub(super) async fn run(
     going: Going<'_>,
 ) -> Result<Response<Download>, Refusal> {
     let left = going.deadline.remaining(core.shared.clock.now()).saturating_add(GRACE);
+    let left = left.saturating_add(going.route.beyond_deadline());
     let id = &going.route.config.id;
     let broken = |fault| {
         let detail = format!("a request of {id} was broken on purpose: {fault}");

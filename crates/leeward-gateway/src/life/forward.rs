@@ -1,6 +1,6 @@
 //! The request as a service gets it: the client's, without what it may not say, with what the gateway says.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
@@ -9,12 +9,14 @@ use leeward_service::identity::ASSERTION_HEADER;
 use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, TRACEPARENT};
 
 use super::trip::{NAME, SERVICE_NAME, Trip};
-use super::{Peer, parse};
+use super::{Asks, parse};
 use crate::address;
 use crate::config::Route;
 use crate::credentials;
 use crate::grpc;
+use crate::headers::Names;
 use crate::jwt::Subject;
+use crate::lines::Lines;
 use crate::path::EncodedSlash;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Service, Shared};
@@ -40,7 +42,7 @@ pub(super) struct Forward {
     /// The client's, without any of `said`.
     pub(super) headers: HeaderMap,
     /// What the gateway says itself, each name once.
-    pub(super) said: Said,
+    pub(super) said: Lines,
     /// Whether the client said that it takes trailers.
     pub(super) takes_trailers: bool,
     /// Whether the connection is to be switched to WebSocket.
@@ -53,19 +55,13 @@ pub(super) struct Forward {
     pub(super) key: Option<u64>,
 }
 
-/// Headers in the order in which they are written: nobody looks for one, so that they need no table.
-pub(crate) type Said = Vec<(HeaderName, HeaderValue)>;
-
-/// Most of them, so that the list is made once.
-const SAID_MAX: usize = 14;
-
 impl Forward {
     pub(super) fn new(
         shared: &Shared,
         trip: &Trip,
         (route, service): (&RouteState, &Service),
         (head, path, deadline): (Parts, &str, Deadline),
-        (peer, subject): (&Peer, Option<&Subject>),
+        (peer, subject): Asks<'_>,
     ) -> Result<Self, Refusal> {
         let Parts { method, uri, mut headers, .. } = head;
         let target = target(&route.config, shared.config.encoded_slash, path, &uri)?;
@@ -75,28 +71,33 @@ impl Forward {
         // Before what the gateway says, so that none of it can be changed.
         route.config.request_headers.apply(&mut headers);
         // Of what is said below, this is all that a client may send or a configuration may set.
+        let names = Names::of(&headers);
         for name in [&REQUEST_ID, &CORRELATION_ID, &TRACEPARENT] {
-            headers.remove(name);
+            names.remove(&mut headers, name);
         }
-        let mut said = Said::with_capacity(SAID_MAX);
-        said.push((REQUEST_ID, trip.request_id.clone()));
-        said.push((CORRELATION_ID, trip.correlation_id.clone()));
+        let mut said = Lines::with_room();
+        said.say_text(&REQUEST_ID, trip.request_id.as_bytes());
+        said.say_text(&CORRELATION_ID, trip.correlation_id.as_bytes());
         // Where spans are recorded, each attempt says its own.
         if !trip.span.is_recording() {
-            said.push((TRACEPARENT, trip.span.context().to_header()));
+            said.say_text(&TRACEPARENT, trip.span.context().header_text());
         }
-        said.push((SERVICE_NAME, HeaderValue::from_static(NAME)));
-        said.push((TIMESTAMP, HeaderValue::from(shared.clock.unix_ms())));
-        let client = address::to_header(trip.client);
-        said.push((FORWARDED_FOR, client.clone()));
-        said.push((CLIENT_IP, client));
-        said.extend(host.map(|host| (FORWARDED_HOST, host)));
-        let scheme = if peer.is_encrypted { "https" } else { "http" };
-        said.push((FORWARDED_PROTO, HeaderValue::from_static(scheme)));
+        said.say_text(&SERVICE_NAME, NAME);
+        said.say_text(&TIMESTAMP, itoa::Buffer::new().format(shared.clock.unix_ms()));
+        let client = address::text(trip.client);
+        said.say_text(&FORWARDED_FOR, client.as_bytes());
+        said.say_text(&CLIENT_IP, client.as_bytes());
+        if let Some(host) = &host {
+            said.say(&FORWARDED_HOST, host);
+        }
+        said.say_text(&FORWARDED_PROTO, if peer.is_encrypted { "https" } else { "http" });
         if let Some(certificate) = &peer.certificate {
-            said.push((FORWARDED_CERT, certificate.header.clone()));
+            said.say(&FORWARDED_CERT, &certificate.header);
         }
         if let Some(subject) = subject {
+            said.say(&USER_ID, &subject.id_header);
+            said.say(&USER_ROLE, &subject.role_header);
+            said.say(&USER_CONTEXT, &subject.context_header);
             vouch(shared, service, subject, &mut said)?;
         }
         // Each attempt says what is left of it.
@@ -119,13 +120,37 @@ impl Forward {
             key,
         })
     }
+
+    /// The same for another service, which is told who asks in words of its own. No copy is kept of what it answers.
+    pub(super) fn towards(
+        &self,
+        shared: &Shared,
+        (service, key): (&Service, Option<u64>),
+        subject: Option<&Subject>,
+    ) -> Result<Self, Refusal> {
+        let mut said = self.said.clone();
+        if let Some(subject) = subject {
+            said.remove(&ASSERTION);
+            vouch(shared, service, subject, &mut said)?;
+        }
+        let key = service.hash_on.as_ref().and_then(|on| on.key(&self.headers, &said)).or(key);
+        Ok(Self {
+            method: self.method.clone(),
+            target: self.target.clone(),
+            host: self.host.clone(),
+            headers: self.headers.clone(),
+            said,
+            takes_trailers: self.takes_trailers,
+            upgrades: self.upgrades,
+            call_until: self.call_until,
+            copy_key: None,
+            key,
+        })
+    }
 }
 
-/// Says who the user is: in an assertion that services check, and in plain headers for those that only read.
-fn vouch(shared: &Shared, service: &Service, subject: &Subject, said: &mut Said) -> Result<(), Refusal> {
-    said.push((USER_ID, subject.id_header.clone()));
-    said.push((USER_ROLE, subject.role_header.clone()));
-    said.push((USER_CONTEXT, subject.context_header.clone()));
+/// Says who the user is in an assertion that the service checks, beside the plain headers for those that only read.
+fn vouch(shared: &Shared, service: &Service, subject: &Subject, said: &mut Lines) -> Result<(), Refusal> {
     let Some(minter) = &shared.minter else { return Ok(()) };
     let audience = &service.name;
     let assertion = minter.mint(&subject.principal, audience, shared.clock.unix_ms()).map_err(|error| {
@@ -133,7 +158,7 @@ fn vouch(shared: &Shared, service: &Service, subject: &Subject, said: &mut Said)
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Refusal::new(status, code::INTERNAL, Stage::Authenticate, "the gateway could not vouch for the user")
     })?;
-    said.push((ASSERTION, assertion));
+    said.say(&ASSERTION, &assertion);
     Ok(())
 }
 

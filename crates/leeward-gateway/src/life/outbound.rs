@@ -1,8 +1,9 @@
 //! From the gateway to a service and back.
 //!
 //! ```text
-//! fallback (last good copy) > deadline > retry (budget) > hedge > throttle > circuit breaker (service) >
-//! rate limit, adaptive or fixed limit (service) > attempt timeout > balance over healthy endpoints with room > call
+//! fallback (last good copy, then the route's substitute) > deadline > retry (budget) > hedge > throttle >
+//! circuit breaker (service) > rate limit, adaptive or fixed limit (service) > attempt timeout >
+//! balance over healthy endpoints with room > call
 //! ```
 
 use std::cell::RefCell;
@@ -14,21 +15,23 @@ use http::header;
 use http::{Response, StatusCode};
 use http_body::Body;
 use leeward_discovery::{NoEndpoint, PickHint, Picked};
-use leeward_resilience::pipeline::Guard;
-use leeward_resilience::{Attempt, Call, Class, Clock, Deadline, Instant};
+use leeward_resilience::pipeline::{self, Guard};
+use leeward_resilience::{Attempt, Call, Class, Clock, Deadline, Error, Instant, Timer};
 use leeward_telemetry::{Span, SpanKind, span};
 
-use super::Core;
 use super::fallback::{last_good_copy, tee};
 use super::forward::Forward;
 use super::sending::{Outgoing, Sending, is_idempotent};
+use super::substitute::{self, Failed};
 use super::trip::{Held, NAME, Trip};
 use super::unanswered;
+use super::{Asks, Core};
 use crate::body::{Download, Passing};
 use crate::config;
 use crate::decisions::{Attempts, Outcome};
+use crate::h1::{Passes, keeps_length};
 use crate::refusal::{Refusal, Stage, code};
-use crate::shared::{RouteState, Service};
+use crate::shared::{Outbound, RouteState, Service};
 use crate::trailers::Sieve;
 use crate::tunnel::Tunnel;
 use crate::upstream::{self, Answer, Got};
@@ -37,6 +40,9 @@ use crate::{grpc, headers, upgrade};
 /// Endpoints tried in one attempt while connections are refused: nothing was sent, so the next one may be asked at
 /// once.
 const REFUSED_MAX: usize = 3;
+
+/// An answer, with the permits that it holds until its end, if it holds any.
+pub(super) type Answered = (Box<Got>, Option<Guard>);
 
 /// Why an attempt brought no answer.
 #[derive(Debug)]
@@ -65,41 +71,35 @@ impl Got {
 pub(super) async fn call(
     core: &Rc<Core>,
     (route, service): (&RouteState, &Service),
-    (forward, sending): (&Forward, &Sending),
+    (forward, sending, asks): (&Forward, &Sending, Asks<'_>),
     deadline: Deadline,
     held: Held,
     trip: &Trip,
 ) -> Result<Response<Download>, Refusal> {
-    let shared = &*core.shared;
     let idempotent = is_idempotent(&forward.method);
     // Of two handshakes one would be for nothing.
     let replayable = idempotent && sending.is_replayable() && !forward.upgrades;
     let call = Call { deadline: Some(deadline), replayable, ..Call::ONCE };
-    let failed_at: RefCell<Vec<Arc<str>>> = RefCell::default();
-
-    let begun = trip.notes.are_kept().then(|| shared.clock.now());
-    let answered = service
-        .pipeline
-        .call_held(
-            call,
-            // In a box, so that the futures of the policies around it stay small: they are moved into each other.
-            |attempt| Box::pin(one_attempt(core, service, forward, sending, (&failed_at, trip), attempt)),
-            |answer| classify(answer, (forward, sending), trip),
-        )
-        .await;
-    if let Some(begun) = begun {
-        trip.notes.upstream(shared.clock.now().saturating_duration_since(begun));
-    }
+    let way = (service, route.outbound(&core.shared, service));
+    let answered = ask(core, way, (forward, sending, &asks.0.timer), call, trip).await;
+    let failed = route
+        .standby
+        .as_ref()
+        .and_then(|standby| Some((standby, Failed::of(&answered, (forward, sending), trip)?)));
     let answered = match answered {
-        Ok(answered) => {
-            let (got, guard) = answered.into_parts();
-            checked(service, got, forward).map(|got| (got, guard))
-        }
+        Ok((got, guard)) => checked(service, got, forward).map(|got| (got, guard)),
         Err(error) => Err(unanswered::refusal((route, service), sending, error)),
     };
-    let failed = answered.as_ref().map_or(true, |(got, _)| is_failure(got.response.status()));
-    if failed && let Some(copy) = last_good_copy(shared, route, service, forward) {
+    let is_bad = answered.as_ref().map_or(true, |(got, _)| is_failure(got.response.status()));
+    if is_bad && let Some(copy) = last_good_copy(&core.shared, route, service, forward) {
         return Ok(copy);
+    }
+    if let Some((standby, failed)) = failed {
+        let request = (forward, sending, asks);
+        let found = substitute::find(core, (route, standby), request, failed, trip);
+        if let Some(instead) = Box::pin(found).await {
+            return Ok(instead.answer(core, route, (failed, answered.err()), held, trip));
+        }
     }
     let (got, guard) = answered?;
     if got.picked.is_some() {
@@ -108,8 +108,38 @@ pub(super) async fn call(
     Ok(pass_on(core, (route, service), forward, got, (guard, held), trip))
 }
 
+/// Makes a call to a service through these policies.
+pub(super) async fn ask(
+    core: &Rc<Core>,
+    (service, Outbound { pipeline, attempt_longest }): (&Service, Outbound<'_>),
+    (forward, sending, timer): (&Forward, &Sending, &Timer),
+    call: Call,
+    trip: &Trip,
+) -> Result<Answered, Error<Failure>> {
+    let shared = &*core.shared;
+    let failed_at: RefCell<Vec<Arc<str>>> = RefCell::default();
+    let begun = trip.notes.are_kept().then(|| shared.clock.now());
+    let longest = call.abandoned_after.unwrap_or(attempt_longest);
+    let answered = pipeline
+        .call_held_by(
+            timer,
+            call,
+            // In a box, so that the futures of the policies around it stay small: they are moved into each other.
+            |attempt| {
+                let asked = (service, longest);
+                Box::pin(one_attempt(core, asked, forward, sending, (&failed_at, trip), attempt))
+            },
+            |answer| classify(answer, (forward, sending), trip),
+        )
+        .await;
+    if let Some(begun) = begun {
+        trip.notes.upstream(shared.clock.now().saturating_duration_since(begun));
+    }
+    answered.map(pipeline::Held::into_parts)
+}
+
 /// An unasked-for protocol switch, or a status that HTTP does not have, is no answer.
-fn checked(service: &Service, got: Box<Got>, forward: &Forward) -> Result<Box<Got>, Refusal> {
+pub(super) fn checked(service: &Service, got: Box<Got>, forward: &Forward) -> Result<Box<Got>, Refusal> {
     if (200..=599).contains(&got.response.status().as_u16()) || got.is_switched(forward) {
         return Ok(got);
     }
@@ -119,7 +149,7 @@ fn checked(service: &Service, got: Box<Got>, forward: &Forward) -> Result<Box<Go
 
 async fn one_attempt(
     core: &Rc<Core>,
-    service: &Service,
+    (service, longest): (&Service, Duration),
     forward: &Forward,
     sending: &Sending,
     (failed_at, trip): (&RefCell<Vec<Arc<str>>>, &Trip),
@@ -130,7 +160,8 @@ async fn one_attempt(
     // Another endpoint each time, until one takes the connection.
     for _ in 0..REFUSED_MAX {
         let now = clock.now();
-        let picked = pick(service, forward, failed_at, now).map_err(Failure::NoEndpoint)?;
+        let mut picked = pick(service, forward, failed_at, now).map_err(Failure::NoEndpoint)?;
+        picked.abandoned_after(longest);
         let here = Arc::clone(picked.endpoint().id());
         if refused.is_some() && failed_at.borrow().contains(&here) {
             break;
@@ -147,6 +178,7 @@ async fn one_attempt(
             host: forward.host.as_deref().unwrap_or(picked.endpoint().authority()),
             deadline_ms: attempt.deadline.header_ms(now),
             effort: attempt.effort,
+            now,
             trace,
             call_timeout: forward.call_until.map(|until| grpc::write_timeout(until.remaining(now))),
         };
@@ -156,6 +188,10 @@ async fn one_attempt(
             core.pool.send(picked.endpoint(), &service.way, &outgoing).await
         };
         let mut sent = sent.map_err(Failure::Upstream);
+        if let (Ok(got), true) = (&mut sent, trip.is_call || forward.upgrades) {
+            // More than one of them is looked at.
+            let _table = got.table();
+        }
         let class = classify(&sent, (forward, sending), trip);
         let ended = clock.now();
         trying.became = Some((outcome(&sent, class), class, ended));
@@ -273,24 +309,35 @@ fn classify(
     trip: &Trip,
 ) -> Class {
     match answer {
-        Ok(got) if got.is_switched(forward) => Class::Success,
-        Ok(got) => match got.response.status().as_u16() {
-            200 if trip.is_call => call_class(got),
-            502..=504 => {
-                Class::Failure { retryable: true, retry_after: retry_after(&got.response), untouched: false }
-            }
-            500 | 505..=599 => Class::PERMANENT,
-            // An unasked-for protocol switch, or a status that HTTP does not have.
-            0..=199 | 600.. => Class::PERMANENT,
-            _ => Class::Success,
-        },
-        Err(Failure::Upstream(
-            upstream::Error::Connect(_) | upstream::Error::Handshake(_) | upstream::Error::Ended(_),
-        )) => Class::RETRYABLE,
-        Err(Failure::Upstream(upstream::Error::Refused)) if sending.can_be_sent() => Class::UNTOUCHED,
-        Err(Failure::Upstream(upstream::Error::Refused)) => Class::RETRYABLE,
-        Err(Failure::Upstream(upstream::Error::Answer(_) | upstream::Error::Protocol(_))) => Class::PERMANENT,
-        Err(Failure::Upstream(upstream::Error::Body) | Failure::NoEndpoint(_)) => Class::Ignored,
+        Ok(got) => class_of(got, forward, trip),
+        Err(failure) => class_of_failure(failure, sending),
+    }
+}
+
+pub(super) fn class_of(got: &Got, forward: &Forward, trip: &Trip) -> Class {
+    if got.is_switched(forward) {
+        return Class::Success;
+    }
+    match got.response.status().as_u16() {
+        200 if trip.is_call => call_class(got),
+        502..=504 => Class::Failure { retryable: true, retry_after: retry_after(got), untouched: false },
+        500 | 505..=599 => Class::PERMANENT,
+        // An unasked-for protocol switch, or a status that HTTP does not have.
+        0..=199 | 600.. => Class::PERMANENT,
+        _ => Class::Success,
+    }
+}
+
+pub(super) fn class_of_failure(failure: &Failure, sending: &Sending) -> Class {
+    let Failure::Upstream(error) = failure else { return Class::Ignored };
+    match error {
+        upstream::Error::Connect(_) | upstream::Error::Handshake(_) | upstream::Error::Ended(_) => {
+            Class::RETRYABLE
+        }
+        upstream::Error::Refused if sending.can_be_sent() => Class::UNTOUCHED,
+        upstream::Error::Refused => Class::RETRYABLE,
+        upstream::Error::Answer(_) | upstream::Error::Protocol(_) => Class::PERMANENT,
+        upstream::Error::Body => Class::Ignored,
     }
 }
 
@@ -300,8 +347,8 @@ fn call_class(got: &Got) -> Class {
     grpc::class(got.response.headers()).filter(|_| is_all).unwrap_or(Class::Success)
 }
 
-fn retry_after(response: &Response<Answer>) -> Option<Duration> {
-    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+fn retry_after(got: &Got) -> Option<Duration> {
+    let seconds = std::str::from_utf8(got.header(&header::RETRY_AFTER)?).ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
@@ -310,7 +357,7 @@ fn is_failure(status: StatusCode) -> bool {
 }
 
 /// The service's answer, without what it may not say, with its body passing through.
-fn pass_on(
+pub(super) fn pass_on(
     core: &Rc<Core>,
     (route, service): (&RouteState, &Service),
     forward: &Forward,
@@ -320,17 +367,32 @@ fn pass_on(
 ) -> Response<Download> {
     let shared = &core.shared;
     let Got { response, lease, picked } = *got;
-    let (mut head, body) = response.into_parts();
-    headers::strip_response(&mut head.headers, shared.cors.is_some(), route.security.keeps_banners);
+    let (mut head, mut body) = response.into_parts();
+    let passes = Passes {
+        own_cors: shared.cors.is_some(),
+        keeps_banners: route.security.keeps_banners,
+        keeps_length: keeps_length(&forward.method, head.status),
+    };
+    let came = body.take_came();
+    // Where nobody else looks at its headers they go on as they came.
+    let is_looked_at =
+        forward.copy_key.is_some() || !core.layers.is_empty() || !route.config.response_headers.is_empty();
+    let passed = came.as_ref().filter(|_| !is_looked_at).and_then(|came| came.pass(passes));
+    if passed.is_none() {
+        if let Some(came) = came {
+            head.headers = came.table();
+        }
+        headers::strip_response(&mut head.headers, passes.own_cors, passes.keeps_banners);
+    }
     if let (Some(options), StatusCode::SWITCHING_PROTOCOLS) = (trip.tunnel, head.status) {
         return switched(core, options, (head, body), guard, trip);
     }
     let tee = tee(core, route, forward, &head);
     let read_timeout = service.read_timeout;
     let changes = &route.config.response_headers;
-    let sieve =
-        Sieve::of_service(shared.cors.is_some(), route.security.keeps_banners, trip.gets_trailers, changes);
-    let body = Passing::new(body, lease, read_timeout, (tee, sieve), (guard, picked), held);
+    let sieve = Sieve::of_service(passes.own_cors, passes.keeps_banners, trip.gets_trailers, changes);
+    let passed = passed.unwrap_or_default();
+    let body = Passing::new((passed, body), lease, read_timeout, (tee, sieve), (guard, picked), held);
     Response::from_parts(head, Download::Service(Box::new(body)))
 }
 

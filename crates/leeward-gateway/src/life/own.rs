@@ -46,7 +46,8 @@ fn elsewhere(
     Ok(answer)
 }
 
-fn fixed(respond: &Respond) -> Response<Download> {
+/// A fixed answer.
+pub(super) fn fixed(respond: &Respond) -> Response<Download> {
     let mut headers = HeaderMap::new();
     let body = if respond.body.is_empty() {
         Download::default()

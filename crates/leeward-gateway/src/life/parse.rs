@@ -70,13 +70,14 @@ fn is_host(text: &str) -> bool {
         }
         Some(None) => return false,
         None => {
-            let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            (!name.is_empty() && name.bytes().all(plain), port)
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            let length = text.bytes().position(|byte| !plain(byte)).unwrap_or(text.len());
+            let (name, rest) = text.split_at(length);
+            (!name.is_empty() && (rest.is_empty() || rest.starts_with(':')), rest.strip_prefix(':'))
         }
     };
     let is_port = |port: &str| {
-        port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
+        port.bytes().all(|byte| byte.is_ascii_digit()) && (port.len() < 5 || port.parse::<u16>().is_ok())
     };
     is_name && port.is_none_or(is_port)
 }

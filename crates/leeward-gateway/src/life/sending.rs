@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
-use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline, Effort};
+use leeward_resilience::{ATTEMPT_HEADER, DEADLINE_HEADER, Deadline, Effort, Instant};
 use leeward_telemetry::TRACEPARENT;
 
 use super::forward::Forward;
@@ -19,6 +19,7 @@ use crate::body::{Cut, Streaming, Upload, read_whole};
 use crate::grpc;
 use crate::h1::{Asking, Saying};
 use crate::incoming::Incoming;
+use crate::lines::Lines;
 use crate::refusal::{Refusal, Stage, code};
 use crate::shared::{RouteState, Service, Shared};
 use crate::trailers::Sieve;
@@ -32,6 +33,8 @@ const CLIENT_FIRST: Duration = Duration::from_millis(50);
 
 const DEADLINE: HeaderName = HeaderName::from_static(DEADLINE_HEADER);
 const ATTEMPT: HeaderName = HeaderName::from_static(ATTEMPT_HEADER);
+/// Most headers that the gateway adds to a request.
+const SAID_MAX: usize = 18;
 
 /// The client's body, and what became of it.
 pub(super) struct Sending {
@@ -59,7 +62,7 @@ impl Sending {
             return Ok(sending);
         }
         sending.empty = false;
-        let within = shared.config.limits.body_timeout.min(deadline.remaining(shared.clock.now()));
+        let within = || shared.config.limits.body_timeout.min(deadline.remaining(shared.clock.now()));
         let sieve = || Sieve::of_client(shared.accepted.key_header.as_ref(), &route.config.request_headers);
         if headers.contains_key(header::CONTENT_LENGTH) && body.size_hint().lower() <= REPLAY_BYTES_MAX {
             let bytes_max = route.body_bytes_max.min(REPLAY_BYTES_MAX);
@@ -68,8 +71,8 @@ impl Sending {
             (sending.whole, sending.trailers) = (Some(bytes), trailers);
         } else {
             // Ends before the attempt does: a slow client is no failure of the service.
-            let attempt = service.attempt_timeout;
-            let within = within.min(attempt).saturating_sub(CLIENT_FIRST);
+            let attempt = route.outbound(shared, service).attempt_longest;
+            let within = within().min(attempt).saturating_sub(CLIENT_FIRST);
             let cut = Rc::clone(&sending.cut);
             let mut streaming =
                 Streaming::new(body, route.body_bytes_max, within, sieve(), cut, notes.clone());
@@ -114,37 +117,42 @@ pub(super) struct Outgoing<'a> {
     pub(super) host: &'a str,
     pub(super) deadline_ms: u64,
     pub(super) effort: Effort,
+    pub(super) now: Instant,
     /// In place of the request's own, where spans are recorded.
     pub(super) trace: Option<HeaderValue>,
     /// What is left of a call's own time.
     pub(super) call_timeout: Option<HeaderValue>,
 }
 
+impl Outgoing<'_> {
+    /// What the gateway says of this attempt alone.
+    fn of_this_attempt(&self) -> Lines {
+        let mut lines = Lines::with_room();
+        lines.say_text(&DEADLINE, itoa::Buffer::new().format(self.deadline_ms));
+        if !self.effort.is_first() {
+            lines.say_text(&ATTEMPT, self.effort.to_string());
+        }
+        if let Some(trace) = &self.trace {
+            lines.say(&TRACEPARENT, trace);
+        }
+        if let Some(timeout) = &self.call_timeout {
+            lines.say(&grpc::TIMEOUT, timeout);
+        }
+        lines
+    }
+}
+
 impl Source for Outgoing<'_> {
     fn make(&self) -> Option<Box<Asking<Upload>>> {
         let body = self.sending.take()?;
-        let deadline = (DEADLINE, HeaderValue::from(self.deadline_ms));
-        let effort = || HeaderValue::try_from(self.effort.to_string()).ok();
-        let effort = if self.effort.is_first() { None } else { effort() };
-        let nothing = || (ATTEMPT, HeaderValue::from_static(""));
-        let mut more = [deadline, nothing(), nothing(), nothing()];
-        let mut count = 1;
-        let others = [
-            (ATTEMPT, effort),
-            (TRACEPARENT, self.trace.clone()),
-            (grpc::TIMEOUT, self.call_timeout.clone()),
-        ];
-        for (name, value) in others.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-            more[count] = (name, value);
-            count += 1;
-        }
+        let more = self.of_this_attempt();
         let Forward { method, target, headers, said, takes_trailers, .. } = self.forward;
         let saying = Saying {
             method,
             target,
             host: self.host,
             headers,
-            more: [said, &more[..count]],
+            more: [said, &more],
             // A server that expects no body here may take one for the next request: there is to be none on this connection.
             closes: !self.sending.empty && has_no_use_for_a_body(method),
             upgrades: self.forward.upgrades,
@@ -171,19 +179,9 @@ impl Source for Outgoing<'_> {
         for name in &OF_THE_WIRE {
             map.remove(name);
         }
-        map.reserve(said.len() + 4);
-        map.extend(said.iter().cloned());
-        map.insert(DEADLINE, HeaderValue::from(self.deadline_ms));
-        if let (false, Ok(effort)) = (self.effort.is_first(), HeaderValue::try_from(self.effort.to_string()))
-        {
-            map.insert(ATTEMPT, effort);
-        }
-        if let Some(trace) = &self.trace {
-            map.insert(TRACEPARENT, trace.clone());
-        }
-        if let Some(timeout) = &self.call_timeout {
-            map.insert(grpc::TIMEOUT, timeout.clone());
-        }
+        map.reserve(SAID_MAX);
+        said.put_into(map);
+        self.of_this_attempt().put_into(map);
         if self.forward.takes_trailers {
             map.insert(header::TE, HeaderValue::from_static("trailers"));
         }
@@ -191,6 +189,10 @@ impl Source for Outgoing<'_> {
             map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         Some((request, body))
+    }
+
+    fn now(&self) -> Instant {
+        self.now
     }
 
     fn is_safe(&self) -> bool {

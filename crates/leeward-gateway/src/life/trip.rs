@@ -1,6 +1,8 @@
 //! What is known about one request while it lives, and what every answer carries.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -10,25 +12,30 @@ use http_body::Body;
 use leeward_resilience::concurrency::Permit;
 use leeward_resilience::{Deadline, Instant};
 use leeward_telemetry::metrics::Gauge;
-use leeward_telemetry::{CORRELATION_ID, REQUEST_ID, Span, SpanKind, TRACEPARENT, TraceContext, span};
+use leeward_telemetry::{
+    CORRELATION_ID, REQUEST_ID, Span, SpanKind, TRACEPARENT, TraceContext, hex_id, span,
+};
 
+use super::substitute::FellBack;
 use super::witness::Witness;
 use super::{Core, parse};
 use crate::access::{Begin, Delivery, Notes, Ticket};
 use crate::body::Download;
 use crate::config::{Rule, Tunnel};
-use crate::decisions::{Ruling, Setting};
+use crate::decisions::{Ruling, Setting, Text};
+use crate::grpc::OwnTime;
+use crate::headers::{Id, Names};
 use crate::incoming::Incoming;
 use crate::jwt::Subject;
 use crate::limits::Seen;
+use crate::lines::{Answering, Lines};
 use crate::metrics::NO_ROUTE;
 use crate::refusal::{self, Explanation, Refusal, Stage, code};
 use crate::router::{Ask, Match, Methods};
 use crate::shared::{Answers, RouteState, Service, Shared};
 use crate::{address, cors, grpc, headers, trailers, upgrade};
 
-/// What most answers get beside those for browsers: four that every one gets, two about limits, one about CORS.
-const OWN_HEADERS_MAX: usize = 7;
+const FALLBACK: HeaderName = HeaderName::from_static("x-leeward-fallback");
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 pub(super) const SERVICE_NAME: HeaderName = HeaderName::from_static("x-service-name");
 /// The gateway's name towards services and in traces.
@@ -41,8 +48,8 @@ pub(crate) struct Trip {
     pub(super) client: IpAddr,
     /// Whether the answer goes over TLS.
     pub(super) is_encrypted: bool,
-    pub(super) request_id: HeaderValue,
-    pub(super) correlation_id: HeaderValue,
+    pub(super) request_id: Id,
+    pub(super) correlation_id: Id,
     pub(super) span: Span,
     pub(super) method: &'static str,
     origin: Option<HeaderValue>,
@@ -56,12 +63,16 @@ pub(crate) struct Trip {
     pub(super) gets_trailers: bool,
     /// Whether it is a call of gRPC.
     pub(super) is_call: bool,
+    /// When it must be over as a call that has a time of its own.
+    own_deadline: Option<Deadline>,
     /// Whether it asks for its connection to be switched to WebSocket.
     asks_for_websocket: bool,
     /// How long that lasts, where the route lets it be.
     pub(super) tunnel: Option<Tunnel>,
     /// What the client is to come back with.
     pub(super) cookie: Option<HeaderValue>,
+    /// What answered in the place of its service.
+    pub(super) fell_back: OnceCell<Box<FellBack>>,
     seen: Seen,
     ticket: Option<Ticket>,
     pub(super) notes: Notes,
@@ -89,32 +100,38 @@ impl Trip {
     /// Ids and trace come first, so that whatever answers has them. A client's own are taken if they can be logged.
     pub(super) fn begin(shared: &Shared, peer: IpAddr, method: &Method, headers: &HeaderMap) -> Self {
         let rng = &*shared.rng;
-        let parent = headers
-            .get(TRACEPARENT)
+        let names = Names::of(headers);
+        let parent = names
+            .get(headers, &TRACEPARENT)
             .and_then(|value| TraceContext::parse(value.to_str().ok()?).ok())
             .unwrap_or_else(|| TraceContext::new_root(rng));
-        let minted = || hex_id(u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()));
-        let request_id = headers::well_formed_id(headers, &REQUEST_ID).cloned().unwrap_or_else(minted);
-        let correlation_id = headers::well_formed_id(headers, &CORRELATION_ID).cloned();
+        let own = |name: HeaderName| {
+            if names.may_have(&name) { headers::well_formed_id(headers, &name) } else { None }
+        };
+        let minted = || u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
+        let request_id = own(REQUEST_ID).unwrap_or_else(|| Id::from_ascii(&hex_id(minted())));
+        let correlation_id = own(CORRELATION_ID);
         let method = method_label(method);
         Self {
             started: shared.clock.now(),
             client: peer,
             is_encrypted: false,
             request_id,
-            correlation_id: correlation_id.unwrap_or_else(|| hex_id(parent.trace_id())),
+            correlation_id: correlation_id.unwrap_or_else(|| Id::from_ascii(&hex_id(parent.trace_id()))),
             span: span(method, SpanKind::Server, NAME, &parent),
             method,
-            origin: one_origin(headers).cloned(),
+            origin: if names.may_have(&header::ORIGIN) { one_origin(headers).cloned() } else { None },
             route: None,
             service: None,
             key: None,
             takes_trailers: false,
             gets_trailers: false,
             is_call: false,
+            own_deadline: None,
             asks_for_websocket: false,
             tunnel: None,
             cookie: None,
+            fell_back: OnceCell::new(),
             seen: Seen::default(),
             ticket: None,
             notes: Notes::default(),
@@ -137,8 +154,8 @@ impl Trip {
                 version: request.map_or(Version::HTTP_11, Request::version),
                 headers: request.map_or(&nothing.1, Request::headers),
                 client: self.client,
-                request_id: &self.request_id,
-                correlation_id: &self.correlation_id,
+                request_id: self.request_id,
+                correlation_id: self.correlation_id,
                 trace_id: self.span.context().trace_id(),
             },
         );
@@ -153,8 +170,9 @@ impl Trip {
 
     /// Reads what is about the client's connection.
     pub(super) fn reads_connection(&mut self, head: &Parts) {
-        self.asks_for_websocket = head.headers.contains_key(header::UPGRADE) && upgrade::is_asked(head);
-        self.takes_trailers = trailers::are_taken(&head.headers);
+        let names = Names::of(&head.headers);
+        self.asks_for_websocket = names.may_have(&header::UPGRADE) && upgrade::is_asked(head);
+        self.takes_trailers = names.may_have(&header::TE) && trailers::are_taken(&head.headers);
         self.gets_trailers = self.takes_trailers || head.version == Version::HTTP_2;
     }
 
@@ -177,7 +195,7 @@ impl Trip {
             .and_then(|method| Method::from_bytes(method.as_bytes()).ok());
         let ask = Ask {
             method: announced.as_ref().unwrap_or(&head.method),
-            host: parse::host_name(head),
+            host: if shared.router.looks_at_hosts() { parse::host_name(head) } else { None },
             path,
             query: head.uri.query(),
             headers: &head.headers,
@@ -212,6 +230,21 @@ impl Trip {
         service
     }
 
+    /// Something else answers in the place of its service.
+    pub(super) fn falls_back(&self, how: FellBack) {
+        self.notes.fallback(how.cause.as_str());
+        // A request is answered once.
+        let _said = self.fell_back.set(Box::new(how));
+    }
+
+    /// Who answered, as far as that is a service.
+    fn answered_by<'s>(&self, shared: &'s Shared) -> Option<&'s Service> {
+        match self.fell_back.get() {
+            Some(how) => how.service.map(|at| &shared.services[at]),
+            None => self.service(shared),
+        }
+    }
+
     /// Its service was not asked.
     pub(super) fn is_answered_here(&mut self) {
         self.service = None;
@@ -232,15 +265,17 @@ impl Trip {
         Ok(())
     }
 
-    /// When all must be over: by the route, or by the call itself where that is sooner.
-    pub(super) fn deadline(&self, route: &RouteState, head: &Parts) -> Result<Deadline, Refusal> {
+    /// By when the head of the answer must be there: by the route, or by the call itself where that is sooner.
+    pub(super) fn deadline(&mut self, route: &RouteState, head: &Parts) -> Result<Deadline, Refusal> {
         let within = if self.is_call { grpc::read_timeout(&head.headers) } else { Ok(None) };
         let within = within.map_err(|grpc::BadTimeout| {
             let detail =
                 "grpc-timeout is not said once, in up to eight digits and one of H, M, S, m, u and n";
             Refusal::bad_request(code::MALFORMED, Stage::Parse, detail)
         })?;
-        Ok(Deadline::after(self.started, within.unwrap_or(route.deadline).min(route.deadline)))
+        self.own_deadline = within.map(|within| Deadline::after(self.started, within));
+        let of_the_route = Deadline::after(self.started, route.deadline);
+        Ok(self.own_deadline.map_or(of_the_route, |own| own.earlier(of_the_route)))
     }
 
     pub(super) fn preflight(&self, shared: &Shared, head: &Parts) -> Option<Response<Download>> {
@@ -309,35 +344,36 @@ impl Trip {
     }
 
     /// The answer to a refusal, with everything that every answer has.
-    pub(super) fn refuse(mut self, core: &Core, refusal: Refusal) -> Response<Delivery> {
+    pub(super) fn refuse(&mut self, core: &Core, refusal: Refusal) -> Response<Delivery> {
         let shared = &*core.shared;
         self.notes.refused(refusal.code, refusal.stage.as_str(), refusal.rule.unwrap_or_default());
-        shared.metrics.refusals.with([refusal.stage.as_str(), refusal.code]).inc();
+        core.series.refused(&shared.metrics, refusal.stage, refusal.code);
         let trusted = shared.config.explain_to.iter().any(|network| network.contains(self.client));
         let origin = self.route_state(shared).map(|route| &*route.config.origin);
         let explanation = trusted.then_some(Explanation { origin });
-        let request_id = self.request_id.to_str().unwrap_or_default();
-        let answer = if self.is_call {
-            grpc::respond(&refusal, request_id)
+        let request_id = self.request_id.as_str();
+        let (answer, lines) = if self.is_call {
+            (grpc::respond(&refusal, request_id), Lines::default())
         } else {
             refusal::respond(&refusal, request_id, &shared.accepted, explanation)
         };
         if refusal.status.is_server_error() {
             self.span.error(refusal.code);
         }
-        self.end(core, answer.map(|body: Bytes| Download::Own(Some(body))), Some(refusal))
+        self.end(core, (answer.map(|body: Bytes| Download::Own(Some(body))), lines), Some(refusal))
     }
 
     /// Ends a request that was not refused.
-    pub(super) fn finish(self, core: &Core, answer: Response<Download>) -> Response<Delivery> {
-        self.end(core, answer, None)
+    pub(super) fn finish(&mut self, core: &Core, mut answer: Response<Download>) -> Response<Delivery> {
+        let passed = answer.body_mut().take_passed();
+        self.end(core, (answer, passed), None)
     }
 
     /// Ends the request: response headers, metrics, log, span.
     fn end(
-        mut self,
+        &mut self,
         core: &Core,
-        mut answer: Response<Download>,
+        (mut answer, lines): (Response<Download>, Lines),
         refusal: Option<Refusal>,
     ) -> Response<Delivery> {
         let shared = &*core.shared;
@@ -346,42 +382,56 @@ impl Trip {
         let status = refusal.as_ref().map_or(answer.status(), |refusal| refusal.status);
         let route = self.route_state(shared);
         let label = route.map_or(NO_ROUTE, |route| &*route.label);
-        if let Some(deprecated) = route.and_then(|route| route.config.deprecated.as_ref()) {
-            deprecated.write(answer.headers_mut());
-        }
-        shared.metrics.requests.with([self.method, label, status.as_str()]).inc();
-        shared.metrics.durations.with([self.method, label]).observe_duration(took);
+        core.series.count(&shared.metrics, (self.route, self.method, status), label, took);
         self.notes.answered(status, took);
         self.testify(core, status, took, refusal);
         if self.span.is_recording() {
             let pattern = route.map_or(NO_ROUTE, |route| route.config.pattern.text());
             self.span.attr("http.route", pattern.to_owned()).attr("http.request.method", self.method);
             self.span.attr("http.response.status_code", i64::from(status.as_u16()));
+            if let Some(how) = self.fell_back.get() {
+                self.span.attr("leeward.fallback", how.cause.as_str());
+            }
         }
-        let service = self.service(shared).map(|service| service.name_header.clone());
-        let security = route.map_or(&shared.security, |route| &route.security);
-        let headers = answer.headers_mut();
-        // It grows once at most.
-        headers.reserve(OWN_HEADERS_MAX + security.len());
-        headers.insert(REQUEST_ID, self.request_id);
-        headers.insert(CORRELATION_ID, self.correlation_id);
-        headers.insert(RESPONSE_TIME, millis(took));
-        headers.insert(SERVICE_NAME, service.unwrap_or(HeaderValue::from_static(NAME)));
-        self.seen.write(headers);
-        if let Some(cookie) = self.cookie {
-            headers.append(header::SET_COOKIE, cookie);
-        }
-        if let Some(cors) = &shared.cors {
-            cors.apply(self.origin.as_ref(), headers);
-        }
-        security.apply(headers, self.is_encrypted);
+        let lines = self.say(shared, took, answer.headers_mut(), lines);
         // A handshake that comes to nothing leaves a connection on which the client may have gone on already.
         let is_refused = self.tunnel.is_some() && status != http::StatusCode::SWITCHING_PROTOCOLS;
         if shared.traffic.is_draining() || is_refused {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let left = self.own_deadline.map(|deadline| deadline.remaining(shared.clock.now()));
+        let own_time = left.map(|left| OwnTime { left, request_id: self.request_id });
         let ticket = self.ticket.take();
-        answer.map(|body| Delivery::new(body, ticket))
+        answer.map(|body| Delivery::new(body, lines, ticket, own_time))
+    }
+
+    /// Says in the head of the answer what the gateway itself has to say, in the place of what others said under these names.
+    fn say(&self, shared: &Shared, took: Duration, table: &mut HeaderMap, passed: Lines) -> Lines {
+        let route = self.route_state(shared);
+        let mut answer = Answering::new(table, passed.or_with_room());
+        if let Some(deprecated) = route.and_then(|route| route.config.deprecated.as_ref()) {
+            deprecated.write(&mut answer);
+        }
+        answer.say_text(&REQUEST_ID, self.request_id.as_bytes());
+        answer.say_text(&CORRELATION_ID, self.correlation_id.as_bytes());
+        answer.say_text(&RESPONSE_TIME, millis(took).as_bytes());
+        if let Some(how) = self.fell_back.get() {
+            answer.say_text(&FALLBACK, how.cause.as_str());
+        }
+        match self.answered_by(shared) {
+            Some(service) => answer.say(&SERVICE_NAME, &service.name_header),
+            None => answer.say_text(&SERVICE_NAME, NAME),
+        }
+        self.seen.write(&mut answer);
+        if let Some(cookie) = &self.cookie {
+            answer.add(&header::SET_COOKIE, cookie);
+        }
+        if let Some(cors) = &shared.cors {
+            cors.apply(self.origin.as_ref(), &mut answer);
+        }
+        let security = route.map_or(&shared.security, |route| &route.security);
+        security.apply(&mut answer, self.is_encrypted);
+        answer.into_lines()
     }
 }
 
@@ -422,29 +472,20 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// 32 hexadecimal digits.
-fn hex_id(id: u128) -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0_u8; 32];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(id.to_be_bytes()) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
-}
-
 /// `12.345ms`.
-fn millis(took: std::time::Duration) -> HeaderValue {
+fn millis(took: Duration) -> Text<MILLIS_BYTES_MAX> {
     let (mut whole, mut rest) = (itoa::Buffer::new(), itoa::Buffer::new());
     let whole = whole.format(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)).as_bytes();
     // A one in front keeps the zeros behind the point.
     let rest = rest.format(1_000 + took.subsec_micros() % 1_000).as_bytes();
-    let mut text = [0_u8; "18446744073709551615.000ms".len()];
+    let mut text = [0_u8; MILLIS_BYTES_MAX];
     let (mut left, mut room) = (0, &mut text[..]);
     for part in [whole, b".", &rest[1..], b"ms"] {
         let (here, behind) = room.split_at_mut(part.len());
         here.copy_from_slice(part);
         (left, room) = (left + part.len(), behind);
     }
-    HeaderValue::from_bytes(&text[..left]).unwrap_or(HeaderValue::from_static(""))
+    Text::from_ascii(&text[..left])
 }
+
+const MILLIS_BYTES_MAX: usize = "18446744073709551615.000ms".len();

@@ -24,12 +24,12 @@ pub(super) fn refusal(
     tracing::debug!(service = %name, ?error, "no answer");
     let late = |code, stage, detail: String| Refusal::new(StatusCode::GATEWAY_TIMEOUT, code, stage, detail);
     match error {
-        Error::Rejected(rejected) => rejection(name, &rejected),
+        Error::Rejected(rejected) => rejection((route, name), &rejected),
         Error::Timeout { after } => {
             late(code::UPSTREAM_TIMEOUT, Stage::Upstream, format!("{name} did not answer in time"))
-                .hint("the service's attempt_timeout")
+                .hint("attempt_timeout of the route or the service")
                 .ruled(
-                    Ruling::by(Setting::Service("attempt_timeout"))
+                    Ruling::by(setting(route, "attempt_timeout"))
                         .number("attempt_timeout_ms", after.as_millis()),
                 )
         }
@@ -85,7 +85,12 @@ fn no_endpoint(error: &NoEndpoint) -> Refusal {
         .ruled(ruling)
 }
 
-fn rejection(name: &str, rejected: &Rejected) -> Refusal {
+/// A policy's option, where it stands: a route may have the policy for itself.
+fn setting(route: &RouteState, option: &'static str) -> Setting {
+    if route.config.has_policy(option) { Setting::Route(option) } else { Setting::Service(option) }
+}
+
+fn rejection((route, name): (&RouteState, &str), rejected: &Rejected) -> Refusal {
     let (code, stage, option, hint) = match rejected.policy {
         breaker::NAME => (
             code::BREAKER_OPEN,
@@ -104,14 +109,19 @@ fn rejection(name: &str, rejected: &Rejected) -> Refusal {
             code::OVERLOADED,
             Stage::Limit,
             "adaptive",
-            "the service's adaptive limit: it is slower than it was",
+            "the adaptive limit: the service is slower than it was",
         ),
-        _ => (code::OVERLOADED, Stage::Limit, "concurrency_limit", "the service's concurrency_limit"),
+        _ => (
+            code::OVERLOADED,
+            Stage::Limit,
+            "concurrency_limit",
+            "concurrency_limit of the route or the service",
+        ),
     };
     Refusal::unavailable(code, stage, format!("{name}: {}", rejected.reason))
         .retry_after(rejected.retry_after)
         .hint(hint)
-        .ruled(seen(Ruling::by(Setting::Service(option)), &rejected.reason))
+        .ruled(seen(Ruling::by(setting(route, option)), &rejected.reason))
 }
 
 /// The numbers that a policy rejected by.

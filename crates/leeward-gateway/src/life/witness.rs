@@ -9,9 +9,9 @@ use http::{Request, StatusCode, Uri};
 use super::Core;
 use super::parse::host_name_of;
 use super::trip::Trip;
-use crate::decisions::{Attempts, Book, Decision, Kept, Refused, Setting, Text};
+use crate::decisions::{Attempts, Book, Decision, Fallback, Kept, Refused, Setting, Text};
 use crate::incoming::Incoming;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Stage};
 
 /// What is remembered of a request from its beginning; nothing where no decisions are kept.
 #[derive(Default, Debug)]
@@ -44,14 +44,21 @@ impl Trip {
         refusal: Option<Refusal>,
     ) {
         let Some(book) = &core.book else { return };
-        let Some(kept) = self.why_kept(core, book, refusal.is_some()) else { return };
+        let Some(kept) = self.why_kept(core, book, refusal.as_ref()) else { return };
         let shared = &*core.shared;
+        let instead = self.fell_back.get_mut();
+        let fallback = instead.as_deref().map(|how| Fallback {
+            cause: how.cause.as_str(),
+            service: how.service.map(|at| Arc::clone(&shared.services[at].name)),
+        });
+        // The reason stays that of the service which failed.
+        let refusal = instead.map_or(refusal, |how| how.refusal.take());
         let route = self.route_state(shared);
         let service = self.service(shared).map(|service| Arc::clone(&service.name));
         let witness = &self.witness;
         book.keep(Decision {
             kept,
-            request_id: Text::from(self.request_id.to_str().unwrap_or_default()),
+            request_id: self.request_id,
             unix_ms: shared.clock.unix_ms(),
             took,
             client: self.client,
@@ -62,15 +69,21 @@ impl Trip {
             route_at: route.map(|route| Arc::clone(&route.config.origin)),
             status: status.as_u16(),
             epoch: shared.version.epoch,
+            fallback,
             refused: refusal.map(|refusal| self.refused(core, refusal, service.as_deref())),
             service,
             attempts: std::mem::take(&mut self.witness.attempts),
         });
     }
 
-    fn why_kept(&self, core: &Core, book: &Book, is_refused: bool) -> Option<Kept> {
-        if is_refused {
-            return Some(Kept::Refused);
+    fn why_kept(&self, core: &Core, book: &Book, refusal: Option<&Refusal>) -> Option<Kept> {
+        if let Some(refusal) = refusal {
+            // One like the other, and many: they would leave no room for those that differ.
+            let is_one_of_many = refusal.stage == Stage::Overload && refusal.ruling.is_none();
+            return (!is_one_of_many).then_some(Kept::Refused);
+        }
+        if self.fell_back.get().is_some() {
+            return Some(Kept::Fallback);
         }
         if self.witness.attempts.is_noteworthy() {
             return Some(Kept::Attempts);

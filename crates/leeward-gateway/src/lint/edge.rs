@@ -2,21 +2,21 @@
 
 use std::net::IpAddr;
 
-use leeward_discovery::Outlier;
 use leeward_resilience::config::units::show_duration;
 
 use super::Findings;
 use super::rules::{
-    ADDRESS_BEHIND_PROXY, ADMIN_REACHABLE, CORS_WITHOUT_TLS, HEALTH_TOO_SLOW, KEYS_EXPIRE, NO_LIMIT,
-    POLICY_UNUSED, QUEUE_TOO_LONG, TRUSTS_EVERYONE, UNSAFE_OPTION,
+    ADDRESS_BEHIND_PROXY, ADMIN_REACHABLE, CORS_WITHOUT_TLS, HEALTH_TOO_SLOW, KEYS_EXPIRE, KEYS_IN_CLEAR,
+    NO_LIMIT, POLICY_UNUSED, QUEUE_TOO_LONG, TRUSTS_EVERYONE, UNSAFE_OPTION,
 };
 use crate::config::Config;
-use crate::relaxations;
+use crate::{address, relaxations};
 
 pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     exposure(config, found);
     limits(config, found);
     times(config, found);
+    keys(config, found);
     for policy in config.policies.iter().filter(|policy| policy.uses == 0) {
         found.add(&POLICY_UNUSED, policy.path.clone(), "no service and no route names it");
     }
@@ -98,15 +98,18 @@ fn times(config: &Config, found: &mut Findings<'_>) {
             ),
         );
     }
-    let ejection = Outlier::default().ejection_base;
     if let Some(health) = &config.health {
         let seen = health.interval * health.fall.get();
-        if seen >= ejection {
+        // Of the services that this is too slow for, the one that it is the most so.
+        let ejections = config.services.iter().filter_map(|(name, policy)| {
+            policy.balance.outlier.as_ref().map(|outlier| (outlier.ejection_base, name))
+        });
+        if let Some((ejection, name)) = ejections.min().filter(|(ejection, _)| seen >= *ejection) {
             found.add(
                 &HEALTH_TOO_SLOW,
                 "health.interval",
                 format!(
-                    "{} questions every {} take {}, and an endpoint that failed is asked by requests again after {}",
+                    "{} questions every {} take {}, and an endpoint of {name} that failed is asked by requests again after {}",
                     health.fall,
                     show_duration(health.interval),
                     show_duration(seen),
@@ -126,6 +129,23 @@ fn times(config: &Config, found: &mut Findings<'_>) {
                 show_duration(jwt.stale_if_error)
             ),
         );
+    }
+}
+
+/// Keys at a `url` without encryption are a mistake of the configuration; of a service it may be that everything is on one machine.
+fn keys(config: &Config, found: &mut Findings<'_>) {
+    for (at, jwt) in config.jwt.iter().enumerate() {
+        let Some(name) = jwt.keys.service() else { continue };
+        let service = config.service(name);
+        let is_plain = |url: &&http::Uri| url.scheme_str() == Some("http") && !address::is_here(url);
+        let place = match (service.urls.iter().find(is_plain), &service.dns) {
+            (Some(url), _) => url.authority().map(ToString::to_string).unwrap_or_default(),
+            (None, Some(dns)) if service.tls.is_none() => dns.to_string(),
+            _ => continue,
+        };
+        let path =
+            if config.jwt.len() == 1 { "jwt.service".to_owned() } else { format!("jwt[{at}].service") };
+        found.add(&KEYS_IN_CLEAR, path, format!("`{name}` is asked for its keys at {place} over plain HTTP"));
     }
 }
 

@@ -24,8 +24,7 @@ const ATTEMPTS_ERROR: u32 = 16;
 pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     edges(config, found);
     let mut walk = Walk { config, chains: 0, chain: Vec::new(), worst: Vec::new(), circles: BTreeSet::new() };
-    let mut entries: Vec<&Arc<str>> =
-        config.routes.iter().flat_map(|route| route.target.services()).collect();
+    let mut entries: Vec<&Arc<str>> = config.routes.iter().flat_map(|route| route.services()).collect();
     entries.sort_unstable();
     entries.dedup();
     for entry in entries {

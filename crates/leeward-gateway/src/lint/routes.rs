@@ -7,8 +7,8 @@ use leeward_runtime::config::join;
 
 use super::Findings;
 use super::rules::{
-    ACCESS_WIDER, DRAIN_TOO_SHORT, LIMIT_TIMES_REPLICAS, METHOD_NOT_PASSED_ON, NO_COPIES, SHARE_OF_NOTHING,
-    TOKEN_UNCHECKED,
+    ACCESS_WIDER, DRAIN_TOO_SHORT, FALLBACK_SHARES_FATE, LIMIT_TIMES_REPLICAS, METHOD_NOT_PASSED_ON,
+    NO_COPIES, SHARE_OF_NOTHING, TOKEN_UNCHECKED,
 };
 use crate::config::{Config, Route, Rule};
 use crate::router::Methods;
@@ -47,9 +47,33 @@ pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
             );
         }
     }
+    substitutes(config, found);
     shares(config, found);
     neighbours(config, found);
     drain(config, found);
+}
+
+/// Services that stand in for one whose endpoint they share.
+fn substitutes(config: &Config, found: &mut Findings<'_>) {
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some(spare) = route.fallback.as_ref().and_then(|fallback| fallback.substitute.service()) else {
+            continue;
+        };
+        let shared =
+            route.target.services().find_map(|name| Some((name, shared_place(config, name, spare)?)));
+        if let Some((name, place)) = shared {
+            let what = format!("{spare} stands in for {name} on {}, and both are at {place}", shown(route));
+            found.add(&FALLBACK_SHARES_FATE, format!("routes[{index}].fallback.service"), what);
+        }
+    }
+}
+
+/// Where both services are, as far as the configuration says.
+fn shared_place(config: &Config, one: &str, other: &str) -> Option<String> {
+    let (one, other) = (config.service(one), config.service(other));
+    let url = one.urls.iter().find(|url| other.urls.iter().any(|known| known.authority() == url.authority()));
+    let name = one.dns.as_ref().filter(|name| other.dns.as_ref() == Some(*name));
+    url.map(|url| url.to_string().trim_end_matches('/').to_owned()).or(name.map(ToString::to_string))
 }
 
 /// Services of a split that get nothing of it.

@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// All of them: those of one service, of the graph, of routes, of the edge.
-pub static RULES: [&Rule; 31] = [
+pub static RULES: [&Rule; 33] = [
     &TIMEOUT_INVERSION,
     &ATTEMPTS_OVER_DEADLINE,
     &WINDOW_TOO_SHORT,
@@ -43,6 +43,7 @@ pub static RULES: [&Rule; 31] = [
     &QUEUE_TOO_LONG,
     &HEALTH_TOO_SLOW,
     &NO_COPIES,
+    &FALLBACK_SHARES_FATE,
     &METHOD_NOT_PASSED_ON,
     &SHARE_OF_NOTHING,
     &ACCESS_WIDER,
@@ -52,6 +53,7 @@ pub static RULES: [&Rule; 31] = [
     &TRUSTS_EVERYONE,
     &CORS_WITHOUT_TLS,
     &KEYS_EXPIRE,
+    &KEYS_IN_CLEAR,
     &ADDRESS_BEHIND_PROXY,
     &NO_LIMIT,
 ];
@@ -443,6 +445,26 @@ routes: [{path: /, service: orders, stale_if_error: 1h}]
 ",
 };
 
+pub(super) static FALLBACK_SHARES_FATE: Rule = Rule {
+    id: "fallback-shares-fate",
+    severity: Severity::Warning,
+    what: "The service of a fallback is at an endpoint of the service that it stands in for.",
+    why: "What has just failed is asked once more under another name: no answer comes of it, and the outage gets more load.",
+    fix: "Name a service of other endpoints, or let the gateway answer (`respond`).",
+    fires: "
+services:
+  orders: {urls: [\"http://10.0.0.1:4001\", \"http://10.0.0.2:4001\"]}
+  spare: {urls: [\"http://10.0.0.2:4001\"]}
+routes: [{path: /, service: orders, fallback: {service: spare}}]
+",
+    quiet: "
+services:
+  orders: {urls: [\"http://10.0.0.1:4001\", \"http://10.0.0.2:4001\"]}
+  spare: {urls: [\"http://10.0.0.3:4001\"]}
+routes: [{path: /, service: orders, fallback: {service: spare}}]
+",
+};
+
 pub(super) static METHOD_NOT_PASSED_ON: Rule = Rule {
     id: "method-not-passed-on",
     severity: Severity::Note,
@@ -607,6 +629,24 @@ routes: [{path: /, service: orders}]
 jwt: {service: orders, refresh: 1h, stale_if_error: 6h}
 services: {orders: {}}
 routes: [{path: /, service: orders}]
+",
+};
+
+pub(super) static KEYS_IN_CLEAR: Rule = Rule {
+    id: "keys-in-clear",
+    severity: Severity::Warning,
+    what: "Keys that tokens are checked with come from a service on another machine without encryption.",
+    why: "Who is on the way puts in keys of their own, and is whoever they like from then on.",
+    fix: "Let the service be reached over `https://` (or `tls` beside `dns`), or give its keys by `jwt.keys`.",
+    fires: "
+jwt: {service: users}
+services: {users: {urls: [\"http://10.0.0.5:4001\"]}}
+routes: [{path: /, service: users}]
+",
+    quiet: "
+jwt: {service: users}
+services: {users: {urls: [\"https://10.0.0.5:4001\"]}}
+routes: [{path: /, service: users}]
 ",
 };
 

@@ -25,13 +25,14 @@ pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     drain(config, found);
 }
 
-/// The pipeline's own findings under the longest deadline, and those that only a shorter deadline of a route brings up.
+/// The pipeline's own findings under the longest deadline, and those that only routes bring up: by a shorter deadline, or by policies that they
+/// have for themselves.
 fn policies(config: &Config, name: &str, found: &mut Findings<'_>) {
     let policy = config.service(name);
     let facts = Facts { latency_p99: config.facts.of(name).and_then(|known| known.latency_p99) };
-    let under = |deadline: Duration| PipelineOptions { deadline, ..policy.policies.clone() }.lint(&facts);
     let longest = config.longest_deadline(name);
-    let known = under(longest);
+    let under = |deadline: Duration| PipelineOptions { deadline, ..policy.policies.clone() };
+    let known = under(longest).lint(&facts);
     for finding in &known {
         let option = finding.options.iter().find(|option| !option.starts_with("deadline")).copied();
         let severity = severity(finding.kind, &policy.policies, longest);
@@ -40,20 +41,27 @@ fn policies(config: &Config, name: &str, found: &mut Findings<'_>) {
     }
     let own = |route: &&(usize, &Route)| route.1.target.services().any(|service| **service == *name);
     for (index, route) in config.routes.iter().enumerate().collect::<Vec<_>>().iter().filter(own) {
-        let Some(deadline) = route.deadline.filter(|deadline| *deadline < longest) else { continue };
-        for finding in under(deadline) {
+        let shorter = route.deadline.filter(|deadline| *deadline < longest);
+        let Some(options) = route.outbound(&policy, &config.limits).or_else(|| shorter.map(under)) else {
+            continue;
+        };
+        for finding in options.lint(&facts) {
             if known.iter().any(|known| known.kind == finding.kind && known.options == finding.options) {
                 continue;
             }
-            let severity = severity(finding.kind, &policy.policies, deadline);
-            found.add_as(
-                rule(finding.kind),
-                severity,
-                format!("routes[{index}].deadline"),
-                format!("{}: {}", finding.options.join(", "), finding.message),
-            );
+            let severity = severity(finding.kind, &options, options.deadline);
+            let path = format!("routes[{index}].{}", at_route(route, &finding.options));
+            let message = format!("{}: {}", finding.options.join(", "), finding.message);
+            found.add_as(rule(finding.kind), severity, path, message);
         }
     }
+}
+
+/// Which of a route's options is behind a finding.
+fn at_route(route: &Route, options: &[&str]) -> String {
+    let is_own = |option: &String| route.has_policy(option.split('.').next().unwrap_or_default());
+    let mut written = options.iter().map(|option| super::written(option).into_owned());
+    written.find(is_own).unwrap_or_else(|| "deadline".to_owned())
 }
 
 fn rule(kind: Kind) -> &'static Rule {
@@ -79,7 +87,7 @@ fn calls(config: &Config, name: &str, found: &mut Findings<'_>) {
         // Agreed on over TLS, and not without it.
         Protocol::Auto => policy.urls.iter().any(|url| url.scheme_str() == Some("http")),
     };
-    let own = |route: &&Route| route.target.services().any(|service| **service == *name);
+    let own = |route: &&Route| route.services().any(|service| **service == *name);
     if let Some(route) = config.routes.iter().filter(own).find(|route| is_http1 && is_of_grpc(route)) {
         let taken = route.derived_id();
         let what = format!("{taken} looks like gRPC, and {name} is spoken to over HTTP/1.1");
@@ -102,21 +110,32 @@ fn is_of_grpc(route: &Route) -> bool {
     names_service || conditions.any(|text| text.contains("content-type") && text.contains("application/grpc"))
 }
 
+/// The time that routes of a service have for an attempt, where they have one for themselves.
+fn own_attempts(config: &Config, name: &str) -> impl Iterator<Item = (usize, Duration)> {
+    let policy = config.service(name);
+    let is_its = |route: &Route| route.target.services().any(|service| **service == *name);
+    config.routes.iter().enumerate().filter_map(move |(index, route)| {
+        let is_own = is_its(route) && route.has_policy("attempt_timeout");
+        let options = if is_own { route.outbound(&policy, &config.limits) } else { None };
+        Some((index, options?.attempt_timeout?.after))
+    })
+}
+
 fn connections(config: &Config, name: &str, found: &mut Findings<'_>) {
     let policy = config.service(name);
     let show = show_duration;
-    if let Some(timeout) = policy.policies.attempt_timeout
-        && policy.connect_timeout >= timeout.after
-    {
-        found.add(
-            &TIMEOUT_INVERSION,
-            service_path(config, name, "connect_timeout"),
-            format!(
-                "a connection may take {} to open and an attempt, which opens it, {} in all",
-                show(policy.connect_timeout),
-                show(timeout.after)
-            ),
-        );
+    let of_service = policy.policies.attempt_timeout.map(|timeout| timeout.after);
+    let of_service = of_service.map(|after| (service_path(config, name, "connect_timeout"), after));
+    let of_routes =
+        own_attempts(config, name).map(|(index, after)| (format!("routes[{index}].attempt_timeout"), after));
+    for (path, after) in of_service.into_iter().chain(of_routes) {
+        if policy.connect_timeout >= after {
+            let (connect, after) = (show(policy.connect_timeout), show(after));
+            let what = format!(
+                "a connection may take {connect} to open and an attempt, which opens it, {after} in all"
+            );
+            found.add(&TIMEOUT_INVERSION, path, what);
+        }
     }
     let keep_alive = config.facts.of(name).and_then(|known| known.keep_alive);
     if let Some(keep_alive) = keep_alive.filter(|keep_alive| policy.idle_timeout >= *keep_alive) {
@@ -164,10 +183,13 @@ fn encryption(config: &Config, name: &str, found: &mut Findings<'_>) {
 fn drain(config: &Config, found: &mut Findings<'_>) {
     let drain = config.limits.drain;
     let names = config.service_names();
-    let attempts = names.iter().filter_map(|name| {
+    let of_services = names.iter().filter_map(|name| {
         let timeout = config.service(name).policies.attempt_timeout?.after;
         Some((timeout.min(config.longest_deadline(name)), name))
     });
+    let of_routes =
+        names.iter().flat_map(|name| own_attempts(config, name).map(move |(_, after)| (after, name)));
+    let attempts = of_services.chain(of_routes);
     if let Some((attempt, name)) = attempts.max().filter(|(attempt, _)| *attempt > drain) {
         let (drain, attempt) = (show_duration(drain), show_duration(attempt));
         found.add_as(
@@ -206,9 +228,8 @@ fn usage(config: &Config, name: &str, found: &mut Findings<'_>) {
         .values()
         .chain(config.facts.behind.values())
         .any(|known| known.calls.contains_key(name));
-    let is_used =
-        config.routes.iter().flat_map(|route| route.target.services()).any(|service| **service == *name)
-            || config.jwt.iter().any(|jwt| jwt.keys.service().is_some_and(|service| **service == *name));
+    let is_used = config.routes.iter().flat_map(Route::services).any(|service| **service == *name)
+        || config.jwt.iter().any(|jwt| jwt.keys.service().is_some_and(|service| **service == *name));
     if !is_called && !is_used {
         found.add(
             &SERVICE_UNUSED,

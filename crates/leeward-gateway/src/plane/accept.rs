@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use leeward_resilience::Mode;
 use leeward_runtime::Hold;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::choose::{self, Busy};
+use super::begin::turn_away;
+use super::choose::{self, Busy, Pace};
 use super::{Door, Entry, Handed, Seat};
 use crate::published::Published;
 use crate::shared::Shared;
@@ -85,11 +87,17 @@ fn hand_over(
     }
     let Ok(stream) = stream.into_std() else { return };
     let seat = &seats[choose::least(&rates.measure(seats))];
+    // It is the best that there is. Cheaper here than on the core, which has too much to do.
+    if entry.tls.is_some() && seat.load.is_full() {
+        turn_away(&stream);
+        shared.metrics.overload.connections.with([Mode::Enforced.as_str()]).inc();
+        return;
+    }
     // Counted here, so that the next choice sees it before the core does.
     seat.load.connections.fetch_add(1, Ordering::Relaxed);
     shared.traffic.opened();
     shared.metrics.connections.inc();
-    let handed = Handed { stream, peer, entry: Arc::clone(entry) };
+    let handed = Handed { stream, peer, entry: Arc::clone(entry), at: shared.clock.now() };
     if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = seat.queue.try_send(handed) {
         seat.load.connections.fetch_sub(1, Ordering::Relaxed);
         shared.traffic.closed();
@@ -125,7 +133,15 @@ impl Rates {
                 *count = now;
             }
         }
-        let busy = |(seat, rate): (&Seat, &f64)| Busy { connections: seat.load.connections(), rate: *rate };
+        let busy = |(seat, rate): (&Seat, &f64)| {
+            let load = &seat.load;
+            let pace = match (load.is_full(), load.is_behind()) {
+                (true, _) => Pace::Full,
+                (false, true) => Pace::Behind,
+                (false, false) => Pace::Well,
+            };
+            Busy { connections: load.connections(), rate: *rate, pace }
+        };
         seats.iter().zip(&self.rates).map(busy).collect()
     }
 }

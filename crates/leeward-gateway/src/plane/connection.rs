@@ -1,19 +1,18 @@
 //! One connection of a client: request after request, until one of the two has had enough.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::watch;
 
-use super::Entry;
+use super::Handed;
 use super::begin::{Begun, begin};
 use super::current::Current;
+use super::drain::Drain;
 use crate::access::Delivery;
 use crate::h1::{self, Answering, Ended, Head, Io, Rule};
 use crate::http2;
@@ -25,14 +24,8 @@ use crate::life::{self, Peer};
 const LINGER: Duration = Duration::from_millis(400);
 
 /// Serves a connection until it ends.
-pub(super) async fn serve(
-    current: Rc<Current>,
-    entry: Arc<Entry>,
-    stream: std::net::TcpStream,
-    from: SocketAddr,
-    draining: watch::Receiver<bool>,
-) {
-    let begun = begin(&current, &entry, stream, from).await;
+pub(super) async fn serve(current: Rc<Current>, handed: Handed, draining: watch::Receiver<bool>) {
+    let begun = begin(&current, handed).await;
     let Some(Begun { socket, peer, read, is_http2 }) = begun else { return };
     if is_http2 {
         // A connection over HTTP/1.1 need not be as large as one over HTTP/2.
@@ -44,11 +37,12 @@ pub(super) async fn serve(
 }
 
 /// HTTP/1.1: one request after the other.
-async fn in_turn(current: &Current, io: &Rc<Io>, peer: &Peer, mut draining: watch::Receiver<bool>) {
+async fn in_turn(current: &Current, io: &Rc<Io>, peer: &Peer, draining: watch::Receiver<bool>) {
+    let mut drain = Drain::new(draining);
     loop {
-        match next(io, &mut draining).await {
+        match next(io, &mut drain).await {
             Ok(head) => {
-                if !one(current, io, peer, head, &mut draining).await {
+                if !one(current, io, peer, head, &drain).await {
                     return;
                 }
             }
@@ -63,7 +57,9 @@ async fn in_turn(current: &Current, io: &Rc<Io>, peer: &Peer, mut draining: watc
                     unix_ms: core.shared.clock.unix_ms(),
                     body_timeout: Duration::ZERO,
                 };
-                if h1::send(io, &answering, life::broken(&core, peer, rule)).await.is_ok() {
+                let mut answer = life::broken(&core, peer, rule);
+                let lines = answer.body_mut().take_lines();
+                if h1::send(io, &answering, answer, &lines).await.is_ok() {
                     io.leave().await;
                 }
                 return;
@@ -73,25 +69,21 @@ async fn in_turn(current: &Current, io: &Rc<Io>, peer: &Peer, mut draining: watc
 }
 
 /// The next request. A drain leaves an idle client a moment for one more.
-async fn next(io: &Io, draining: &mut watch::Receiver<bool>) -> Result<Head, Ended> {
+async fn next(io: &Io, drain: &mut Drain) -> Result<Head, Ended> {
     let mut head = pin!(io.head());
-    tokio::select! {
-        biased;
-        head = head.as_mut() => return head,
-        _drain = draining.wait_for(|draining| *draining) => {}
+    let early = poll_fn(|cx| match head.as_mut().poll(cx) {
+        Poll::Ready(head) => Poll::Ready(Some(head)),
+        Poll::Pending => drain.poll(cx).map(|()| None),
+    });
+    if let Some(head) = early.await {
+        return head;
     }
     let late = || if io.has_begun() { Ended::Broken(Rule::HeadTimeout) } else { Ended::Closed };
     tokio::time::timeout(LINGER, head).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Serves one request. Whether there may be another one.
-async fn one(
-    current: &Current,
-    io: &Rc<Io>,
-    peer: &Peer,
-    head: Head,
-    draining: &mut watch::Receiver<bool>,
-) -> bool {
+async fn one(current: &Current, io: &Rc<Io>, peer: &Peer, head: Head, drain: &Drain) -> bool {
     // The snapshot that the request keeps; it is given up when the answer's head is there, however long its body takes.
     let core = current.core();
     let answering = Answering {
@@ -111,13 +103,14 @@ async fn one(
         })
         .await
     };
-    let Some(answer) = answer else { return false };
+    let Some(mut answer) = answer else { return false };
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         // What is not needed on every connection is not carried along by it.
-        Box::pin(switched(io, answering.unix_ms, answer, draining)).await;
+        Box::pin(switched(io, answering.unix_ms, answer, drain.wanted())).await;
         return false;
     }
-    match h1::send(io, &answering, answer).await {
+    let lines = answer.body_mut().take_lines();
+    match h1::send(io, &answering, answer, &lines).await {
         Ok(true) => true,
         Ok(false) => {
             io.leave().await;
@@ -128,12 +121,12 @@ async fn one(
 }
 
 /// Serves a connection that speaks HTTP no more, to its end.
-async fn switched(io: &Io, unix_ms: i64, answer: Response<Delivery>, draining: &mut watch::Receiver<bool>) {
+async fn switched(io: &Io, unix_ms: i64, answer: Response<Delivery>, mut draining: watch::Receiver<bool>) {
     let (head, mut delivery) = answer.into_parts();
     let Some(tunnel) = delivery.switch() else { return };
-    if h1::switch(io, unix_ms, &head).await.is_err() {
+    if h1::switch(io, unix_ms, &head, &delivery.take_lines()).await.is_err() {
         return;
     }
-    let (end, bytes) = tunnel.run(io, draining).await;
+    let (end, bytes) = tunnel.run(io, &mut draining).await;
     delivery.ended(end, bytes);
 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::current::Current;
 use super::{Handed, Load, connection};
 use crate::decisions::{Asked, Question};
+use crate::overload;
 use crate::published::Published;
 use crate::shared::Traffic;
 
@@ -42,13 +43,14 @@ async fn run(
     (mut handed, mut asked): (mpsc::Receiver<Handed>, Asked),
 ) {
     let current = Rc::new(Current::new(&published, Arc::clone(&load)));
+    tokio::task::spawn_local(overload::watch(Rc::clone(&current.core().overload), Rc::clone(&current)));
     let mut snapshots = published.follow();
     let mut held_back = published.current().traffic.follow_hold();
     let (drain, draining) = watch::channel(false);
     // Each open connection holds a clone: when all are gone, the channel says so.
     let (open, mut closed) = mpsc::channel::<std::convert::Infallible>(1);
     loop {
-        let Handed { stream, peer, entry } = tokio::select! {
+        let handed = tokio::select! {
             biased;
             handed = handed.recv() => match handed {
                 Some(handed) => handed,
@@ -72,7 +74,7 @@ async fn run(
         let guard = Open::new(&current, &load, open.clone());
         let (current, draining) = (Rc::clone(&current), draining.clone());
         tokio::task::spawn_local(async move {
-            connection::serve(current, entry, stream, peer, draining).await;
+            connection::serve(current, handed, draining).await;
             drop(guard);
         });
     }

@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leeward_runtime::Stop;
 use leeward_runtime::config::Problems;
 use parking_lot::Mutex;
 
-use super::source::BoxError;
+use super::source::{BoxError, Stamp};
 use super::{Changes, Reloader};
 use crate::gateway::Error;
+
+/// How often it is looked whether tables can be dropped.
+const RETIRE_EVERY: Duration = Duration::from_millis(500);
 
 /// Who asks for the file to be read again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,8 +86,10 @@ impl Reloader {
         let source = self.source.as_ref().ok_or(Failure::NoSource)?;
         // What was read later is put into force later.
         let _one_at_a_time = self.reading.lock();
+        // Noted first: a change while it is read is another one.
+        *self.read.lock() = Some(Stamp::at(source.path()));
         let read = source.read().map_err(Failure::Unreadable);
-        let done = read.and_then(|config| Ok(self.reload(&config)?));
+        let done = read.and_then(|config| Ok(self.reload(config)?));
         self.note(cause, source.path().display(), &done);
         done
     }
@@ -116,11 +122,23 @@ pub(crate) async fn again(reloader: &Arc<Reloader>, cause: Cause) -> Result<Chan
     tokio::task::spawn_blocking(move || reloader.again(cause)).await.unwrap_or(Err(Failure::Stopping))
 }
 
-/// Reads the file whenever it is another one, until `stop`.
+/// Reads the file whenever it is another one, until `stop`. What was read at somebody's word is not read again.
 pub(crate) async fn follow_file(reloader: Arc<Reloader>, stop: Stop) {
     let Some(mut watch) = reloader.source.as_ref().map(super::Source::watch) else { return };
-    while stop.or(watch.changed()).await.is_some() {
+    while stop.or(watch.changed_unseen(|| reloader.seen())).await.is_some() {
         // What comes of it is noted there.
         let _noted = again(&reloader, Cause::File).await;
+    }
+}
+
+/// Drops the tables of configurations that are not in force any more, once no core has them: otherwise the last of the cores would.
+pub(crate) async fn retire(reloader: Arc<Reloader>, stop: Stop) {
+    let mut snapshots = reloader.published.follow();
+    while let Some(Ok(())) = stop.or(snapshots.changed()).await {
+        // A core that has nothing to do keeps its tables until it has.
+        while stop.or(tokio::time::sleep(RETIRE_EVERY)).await.is_some() && reloader.has_retired() {
+            let reloader = Arc::clone(&reloader);
+            let _done = tokio::task::spawn_blocking(move || reloader.sweep()).await;
+        }
     }
 }

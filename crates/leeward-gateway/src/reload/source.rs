@@ -106,9 +106,17 @@ impl Watch {
 
     /// Resolves when the file is another one than at the last time.
     pub(crate) async fn changed(&mut self) {
+        self.changed_unseen(|| None).await;
+    }
+
+    /// The same, where others read the file too: what they have `seen` of it last is no change.
+    pub(super) async fn changed_unseen(&mut self, seen: impl Fn() -> Option<Stamp>) {
         loop {
             tokio::time::sleep(self.looks.pause()).await;
-            if self.looks.look(Stamp::of(tokio::fs::metadata(&self.path).await)) {
+            let now = Stamp::of(tokio::fs::metadata(&self.path).await);
+            if seen() == Some(now) {
+                self.looks.skip(now);
+            } else if self.looks.look(now) {
                 return;
             }
         }
@@ -129,6 +137,11 @@ impl Looks {
 
     fn pause(&self) -> Duration {
         if self.changing.is_some() { SETTLES_IN } else { LOOK_EVERY }
+    }
+
+    /// The file is as somebody else has read it.
+    fn skip(&mut self, now: Stamp) {
+        (self.read, self.changing) = (now, None);
     }
 
     /// Whether the file is to be read now.
@@ -168,6 +181,18 @@ mod tests {
         assert_eq!(looks.pause(), SETTLES_IN);
         assert_eq!(reads_at(&mut looks, [file(3), Stamp::Absent, file(4), file(4), file(4), file(4)]), [3]);
         assert_eq!(looks.pause(), LOOK_EVERY);
+    }
+
+    #[test]
+    fn what_somebody_else_has_read_is_not_read_again() {
+        let mut looks = Looks::new(file(1));
+        assert!(!looks.look(file(2)));
+        looks.skip(file(2));
+        assert_eq!(looks.pause(), LOOK_EVERY);
+        assert_eq!(reads_at(&mut looks, [file(2), file(2), file(2)]), NEVER);
+        assert_eq!(reads_at(&mut looks, [file(3), file(3), file(3)]), [1], "another change is one");
+        looks.skip(file(4));
+        assert_eq!(reads_at(&mut looks, [file(3), file(3)]), [1], "and so is what was there before");
     }
 
     #[test]

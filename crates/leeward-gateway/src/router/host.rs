@@ -101,39 +101,53 @@ fn is_host(name: &str) -> bool {
 /// `name:port` without the port, which may be missing.
 #[must_use]
 pub fn without_port(authority: &str) -> &str {
-    match authority.rfind(']') {
+    let bytes = authority.as_bytes();
+    match memchr::memrchr(b']', bytes) {
         Some(end) => &authority[..=end],
-        None => authority.split_once(':').map_or(authority, |(name, _)| name),
+        None => memchr::memchr(b':', bytes).map_or(authority, |end| &authority[..end]),
     }
 }
 
 /// A host in the form in which hosts are compared: lower case, no final dot, an IPv6 address in its shortest form.
-pub(super) struct Folded {
-    bytes: [u8; NAME_BYTES_MAX],
-    len: usize,
+#[allow(clippy::large_enum_variant, reason = "it is there for one lookup, which takes no memory")]
+pub(super) enum Folded<'a> {
+    /// It had that form.
+    Same(&'a str),
+    /// It was written anew.
+    Written { bytes: [u8; NAME_BYTES_MAX], len: usize },
 }
 
-impl Folded {
+impl<'a> Folded<'a> {
     /// `None` for what is longer than a name can be, or no address though it has brackets.
-    pub(super) fn new(name: &str) -> Option<Self> {
+    pub(super) fn new(name: &'a str) -> Option<Self> {
         let name = name.strip_suffix('.').unwrap_or(name);
-        let mut folded = Self { bytes: [0; NAME_BYTES_MAX], len: name.len() };
         if let Some(address) = name.strip_prefix('[') {
             let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
-            let mut rest = &mut folded.bytes[..];
+            let mut bytes = [0; NAME_BYTES_MAX];
+            let mut rest = &mut bytes[..];
             write!(rest, "[{address}]").ok()?;
-            folded.len = NAME_BYTES_MAX - rest.len();
-            return Some(folded);
+            let len = NAME_BYTES_MAX - rest.len();
+            return Some(Self::Written { bytes, len });
         }
-        let bytes = folded.bytes.get_mut(..name.len())?;
-        bytes.copy_from_slice(name.as_bytes());
-        bytes.make_ascii_lowercase();
-        Some(folded)
+        if name.len() > NAME_BYTES_MAX {
+            return None;
+        }
+        if !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Some(Self::Same(name));
+        }
+        let mut bytes = [0; NAME_BYTES_MAX];
+        let folded = bytes.get_mut(..name.len())?;
+        folded.copy_from_slice(name.as_bytes());
+        folded.make_ascii_lowercase();
+        Some(Self::Written { bytes, len: name.len() })
     }
 
     pub(super) fn as_str(&self) -> &str {
-        // Lower case of a text is a text.
-        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+        match self {
+            Self::Same(name) => name,
+            // Lower case of a text is a text.
+            Self::Written { bytes, len } => std::str::from_utf8(&bytes[..*len]).unwrap_or_default(),
+        }
     }
 }
 

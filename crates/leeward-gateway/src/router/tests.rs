@@ -199,11 +199,7 @@ fn conditions_choose_between_routes_of_one_path() {
 
 fn takes() -> impl Strategy<Value = Takes> {
     let segment = select(vec!["a", "b", "{x}"]);
-    let path = prop::collection::vec(segment, 0..4).prop_map(|parts| {
-        let parts: Vec<String> =
-            parts.iter().enumerate().map(|(at, part)| part.replace('x', &format!("x{at}"))).collect();
-        format!("/{}", parts.join("/"))
-    });
+    let path = prop::collection::vec(segment, 0..4).prop_map(|parts| numbered(&parts));
     let hosts = prop::collection::vec(select(vec!["a.x", "b.a.x", "*.x", "*.a.x"]), 0..3);
     let methods = prop_oneof![3 => Just(vec![]), 2 => prop::sample::subsequence(vec!["GET", "POST"], 1..=2)];
     let test = prop_oneof![
@@ -259,6 +255,74 @@ proptest! {
             None if methods.is_empty() => Match::None,
             None => Match::Method(methods.into_iter().fold(Methods::NONE, Methods::union)),
         };
-        prop_assert_eq!(Router::new(entries.iter().copied()).find(&ask), expected);
+        for ways_a_node in [0, 2, WAYS_A_NODE] {
+            let router = Router::within(entries.iter().copied(), ways_a_node);
+            prop_assert_eq!(router.find(&ask), expected, "{} ways a node", ways_a_node);
+        }
     }
+
+    /// The same for paths whose every segment may be a literal or a parameter, which is where nodes are laid over each other.
+    #[test]
+    fn nodes_for_several_decide_as_the_scan_does(
+        patterns in prop::collection::vec(
+            (prop::collection::vec(select(vec!["a", "b", "{x}"]), 0..7), any::<bool>()), 0..40),
+        paths in prop::collection::vec(prop::collection::vec(select(vec!["a", "b", "c"]), 0..8), 1..20),
+    ) {
+        let routes: Vec<Takes> = patterns.iter().map(|(parts, exact)| {
+            let path = numbered(parts);
+            if *exact { Takes::exact(&path) } else { Takes::new(&path) }
+        }).collect();
+        let entries: Vec<Entry<'_>> = routes.iter().map(Takes::entry).collect();
+        let headers = map(&[]);
+        for ways_a_node in [0, 2, WAYS_A_NODE, 1_000] {
+            let router = Router::within(entries.iter().copied(), ways_a_node);
+            for parts in &paths {
+                let path = format!("/{}", parts.join("/"));
+                let ask = Ask {
+                    method: &Method::GET, host: None, path: &path, query: None, headers: &headers, is_preflight: false,
+                };
+                let taken = scan(&entries, &ask).iter().position(|verdict| *verdict == Verdict::Taken);
+                let expected = taken.map_or(Match::None, Match::Route);
+                prop_assert_eq!(router.find(&ask), expected, "{} with {} ways a node", path, ways_a_node);
+            }
+        }
+    }
+}
+
+/// A path of these segments, each parameter with a name of its own.
+fn numbered(parts: &[&str]) -> String {
+    let part = |(at, part): (usize, &&str)| part.replace('x', &format!("x{at}"));
+    format!("/{}", parts.iter().enumerate().map(part).collect::<Vec<_>>().join("/"))
+}
+
+/// Every way in which `depth` segments are `same` or a parameter, with an end that none of them shares with another path.
+fn all_ways(depth: usize) -> Vec<Takes> {
+    let segment = |way: usize, at: usize| if way >> at & 1 == 0 { "same" } else { "{x}" };
+    let path = |way| numbered(&(0..depth).map(|at| segment(way, at)).collect::<Vec<_>>()) + "/end";
+    (0..1 << depth).map(|way| Takes::new(&path(way))).collect()
+}
+
+#[test]
+fn ways_that_share_their_segments_are_one_way() {
+    let routes = all_ways(6);
+    let router = router(&routes);
+    assert_eq!(router.any.parted(), 0, "no node is looked at twice");
+    assert_eq!(find(&router, Method::GET, "/same/same/same/same/same/same/end"), Match::Route(0));
+    assert_eq!(find(&router, Method::GET, "/same/same/no/same/same/same/end/x"), Match::Route(4));
+    assert_eq!(find(&router, Method::GET, "/same/same/same/same/same/same/nothing"), Match::None);
+}
+
+#[test]
+fn a_tree_does_not_grow_beyond_its_bound() {
+    // One literal each, at another place: any of them may agree with a path, or not.
+    const DEPTH: usize = 16;
+    let path = |own: usize| (0..DEPTH).map(|at| if at == own { "same" } else { "{x}" }).collect::<Vec<_>>();
+    let routes: Vec<Takes> = (0..DEPTH).map(|own| Takes::exact(&numbered(&path(own)))).collect();
+    let router = router(&routes);
+    assert!(router.any.parted() > 0, "all its nodes would be 65,536");
+    assert!(router.any.len() < 5_000, "{} nodes", router.any.len());
+    for own in 0..DEPTH {
+        assert_eq!(find(&router, Method::GET, &path(own).join("/").replace("{x}", "o")), Match::Route(own));
+    }
+    assert_eq!(find(&router, Method::GET, &["o"; DEPTH].join("/")), Match::None);
 }

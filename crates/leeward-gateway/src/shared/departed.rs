@@ -5,13 +5,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use leeward_resilience::pipeline::Part;
 use parking_lot::Mutex;
 
-/// Routes by their labels, and services by their names.
+/// Routes by their labels, services and the policies of routes by their names.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Gone {
     pub(crate) routes: Vec<String>,
     pub(crate) services: Vec<String>,
+    pub(crate) policies: Vec<String>,
+    /// Those of which only a part is gone.
+    pub(crate) parts: Vec<(String, Part)>,
 }
 
 /// What nobody can count any more, until somebody forgets it. Never more than there were configurations since the last look.

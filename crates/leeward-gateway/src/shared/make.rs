@@ -10,7 +10,9 @@ use leeward_resilience::{
     ConcurrencyLimit, ConfigErrors, FaultInjector, Observer, Pipeline, PipelineOptions,
 };
 
-use super::{Answers, Basic, Dealt, Lasting, Leaving, Pending, RouteState, Service, Shared, Version};
+use super::{
+    Answers, Basic, Dealt, Lasting, Leaving, OfConfig, Pending, RouteState, Service, Shared, Version,
+};
 use crate::config::{Config, Jwt, KeySource, Protocol, Route, ServicePolicy, ServiceTls};
 use crate::cors;
 use crate::credentials::{Accepted, Checks, Store};
@@ -30,7 +32,7 @@ use crate::tls::{Outward, Problem};
 use crate::upstream::{Keep, Way};
 
 pub(super) struct Making<'a> {
-    pub(super) config: &'a Config,
+    pub(super) config: &'a Arc<Config>,
     pub(super) lookups: Option<Arc<Lookups>>,
     pub(super) lasting: &'a Lasting,
     pub(super) old: Option<&'a Shared>,
@@ -44,7 +46,7 @@ impl Making<'_> {
         let names = config.service_names();
         let services = self.services(&names)?;
         let security = Arc::new(Ready::new(&config.security_headers));
-        let routes = self.routes(&names, &security)?;
+        let routes = self.routes(&services, &security)?;
         Ok(Shared {
             version: Version {
                 epoch: old.map_or(1, |old| old.version.epoch + 1),
@@ -66,7 +68,7 @@ impl Making<'_> {
             keys_tls: self.keys_tls()?,
             stale: self.stale()?,
             relaxed: relaxations::in_force(config).into_iter().map(|one| one.path).collect(),
-            config: Arc::new(config.clone()),
+            config: Arc::clone(config),
             revocations: Arc::clone(&lasting.revocations),
             minter: lasting.minter.clone(),
             metrics: lasting.metrics.clone(),
@@ -89,9 +91,9 @@ impl Making<'_> {
         let config = self.config;
         let mut deadlines: HashMap<&str, Duration> = HashMap::new();
         for route in &config.routes {
-            for service in route.target.services() {
+            for (service, time) in route.times() {
                 let longest = deadlines.entry(service).or_insert(config.limits.deadline);
-                *longest = route.deadline.map_or(*longest, |deadline| deadline.max(*longest));
+                *longest = time.map_or(*longest, |time| time.max(*longest));
             }
         }
         let deadline = |name: &str| deadlines.get(name).copied().unwrap_or(config.limits.deadline);
@@ -104,7 +106,7 @@ impl Making<'_> {
         let upstream = self.lasting.directory.upstream(name);
         self.balance(&upstream, policy.balance(&options))?;
         let old = self.old.and_then(|old| old.service(name));
-        let faults = self.faults(Arc::clone(name), old.map(|old| &old.faults));
+        let faults = self.faults(|| Arc::clone(name), old.map(|old| &old.faults));
         Ok(Service {
             name: Arc::clone(name),
             name_header: http::HeaderValue::try_from(&**name).unwrap_or(http::HeaderValue::from_static("")),
@@ -182,7 +184,7 @@ impl Making<'_> {
     /// An experiment goes on. Whether there may be one is said at the start alone.
     fn faults(
         &self,
-        name: impl Into<Arc<str>>,
+        name: impl FnOnce() -> Arc<str>,
         old: Option<&Option<FaultInjector>>,
     ) -> Option<FaultInjector> {
         let Lasting { metrics, clock, rng, .. } = self.lasting;
@@ -193,7 +195,7 @@ impl Making<'_> {
             return old.clone();
         }
         let observer: Arc<dyn Observer> = Arc::new(metrics.policies.clone());
-        Some(FaultInjector::with(name, Arc::clone(clock), Arc::clone(rng), Some(observer)))
+        Some(FaultInjector::with(name(), Arc::clone(clock), Arc::clone(rng), Some(observer)))
     }
 
     /// Windows, states, permits and budgets go on.
@@ -226,10 +228,15 @@ impl Making<'_> {
         Ok(old.pipeline.clone())
     }
 
-    fn routes(&mut self, names: &[Arc<str>], security: &Arc<Ready>) -> Result<Vec<RouteState>, ConfigErrors> {
+    fn routes(
+        &mut self,
+        services: &[Service],
+        security: &Arc<Ready>,
+    ) -> Result<Vec<RouteState>, ConfigErrors> {
         let config = self.config;
         let old = self.old.map_or(&[][..], |old| &old.routes);
         let old: HashMap<&str, &RouteState> = old.iter().map(|route| (&*route.config.id, route)).collect();
+        let others: Arc<str> = OTHER_ROUTES.into();
         config
             .routes
             .iter()
@@ -238,19 +245,25 @@ impl Making<'_> {
                 let has_own = number < config.metrics.routes;
                 let old = old.get(&*route.id).copied();
                 let limiter = old.and_then(|old| old.limiter.as_ref());
-                let label = if has_own { Arc::clone(&route.id) } else { OTHER_ROUTES.into() };
+                let label = Arc::clone(if has_own { &route.id } else { &others });
                 Ok(RouteState {
-                    answers: self.answers((route, &label), names, old),
+                    answers: self.answers((route, &label), services, old),
                     deadline: route.deadline.unwrap_or(config.limits.deadline),
                     body_bytes_max: route.body_bytes.unwrap_or(config.limits.body_bytes),
                     limiter: self.route_limiter(route, limiter)?,
+                    own: self.own((route, &label), services, old)?,
+                    standby: self.standby(
+                        (route, &label),
+                        services,
+                        old.and_then(|old| old.standby.as_ref()),
+                    )?,
                     security: match &route.security_headers {
                         Some(own) => Arc::new(Ready::new(own)),
                         None => Arc::clone(security),
                     },
-                    faults: self.faults(format!("route {}", route.id), old.map(|old| &old.faults)),
+                    faults: self.faults(|| format!("route {}", route.id).into(), old.map(|old| &old.faults)),
                     label,
-                    config: route.clone(),
+                    config: OfConfig { config: Arc::clone(config), number },
                 })
             })
             .collect()
@@ -260,10 +273,10 @@ impl Making<'_> {
     fn answers(
         &mut self,
         (route, label): (&Route, &str),
-        names: &[Arc<str>],
+        services: &[Service],
         old: Option<&RouteState>,
     ) -> Answers {
-        let mut places = route.target.services().filter_map(|name| names.binary_search(name).ok());
+        let mut places = places(route, services);
         match &route.target {
             Target::Redirect(_) | Target::Respond(_) => Answers::Gateway,
             Target::Service(_) => places.next().map_or(Answers::Gateway, Answers::Service),
@@ -382,4 +395,10 @@ impl Making<'_> {
             _ => StaleStore::new(self.config.stale.bytes, self.config.stale.entry_bytes).map(Arc::new),
         }
     }
+}
+
+/// Where the services of a route are.
+pub(super) fn places(route: &Route, services: &[Service]) -> impl Iterator<Item = usize> {
+    let place = |name: &Arc<str>| services.binary_search_by(|service| service.name.cmp(name)).ok();
+    route.target.services().filter_map(place)
 }

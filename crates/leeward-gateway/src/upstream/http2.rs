@@ -11,6 +11,7 @@
 mod answer;
 mod connection;
 mod pump;
+mod questions;
 mod table;
 mod wire;
 

@@ -4,10 +4,16 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+/// How long nothing passes before the system asks, how often it does then, and how many questions may stay without an answer.
+const SILENT_MAX: Duration = Duration::from_secs(10);
+const ASKED_EVERY: Duration = Duration::from_secs(5);
+const ASKED_MAX: u32 = 3;
 
 /// How well an idle connection is looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +35,16 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
+    /// Has the system ask whether the other machine is still there while nothing passes. Where it cannot, the times of requests find out.
+    pub(crate) fn is_asked_by_the_system(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        let asking = socket2::TcpKeepalive::new().with_time(SILENT_MAX).with_interval(ASKED_EVERY);
+        let _best_effort = socket2::SockRef::from(stream).set_tcp_keepalive(&asking.with_retries(ASKED_MAX));
+    }
+
     /// Whether nothing came in that nobody read: neither an end nor anything unasked.
     pub(crate) fn is_quiet(&mut self, look: Look) -> bool {
         let stream = match self {

@@ -62,6 +62,31 @@ fn all_mistakes_are_reported_at_once_with_their_place() {
     assert_eq!(report, include_str!("config/wrong.report"), "\n{report}");
 }
 
+/// What is said of the fixed limit holds for the one that adapts, unless that is spoken of itself.
+#[test]
+fn the_limit_that_adapts_stays_within_the_fixed_one() {
+    for (said, bounds) in [
+        ("", Some((5, 200, 1_024))),
+        ("concurrency_limit: off", Some((5, 200, 1_024))),
+        ("concurrency_limit: {limit: 3000}", Some((5, 200, 3_000))),
+        ("concurrency_limit: {limit: 50}", Some((5, 50, 50))),
+        ("concurrency_limit: {limit: 5}", None),
+        ("concurrency_limit: {limit: 50}, adaptive: off", None),
+        ("concurrency_limit: {limit: 50}, adaptive: {limit_max: 40, limit_initial: 10}", Some((5, 10, 40))),
+    ] {
+        let text = format!(
+            "services: {{one: {{urls: [\"http://127.0.0.1:1\"], {said}}}}}\nroutes: [{{path: /, service: one}}]\n"
+        );
+        let config = Config::parse("leeward.yaml", &text, &Env::default()).unwrap_or_else(|e| panic!("{e}"));
+        let printed = Config::parse("printed.yaml", &config.to_yaml(), &Env::default()).unwrap();
+        for config in [&config, &printed] {
+            let adaptive = config.services["one"].policies.adaptive.as_ref();
+            let got = adaptive.map(|it| (it.limit_min.get(), it.limit_initial.get(), it.limit_max.get()));
+            assert_eq!(got, bounds, "{said}");
+        }
+    }
+}
+
 #[test]
 fn an_endpoint_has_a_port_that_is_one() {
     let read = |url: &str| {
@@ -136,6 +161,46 @@ fn mistakes_of_a_tunnel_are_reported_at_their_place() {
     let text = include_str!("config/tunnel.wrong.yaml");
     let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
     assert_eq!(report, include_str!("config/tunnel.wrong.report"), "\n{report}");
+}
+
+#[test]
+fn mistakes_of_a_fallback_are_reported_at_their_place() {
+    let text = include_str!("config/fallback.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/fallback.wrong.report"), "\n{report}");
+}
+
+/// What many routes have in common one of them may do without.
+#[test]
+fn a_fallback_of_a_named_policy_may_be_off() {
+    let read = |own: &str| {
+        let text = format!(
+            "services: {{one: {{}}, two: {{}}}}\npolicies: {{routes: {{safe: {{fallback: {{service: two, within: 50ms}}}}}}}}\n\
+             routes: [{{path: /, service: one, policy: safe{own}}}]\n"
+        );
+        Config::parse("a.yaml", &text, &Env::default()).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let within = |config: &Config| {
+        let fallback = config.routes[0].fallback.as_ref()?;
+        Some((fallback.substitute.to_string(), fallback.options.within.as_millis()))
+    };
+    assert_eq!(within(&read("")), Some(("two".to_owned(), 50)));
+    assert_eq!(within(&read(", fallback: {within: 1s}")), Some(("two".to_owned(), 1_000)));
+    assert_eq!(within(&read(", fallback: off")), None);
+}
+
+#[test]
+fn mistakes_about_shedding_are_reported_at_their_place() {
+    let text = include_str!("config/shed.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/shed.wrong.report"), "\n{report}");
+}
+
+#[test]
+fn mistakes_about_policies_of_routes_are_reported_at_their_place() {
+    let text = include_str!("config/policies.wrong.yaml");
+    let report = format!("{}\n", Config::parse("a.yaml", text, &Env::default()).unwrap_err());
+    assert_eq!(report, include_str!("config/policies.wrong.report"), "\n{report}");
 }
 
 /// Wherever a URL may stand.

@@ -285,3 +285,12 @@ fn what_is_told_is_bounded() {
         diff.requests_left_out
     );
 }
+
+#[test]
+fn a_fallback_is_compared_option_by_option() {
+    let with = |more: &str| format!("  - {{path: /a, service: a, fallback: {{service: b{more}}}}}\n");
+    let diff = routes(&with(""), &with(", within: 1s"));
+    let changed = option(&diff.routes.changed, "/a", "fallback.within");
+    assert_eq!(values(changed), (Some("500ms"), Some("1s")));
+    assert_eq!(routes(&with(""), &with(", within: 500ms")).routes.changed.len(), 0);
+}

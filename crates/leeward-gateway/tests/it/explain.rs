@@ -163,3 +163,28 @@ fn it_says_why_another_route_does_not_take_it() {
     let (_, text) = told("/open", "GET", &[]);
     assert!(text.contains("1 have other hosts, 2 other paths"), "{text}");
 }
+
+#[test]
+fn it_says_what_stands_in_for_a_service() {
+    let told = |route: &str| {
+        let text =
+            format!("services: {{one: {{}}, spare: {{}}}}\nroutes: [{{path: /, service: one, {route}}}]");
+        let config = Config::parse("leeward.yaml", &text, &Env::default()).unwrap();
+        explain(&config, "GET", "/", &[]).unwrap().to_string()
+    };
+    for (route, says) in [
+        (
+            "fallback: {service: spare, within: 50ms, on_deadline: false}",
+            "spare, asked once, answers within 50ms where the request may be repeated or was not seen; after a \
+             rejection by a policy, a timeout, a failure that passes\n",
+        ),
+        (
+            "stale_if_error: 1h, fallback: {respond: {status: 203}, mode: shadow}",
+            "203 of the configuration would answer at once, but no call of gRPC, when there is no copy; after",
+        ),
+    ] {
+        let text = told(route);
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    assert!(!told("priority: low").contains("fallback"));
+}

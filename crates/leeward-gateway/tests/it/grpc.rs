@@ -2,6 +2,7 @@
 
 mod calls;
 mod failures;
+mod late;
 mod server;
 
 use std::collections::VecDeque;

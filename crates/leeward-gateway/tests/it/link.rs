@@ -106,6 +106,44 @@ async fn a_connection_is_used_again() {
     assert!(!played.connects().await);
 }
 
+/// So many letters, of which no two stretches look alike for long.
+fn letters(count: usize) -> String {
+    (0..count).map(|at| char::from(b'a' + u8::try_from((at + at / 26 + at / 1_000) % 26).unwrap())).collect()
+}
+
+/// An answer in chunks of 4,000 bytes.
+fn in_chunks(body: &str) -> String {
+    let chunks = body.as_bytes().chunks(4_000).map(|chunk| {
+        let text = std::str::from_utf8(chunk).unwrap();
+        format!("{:x}\r\n{text}\r\n", chunk.len())
+    });
+    format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunks.collect::<String>())
+}
+
+/// What is copied, what is written from where it is, and what is handed on in the memory that it was read into.
+#[tokio::test]
+async fn bodies_of_all_sizes_pass_as_they_are_each_way() {
+    const EDGES: [usize; 8] = [1, 1_024, 2_048, 16_384, 32_768, 65_536, 81_920, 200_000];
+    let mut played = Played::start("").await;
+    let mut stream = first(&mut played).await;
+    for size in EDGES.into_iter().flat_map(|edge| [edge - 1, edge, edge + 1]) {
+        let body = letters(size);
+        for is_chunked in [false, true] {
+            played.ask("POST", body.clone());
+            let came = request(&mut stream).await;
+            assert!(came.ends_with(&format!("\r\n\r\n{body}")), "{size} bytes, one way");
+            let answer = if is_chunked {
+                in_chunks(&body)
+            } else {
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n{body}")
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            assert!(played.answered().await.body == body, "{size} bytes, the other way");
+        }
+    }
+    assert!(!played.connects().await);
+}
+
 #[tokio::test]
 async fn what_a_service_says_unasked_is_not_the_next_answer() {
     const EVIL: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";

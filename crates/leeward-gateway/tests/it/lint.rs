@@ -47,6 +47,35 @@ fn a_rule_has_a_name_of_its_own_and_says_what_to_do() {
     }
 }
 
+/// Where a rule fires, and what it says.
+fn told(text: &str, id: &str) -> Vec<String> {
+    let found = findings(text);
+    let its = found.iter().filter(|finding| finding.rule.id == id);
+    its.map(ToString::to_string).collect()
+}
+
+#[test]
+fn attempts_of_routes_are_looked_at_as_those_of_services_are() {
+    let with = |times: &str| {
+        format!("services: {{orders: {{retry: off}}}}\nroutes:\n  - {{path: /, service: orders, {times}}}\n")
+    };
+    let short = told(&with("attempt_timeout: 900ms"), "timeout-inversion");
+    assert!(short.len() == 1 && short[0].contains("routes[0].attempt_timeout"), "{short:?}");
+    assert!(short[0].contains("900ms in all"), "{short:?}");
+    assert!(told(&with("attempt_timeout: 1100ms"), "timeout-inversion").is_empty());
+    let drained = |attempt: &str| {
+        let all = told(&with(&format!("deadline: 60s, attempt_timeout: {attempt}")), "drain-too-short");
+        all.iter().any(|one| one.contains("one attempt at orders may take"))
+    };
+    assert!(drained("50s") && !drained("4s"));
+    // Of its own retries there is time for two.
+    let cramped = told(
+        &with("deadline: 2s, retry: {max_retries: 3}, attempt_timeout: 1500ms"),
+        "attempts-over-deadline",
+    );
+    assert!(cramped.len() == 1 && cramped[0].contains("routes[0]."), "{cramped:?}");
+}
+
 #[test]
 fn a_finding_has_its_place_and_its_numbers() {
     let found = findings(

@@ -282,11 +282,11 @@ async fn a_trusted_caller_is_told_why() {
 async fn a_service_has_the_policies_that_its_configuration_says() {
     let cases = [
         ("rate_limit: 1/m", "limit", "the service's rate_limit"),
-        ("concurrency_limit: {limit: 1, queue: 0}", "limit", "the service's concurrency_limit"),
+        ("concurrency_limit: {limit: 1, queue: 0}", "limit", "concurrency_limit of the route or the service"),
         (
             "adaptive: {limit_initial: 1, limit_min: 1, limit_max: 1}",
             "limit",
-            "the service's adaptive limit: it is slower than it was",
+            "the adaptive limit: the service is slower than it was",
         ),
     ];
     for (policy, stage, hint) in cases {

@@ -21,8 +21,8 @@ const WRITE: &str = "LEEWARD_WRITE_DOCS";
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/problems");
 const SECTIONS: [&str; 4] = ["## Meaning\n", "## For clients\n", "## For operators\n", "## Settings\n"];
 /// Not brought about here: for the first nothing is sent or answered, the gateway's own key would have to fail; the second is shown where
-/// clients have certificates, in `tls.rs`.
-const ELSEWHERE: [&str; 2] = [code::INTERNAL, code::CERTIFICATE_REQUIRED];
+/// clients have certificates, in `tls.rs`, the third where there is too much to do, in `overload.rs`.
+const ELSEWHERE: [&str; 3] = [code::INTERNAL, code::CERTIFICATE_REQUIRED, code::SHED];
 
 /// The pages by code.
 fn pages() -> BTreeMap<String, String> {

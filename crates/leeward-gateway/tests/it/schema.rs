@@ -115,6 +115,9 @@ fn it_refuses_what_the_reader_refuses() {
         "policies: {service: {}}",
         "policies: {services: {a: {read_timeout: now}}}",
         "policies: {routes: {a: {pathh: /x}}}",
+        "policies: {routes: {a: {fallback: {within: soon}}}}",
+        "policies: {routes: {a: {fallback: {respond: {status: 199}}}}}",
+        "policies: {routes: {a: {fallback: {on_premanent: true}}}}",
         "access_log: {to: stdout, sample: 110}",
         "access_log: {sample: 10%}",
         "access_log: {to: stdout, always: {slow: 1s}}",
@@ -167,7 +170,7 @@ fn the_reader_knows_every_option_of_the_schema() {
 fn the_schema_knows_every_option_of_the_reader() {
     let known: BTreeSet<String> = shapes().keys().map(|path| plain(path)).collect();
     let text = "lisen: 1\nlimits: {x: 1}\nadmin: {x: 1}\nservices: {name: {x: 1, retry: {x: 1}, circuit_breaker: {x: 1}}}\n\
-                routes: [{x: 1, path: /, service: name, headers: {x: 1}, redirect: {x: 1}, rewrite: {x: 1}}]\naccess_log: {x: 1}\n\
+                routes: [{x: 1, path: /, service: name, headers: {x: 1}, redirect: {x: 1}, rewrite: {x: 1}, fallback: {x: 1}}]\naccess_log: {x: 1}\n\
                 decisions: {x: 1}\ncors: {x: 1}\nbehind: {name: {x: 1}}\nrate_limits: {x: 1}\nlisten: [{x: 1, tls: {x: 1}}]\n";
     let problems = Config::parse("a.yaml", text, &Env::default()).unwrap_err();
     let mut asked = 0;

@@ -15,16 +15,23 @@ pub struct Permit {
     shared: Option<Arc<Shared>>,
     started: Instant,
     in_flight: u32,
+    /// The longest that this call may take, where that is not what all calls may.
+    abandoned_after: Option<Duration>,
 }
 
 impl Permit {
     pub(super) const fn new(shared: Arc<Shared>, started: Instant, in_flight: u32) -> Self {
-        Self { shared: Some(shared), started, in_flight }
+        Self { shared: Some(shared), started, in_flight, abandoned_after: None }
     }
 
     /// For a call beyond the limit that passes in shadow mode.
     pub(super) const fn unrecorded(started: Instant) -> Self {
-        Self { shared: None, started, in_flight: 0 }
+        Self { shared: None, started, in_flight: 0, abandoned_after: None }
+    }
+
+    /// Dropped after so long it is one that hung, whatever the options say.
+    pub(crate) const fn abandoned_after(&mut self, longest: Duration) {
+        self.abandoned_after = Some(longest);
     }
 
     /// The call begins at this time, and not when the permit was taken.
@@ -50,9 +57,9 @@ impl Permit {
     /// The outcome by class. A failure that a retry can help against is overload, any other says nothing.
     pub fn record(mut self, class: Class, now: Instant) {
         let end = match class {
-            Class::Success => Some(End::Success),
-            Class::Failure { retryable: true, .. } => Some(End::Overload),
-            Class::Failure { retryable: false, .. } | Class::Ignored => None,
+            Class::Success => End::Success,
+            Class::Failure { retryable: true, .. } => End::Overload,
+            Class::Failure { retryable: false, .. } | Class::Ignored => End::Other,
         };
         self.end(end, || now);
     }
@@ -65,12 +72,10 @@ impl Permit {
         }
     }
 
-    fn end(&mut self, end: Option<End>, now: impl Fn() -> Instant) {
+    fn end(&mut self, end: End, now: impl Fn() -> Instant) {
         let Some(shared) = self.shared.take() else { return };
-        if let Some(end) = end {
-            let sample = Sample { started: self.started, in_flight: self.in_flight, end };
-            shared.learn(sample, now());
-        }
+        let left = shared.gate.in_flight();
+        shared.learn(Sample { started: self.started, in_flight: self.in_flight, left, end }, now());
         shared.gate.release(now);
     }
 }
@@ -79,9 +84,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(shared) = &self.shared else { return };
         let now = shared.clock.now();
-        let abandoned =
-            now.saturating_duration_since(self.started) >= shared.live.load().options.abandoned_after;
-        self.end(Some(if abandoned { End::Overload } else { End::Cut }), || now);
+        let longest = self.abandoned_after.unwrap_or_else(|| shared.live.load().options.abandoned_after);
+        let abandoned = now.saturating_duration_since(self.started) >= longest;
+        self.end(if abandoned { End::Overload } else { End::Cut }, || now);
     }
 }
 

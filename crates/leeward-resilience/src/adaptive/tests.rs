@@ -105,7 +105,7 @@ proptest! {
         for (pause, latency, in_flight, overload) in steps {
             now = now + pause * MS;
             let end = if overload { End::Overload } else { End::Success };
-            let sample = Sample { started: now.saturating_sub(latency * MS), in_flight, end };
+            let sample = Sample { started: now.saturating_sub(latency * MS), in_flight, left: in_flight, end };
             history.push((sample, now));
             let models = [aimd_model(&history, latency_max), gradient_model(&history)];
             for (core, model) in cores.iter_mut().zip(models) {

@@ -19,6 +19,8 @@ pub struct Permit<Breaker: Keeps = Kept> {
     /// `None` once the outcome is known; from the start for a call that passes a breaker in shadow mode which would have
     /// stopped it: a break must not be judged by the calls that it is there to prevent.
     open: Option<Ticket>,
+    /// The longest that this call may take, where that is not what all calls may.
+    abandoned_after: Option<Duration>,
 }
 
 /// How a [`Permit`] that may go anywhere holds its breaker.
@@ -43,18 +45,23 @@ impl Keeps for Borrowed<'_> {
 
 impl Permit {
     pub(super) fn kept(handle: Arc<Handle>, ticket: Option<Ticket>) -> Self {
-        Self { breaker: Kept(handle), open: ticket }
+        Self { breaker: Kept(handle), open: ticket, abandoned_after: None }
     }
 }
 
 impl<'a> Permit<Borrowed<'a>> {
     pub(super) const fn borrowed(shared: &'a Shared, ticket: Option<Ticket>) -> Self {
-        Self { breaker: Borrowed(shared), open: ticket }
+        Self { breaker: Borrowed(shared), open: ticket, abandoned_after: None }
     }
 }
 
 #[allow(private_bounds, reason = "see the type")]
 impl<Breaker: Keeps> Permit<Breaker> {
+    /// Dropped after so long it is one that hung, whatever the options say.
+    pub(crate) const fn abandoned_after(&mut self, longest: Duration) {
+        self.abandoned_after = Some(longest);
+    }
+
     /// The call begins at this time, and not when the permit was taken.
     pub(crate) const fn start_at(&mut self, at: Instant) {
         if let Some(ticket) = &mut self.open {
@@ -123,7 +130,14 @@ impl<Breaker: Keeps> Drop for Permit<Breaker> {
     fn drop(&mut self) {
         if let Some(ticket) = self.open.take() {
             let shared = self.breaker.shared();
-            shared.settle(ticket, Outcome::Cancelled, shared.clock.now());
+            let now = shared.clock.now();
+            let is_over = |longest| now.saturating_duration_since(ticket.started) >= longest;
+            let outcome = match self.abandoned_after.map(is_over) {
+                None => Outcome::Cancelled,
+                Some(true) => Outcome::Failure { retry_after: None },
+                Some(false) => Outcome::Ignored,
+            };
+            shared.settle(ticket, outcome, now);
         }
     }
 }

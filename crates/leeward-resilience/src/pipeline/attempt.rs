@@ -19,7 +19,7 @@ use crate::mode::Mode;
 use crate::observe::Event;
 use crate::outcome::{Class, Error, Rejected};
 use crate::time::Instant;
-use crate::timeout::{Expired, Timeout, bounded};
+use crate::timeout::{Expired, Timeout, Timer, bounded, bounded_by};
 
 /// How one attempt ended.
 pub(super) enum Turn<T, E> {
@@ -76,6 +76,8 @@ pub(super) struct Trip<'a> {
     pub(super) shared: &'a Shared,
     pub(super) parts: &'a Parts,
     pub(super) call: Call,
+    /// What the attempts are timed by, if the caller keeps a timer.
+    pub(super) timer: Option<&'a Timer>,
     pub(super) deadline: Deadline,
     /// Whether that is the pipeline's own deadline, and not an earlier one of the caller.
     pub(super) own_deadline: bool,
@@ -136,9 +138,10 @@ impl Trip<'_> {
         if deadline.is_past(now) {
             return Turn::NotStarted;
         }
-        let admitted = Permits::acquire(parts, self.call.priority, deadline, now, clock).await;
+        let admitted = Permits::acquire(parts, &self.call, deadline, now, clock).await;
         let trial = shared.trial();
         let watch = trial.and_then(|trial| trial.watch(self.call.priority, admitted.is_err(), now, clock));
+        let watch = watch.map(Box::new);
         let (permits, now) = match admitted {
             Ok(admitted) => admitted,
             Err(rejected) => {
@@ -167,7 +170,7 @@ impl Trip<'_> {
         };
         let mut sent = pin!(sent);
         let attempt_until = bound(timeout.map(|timeout| timeout.after));
-        let mut answer = bounded(sent.as_mut(), attempt_until, deadline, clock).await;
+        let mut answer = bounded_by(sent.as_mut(), self.timer, (attempt_until, deadline), now, clock).await;
         if let (Err(Expired::Attempt), Some(Timeout { after, mode: Mode::Shadow })) = (&answer, timeout) {
             shared.tell(&Event::WouldTimeOut { after });
             answer = bounded(sent, Deadline::NEVER, deadline, clock).await;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::counts::Counters;
 use super::parts::{Parts, Surroundings};
+use super::sharing::Part;
 use super::{Pipeline, PipelineOptions, Shared};
 use crate::adaptive::Adaptive;
 use crate::breaker::Breaker;
@@ -31,6 +32,7 @@ use crate::timeout::Timeout;
 #[must_use = "a builder does nothing until it is built"]
 pub struct PipelineBuilder {
     options: PipelineOptions,
+    shared: Arc<[Part]>,
     around: Surroundings,
     faults: Option<FaultInjector>,
 }
@@ -38,8 +40,8 @@ pub struct PipelineBuilder {
 impl PipelineBuilder {
     pub(super) fn new(name: Arc<str>) -> Self {
         let (clock, rng) = (Arc::new(TokioClock), Arc::new(FastRng::from_entropy()));
-        let around = Surroundings { name, clock, rng, observer: None, budget: None };
-        Self { options: PipelineOptions::default(), around, faults: None }
+        let around = Surroundings { name, clock, rng, observer: None, budget: None, with: None };
+        Self { options: PipelineOptions::default(), shared: Arc::default(), around, faults: None }
     }
 
     /// All the policies at once, in place of those that were asked for so far.
@@ -75,6 +77,15 @@ impl PipelineBuilder {
     /// Retries and hedges draw on this budget, which other pipelines may share, in place of one of their own.
     pub fn retry_budget(mut self, budget: RetryBudget) -> Self {
         self.around.budget = Some(budget);
+        self
+    }
+
+    /// These policies are those of another pipeline, with all that they have learnt, whatever the options here say of them: for calls to
+    /// the same upstream of which only some policies differ. What [`Pipeline::reconfigure`] changes there is in force here after the
+    /// next one here. A trial there sees nothing of the calls here.
+    pub fn sharing(mut self, with: &Pipeline, parts: impl IntoIterator<Item = Part>) -> Self {
+        self.around.with = Some(with.clone());
+        self.shared = parts.into_iter().collect();
         self
     }
 
@@ -152,8 +163,8 @@ impl PipelineBuilder {
     /// # Errors
     /// Every option of every policy that is outside its range.
     pub fn build(self) -> Result<Pipeline, ConfigErrors> {
-        let Self { options, around, faults } = self;
-        let parts = ArcSwap::from_pointee(Parts::new(options, &around)?);
+        let Self { options, shared, around, faults } = self;
+        let parts = ArcSwap::from_pointee(Parts::new(options, &shared, &around)?);
         let (trial, counters) = (ArcSwapOption::empty(), Counters::new());
         let shared = Shared {
             around,

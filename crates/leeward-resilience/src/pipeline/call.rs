@@ -11,10 +11,12 @@ use crate::deadline::Deadline;
 use crate::outcome::{Class, Error};
 use crate::retry::{Done, Wait};
 use crate::time::Instant;
+use crate::timeout::Timer;
 
 impl Pipeline {
     pub(super) async fn run<T, E, F, Fut, C>(
         &self,
+        timer: Option<&Timer>,
         call: Call,
         mut send: F,
         classify: C,
@@ -40,8 +42,16 @@ impl Pipeline {
             trial.call(started);
         }
         let own_deadline = deadline == own;
-        let trip =
-            Trip { shared, parts, call, deadline, own_deadline, spent_percent, sent: AtomicU32::new(0) };
+        let trip = Trip {
+            shared,
+            parts,
+            call,
+            timer,
+            deadline,
+            own_deadline,
+            spent_percent,
+            sent: AtomicU32::new(0),
+        };
         let mut last: Option<Failed<T, E>> = None;
         let mut done = Done::default();
         let mut now = started;
@@ -81,6 +91,7 @@ impl Pipeline {
 
     pub(super) async fn run_held<T, E, F, Fut, C>(
         &self,
+        timer: Option<&Timer>,
         call: Call,
         send: F,
         classify: C,
@@ -90,7 +101,7 @@ impl Pipeline {
         Fut: Future<Output = Result<T, E>>,
         C: Fn(&Result<T, E>) -> Class,
     {
-        let (value, hold) = self.run(call, send, classify).await?;
+        let (value, hold) = self.run(timer, call, send, classify).await?;
         let guard = hold.map(|hold| Guard::new(hold, &self.shared.around.clock));
         Ok(Held { value, guard })
     }

@@ -12,7 +12,8 @@ use crate::time::{Clock, Instant};
 #[derive(Debug)]
 pub(super) struct Hold {
     pub(super) permits: Permits,
-    pub(super) watch: Option<Watch>,
+    /// In a box, since few pipelines try something out and every answer carries it along.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Hold {

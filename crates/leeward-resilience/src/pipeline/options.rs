@@ -71,11 +71,13 @@ pub struct PolicyNames {
     pub breaker: &'static str,
     /// The fixed limit. Default `concurrency`.
     pub concurrency: &'static str,
+    /// The rate limit; `None` where there is none. Default `rate_limit`.
+    pub rate_limit: Option<&'static str>,
 }
 
 impl Default for PolicyNames {
     fn default() -> Self {
-        Self { breaker: "breaker", concurrency: "concurrency" }
+        Self { breaker: "breaker", concurrency: "concurrency", rate_limit: Some("rate_limit") }
     }
 }
 
@@ -107,7 +109,9 @@ impl PipelineOptions {
         let what = "No attempts for a while after too many failures.";
         fields.at(names.breaker, what, "What is a failure has to be said first.").optional(&mut self.breaker);
         let what = "So many attempts a period, at most.";
-        fields.at("rate_limit", what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
+        if let Some(name) = names.rate_limit {
+            fields.at(name, what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
+        }
         let what = "So many attempts at a time, found by measuring.";
         fields.at("adaptive", what, "A fixed limit is easier to foresee.").optional(&mut self.adaptive);
         let at = fields.at(

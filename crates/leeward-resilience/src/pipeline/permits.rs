@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Call;
 use super::parts::Parts;
 use crate::deadline::Deadline;
 use crate::outcome::{Class, Rejected};
@@ -23,15 +24,19 @@ impl Permits {
     /// Asks every policy, outermost first, and says when all had answered. What a refusal leaves behind ends as ignored: nothing was sent.
     pub(super) async fn acquire(
         parts: &Parts,
-        priority: Priority,
+        call: &Call,
         deadline: Deadline,
         now: Instant,
         clock: &dyn Clock,
     ) -> Result<(Self, Instant), Rejected> {
         let mut permits = Self::default();
-        if let Err(rejected) = permits.ask(parts, priority, now) {
+        if let Err(rejected) = permits.ask(parts, call.priority, now) {
             permits.finish(Class::Ignored, clock);
             return Err(rejected);
+        }
+        // What is another pipeline's goes by that one's times.
+        if !parts.shared.is_empty() || call.abandoned_after.is_some() {
+            permits.abandoned_after(call.abandoned_after.unwrap_or(parts.options.attempt_longest()));
         }
         let Some(limit) = &parts.concurrency else { return Ok((permits, now)) };
         if let Some(permit) = limit.try_acquire() {
@@ -64,6 +69,19 @@ impl Permits {
         }
         if let Some(permit) = &mut self.adaptive {
             permit.start_at(at);
+        }
+    }
+
+    /// An attempt that is dropped after so long is one that hung.
+    fn abandoned_after(&mut self, longest: Duration) {
+        if let Some(permit) = &mut self.throttle {
+            permit.abandoned_after(longest);
+        }
+        if let Some(permit) = &mut self.breaker {
+            permit.abandoned_after(longest);
+        }
+        if let Some(permit) = &mut self.adaptive {
+            permit.abandoned_after(longest);
         }
     }
 

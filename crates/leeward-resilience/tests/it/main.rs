@@ -27,6 +27,7 @@ mod rates;
 mod reload;
 mod seen;
 mod shadow;
+mod sharing;
 mod shed;
 mod storm;
 mod strict;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use leeward_resilience::breaker::State;
 use leeward_resilience::{
     Adaptive, Attempt, Breaker, Budget, Call, Class, Clock, Concurrency, Deadline, Effort, Error, Event,
-    FastRng, ManualClock, Observer, Pipeline, Reason, Retry, TokioClock,
+    FastRng, ManualClock, Observer, Pipeline, Reason, Retry, Timer, TokioClock,
 };
 use tokio::time::{Instant, sleep};
 
@@ -341,4 +341,29 @@ fn all_mistakes_of_all_policies_come_together() {
         paths,
         ["retry.max_retries", "retry.budget.ratio", "breaker.failure_rate", "attempt_timeout.after"]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_is_kept_rings_for_each_call_at_its_own_time() {
+    let (pipeline, timer) = (retrying().attempt_timeout(300 * MS).build().unwrap(), Timer::new());
+    let takes = async |time: Duration, deadline: Duration| {
+        let sent = async |_| {
+            sleep(time).await;
+            Ok("200")
+        };
+        let call = Call::ONCE.deadline(Deadline::after(TokioClock.now(), deadline));
+        let began = Instant::now();
+        let answered = pipeline.call_held_by(&timer, call, sent, classify).await;
+        (answered.map(|held| held.finish()), began.elapsed())
+    };
+    let (far, late) = (5_000 * MS, Err(Error::Timeout { after: 300 * MS }));
+    // Set by the first call, it would ring in the middle of the next one.
+    assert_eq!(takes(200 * MS, far).await, (Ok("200"), 200 * MS));
+    assert_eq!(takes(900 * MS, far).await, (late.clone(), 300 * MS));
+    assert_eq!(takes(10 * MS, far).await, (Ok("200"), 10 * MS));
+    let gone = Err(Error::DeadlineExceeded { attempts: 1, last: None });
+    assert_eq!(takes(900 * MS, 100 * MS).await, (gone.clone(), 100 * MS));
+    // Two at a time do not share it.
+    let both = tokio::join!(takes(900 * MS, 50 * MS), takes(900 * MS, far));
+    assert_eq!(both, ((gone, 50 * MS), (late, 300 * MS)));
 }

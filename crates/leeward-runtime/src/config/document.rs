@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -97,7 +98,9 @@ impl Document {
     /// Where each value that was read so far stands.
     #[must_use]
     pub fn origins(&self) -> Origins {
-        Origins::new(self.notes.borrow().given.clone())
+        let notes = self.notes.borrow();
+        let (names, trails, given) = (notes.names.clone(), notes.trails.clone(), notes.given.clone());
+        Origins::new(Arc::clone(&self.name), names, trails, given)
     }
 
     /// Lets `read` ask, adds what it asks for to the shapes, and says which places it was told about, and what.
@@ -116,7 +119,8 @@ impl Document {
         match &tree.kind {
             Kind::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    path.push_str(&format!("[{index}]"));
+                    // Writing into a string does not fail.
+                    let _ok = write!(path, "[{index}]");
                     self.unknown_keys(item, path, problems);
                     path.truncate(length);
                 }
@@ -128,7 +132,7 @@ impl Document {
                 let Some(asked) = notes.known_keys(tree) else { return };
                 for (key, value) in entries {
                     join(path, &key.text);
-                    if asked.any || asked.keys.contains(&key.text) {
+                    if asked.takes(&key.text) {
                         self.unknown_keys(value, path, problems);
                     } else {
                         problems.push(Problem {
@@ -136,11 +140,8 @@ impl Document {
                             path: path.clone(),
                             given: None,
                             message: if key.text == MERGE { NO_MERGE } else { "unknown key" }.to_owned(),
-                            allowed: Some(
-                                asked.keys.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
-                            ),
-                            suggestion: nearest(&key.text, asked.keys.iter().map(String::as_str))
-                                .map(str::to_owned),
+                            allowed: Some(asked.keys().join(", ")),
+                            suggestion: nearest(&key.text, asked.keys()).map(str::to_owned),
                         });
                     }
                     path.truncate(length);

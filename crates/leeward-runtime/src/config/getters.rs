@@ -40,6 +40,12 @@ impl Node<'_> {
     where
         T: FromStr + Display + PartialOrd + Copy,
     {
+        if let Some(value) = self.within(&range, |text| text.parse().ok()) {
+            return Some(value);
+        }
+        if !self.is_given() {
+            return None;
+        }
         let allowed = format!("a whole number from {} to {}", range.start(), range.end());
         if self.tells(|| Form::Whole(bounds(range.start(), range.end(), &allowed))) {
             return None;
@@ -50,18 +56,28 @@ impl Node<'_> {
     /// A number within a range.
     #[must_use]
     pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        if let Some(value) = self.within(&range, finite) {
+            return Some(value);
+        }
+        if !self.is_given() {
+            return None;
+        }
         let allowed = format!("a number from {} to {}", range.start(), range.end());
         if self.tells(|| Form::Number(bounds(range.start(), range.end(), &allowed))) {
             return None;
         }
-        self.in_range("a number", &allowed, &range, |text| {
-            text.parse().ok().filter(|number: &f64| number.is_finite())
-        })
+        self.in_range("a number", &allowed, &range, finite)
     }
 
     /// A duration within a range: `250ms`, `5s`, `1m30s`.
     #[must_use]
     pub fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        if let Some(value) = self.within(&range, units::duration) {
+            return Some(value);
+        }
+        if !self.is_given() {
+            return None;
+        }
         let (least, most) = (units::show_duration(*range.start()), units::show_duration(*range.end()));
         let allowed = format!("a number with us, ms, s, m, h or d, from {least} to {most}");
         if self.tells(|| Form::Duration(bounds(&least, &most, &allowed))) {
@@ -73,6 +89,12 @@ impl Node<'_> {
     /// A size in bytes within a range: `512B`, `64KiB`, `10MiB`.
     #[must_use]
     pub fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        if let Some(value) = self.within(&range, units::size) {
+            return Some(value);
+        }
+        if !self.is_given() {
+            return None;
+        }
         let (least, most) = (units::show_size(*range.start()), units::show_size(*range.end()));
         let allowed = format!("a number with B, KiB, MiB, GiB, kB, MB or GB, from {least} to {most}");
         if self.tells(|| Form::Size(bounds(&least, &most, &allowed))) {
@@ -84,6 +106,12 @@ impl Node<'_> {
     /// A percentage as a share from 0 to 1, within a range of shares: `20%` is 0.2.
     #[must_use]
     pub fn percentage(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        if let Some(value) = self.within(&range, units::percentage) {
+            return Some(value);
+        }
+        if !self.is_given() {
+            return None;
+        }
         let (least, most) = (units::show_percentage(*range.start()), units::show_percentage(*range.end()));
         let allowed = format!("a number with %, from {least} to {most}");
         if self.tells(|| Form::Percentage(bounds(&least, &most, &allowed))) {
@@ -112,7 +140,13 @@ impl Node<'_> {
         if self.tells(|| Form::Choice(names().map(str::to_owned).collect())) {
             return None;
         }
-        let text = self.scalar("one of the choices", &names().collect::<Vec<_>>().join(", "))?;
+        if !self.is_given() {
+            return None;
+        }
+        let text = match self.scalar_text() {
+            Some(text) => text,
+            None => self.scalar("one of the choices", &names().collect::<Vec<_>>().join(", "))?,
+        };
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| choice.clone());
         if found.is_none() {
             self.reject_name("is not a choice", names());
@@ -158,7 +192,7 @@ impl Node<'_> {
         if self.tells(|| Form::Texts) {
             return Vec::new();
         }
-        if self.shown().is_some() {
+        if self.scalar_text().is_some() {
             return self.text().into_iter().collect();
         }
         self.items().into_iter().filter_map(|item| item.required().text()).collect()
@@ -198,6 +232,15 @@ impl Node<'_> {
         text.map_err(|error| self.record(None, error.to_string(), Some(ALLOWED.to_owned()), None)).ok()
     }
 
+    /// The value, where one is given that is right: nobody asks then what would have been allowed.
+    fn within<T: PartialOrd>(
+        &self,
+        range: &RangeInclusive<T>,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        read(self.scalar_text()?).filter(|value| range.contains(value))
+    }
+
     fn in_range<T: PartialOrd>(
         &self,
         what: &str,
@@ -212,6 +255,10 @@ impl Node<'_> {
         }
         Some(value)
     }
+}
+
+fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 fn bounds(least: impl Display, most: impl Display, allowed: &str) -> Bounds {

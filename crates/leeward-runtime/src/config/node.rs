@@ -1,10 +1,13 @@
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::fmt::Display;
 
-use super::document::{Document, join};
+use super::document::Document;
+use super::origins::Spot;
 use super::problem::{Origin, Problem};
 use super::secret::without_credentials;
 use super::shape::{Form, Guise, Shape};
+use super::trails::{Step, Trail};
 use super::tree::{Key, Kind, Place, Tree};
 
 /// Stands for every name of the user's choice, where only what may be given is asked.
@@ -14,7 +17,12 @@ const ANY_NAME: &str = "*";
 #[derive(Clone, Debug)]
 pub struct Node<'d> {
     pub(super) doc: &'d Document,
-    path: String,
+    /// The place around this one, and how this one lies in it; `None` at the root.
+    way: Option<(Trail, Step)>,
+    /// This place's own number, once something is noted of it or below it.
+    trail: Cell<Option<Trail>>,
+    /// Its path, once somebody wants to see it.
+    path: OnceCell<String>,
     pub(super) given: Given<'d>,
     /// Maps that stand in for the keys that the given one does not have, nearest first.
     under: Vec<&'d Tree>,
@@ -38,38 +46,40 @@ pub(super) enum Given<'d> {
 
 impl<'d> Node<'d> {
     pub(super) fn root(doc: &'d Document, tree: &'d Tree) -> Self {
-        let node = Self {
-            doc,
-            path: String::new(),
-            given: Given::Tree(tree),
-            under: Vec::new(),
-            parent: tree.place,
-            is_partial: false,
-        };
-        node.noted()
+        let node = Self::new(doc, None, Given::Tree(tree), tree.place);
+        node.note();
+        node
     }
 
     pub(super) fn described(doc: &'d Document) -> Self {
-        let parent = Place { line: 1, column: 1 };
-        Self { doc, path: String::new(), given: Given::Asked, under: Vec::new(), parent, is_partial: false }
+        Self::new(doc, None, Given::Asked, Place { line: 1, column: 1 })
+    }
+
+    fn new(doc: &'d Document, way: Option<(Trail, Step)>, given: Given<'d>, parent: Place) -> Self {
+        let (trail, path) = (Cell::new(None), OnceCell::new());
+        Self { doc, way, trail, path, given, under: Vec::new(), parent, is_partial: false }
     }
 
     /// The value at `key` of this map. Asking makes the key a known one, also where the map itself is absent.
     #[must_use]
     pub fn get(&self, key: &str) -> Node<'d> {
-        let mut path = self.path.clone();
-        join(&mut path, key);
+        let name = self.doc.notes().borrow_mut().names.number(key);
+        let step = Step::Key(name);
         if self.tells(|| Form::Map) {
-            return self.asked(path);
+            return self.asked(step);
         }
-        let mut found = Vec::new();
-        if self.entries_read().is_some() {
-            for (map, entries) in self.layers() {
-                self.doc.notes().borrow_mut().asked(map).keys.insert(key.to_owned());
-                found.extend(entries.iter().find(|(known, _)| known.text == key).map(|(_, value)| value));
-            }
+        if self.entries_read().is_none() {
+            return self.child(step, &[]);
         }
-        self.child(path, &found)
+        let value = |(map, entries): (&'d Tree, &'d Vec<(Key, Tree)>)| {
+            self.doc.notes().borrow_mut().ask(map, name);
+            entries.iter().find(|(known, _)| known.text == key).map(|(_, value)| value)
+        };
+        // As a rule there is one map.
+        if self.under.is_empty() {
+            return self.child(step, self.layers().next().and_then(value).as_slice());
+        }
+        self.child(step, &self.layers().filter_map(value).collect::<Vec<_>>())
     }
 
     /// This map over others: a key that it does not have is taken from the first that has it, and so on within maps; a list
@@ -102,7 +112,7 @@ impl<'d> Node<'d> {
         self.shape(|shape| shape.env = Some(name.to_owned()));
         if let Some(text) = self.doc.environment().get(name) {
             self.given = Given::Env { name, text };
-            return self.noted();
+            self.note();
         }
         self
     }
@@ -121,6 +131,12 @@ impl<'d> Node<'d> {
             self.record(None, "is required".to_owned(), None, None);
         }
         self
+    }
+
+    /// Whether this is a part that something else makes whole, so that nothing is missing in it.
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Whether a value is given here. `key:` with nothing behind it, and `key: null`, give none.
@@ -148,19 +164,18 @@ impl<'d> Node<'d> {
         if let Some(guise) = self.guise() {
             return guise == Guise::Scalar;
         }
-        self.shown().is_some()
+        self.scalar_text().is_some()
     }
 
     /// The elements of a list; none if nothing is given.
     #[must_use]
     pub fn items(&self) -> Vec<Node<'d>> {
         if self.tells(|| Form::List) {
-            return vec![self.asked(format!("{}[]", self.path))];
+            return vec![self.asked(Step::EachItem)];
         }
         match self.tree() {
             Some(Tree { kind: Kind::List(items), .. }) => {
-                let item =
-                    |(index, item): (usize, &'d Tree)| self.child(format!("{}[{index}]", self.path), &[item]);
+                let item = |(index, item): (usize, &'d Tree)| self.child(Step::Item(index), &[item]);
                 items.iter().enumerate().map(item).collect()
             }
             _ if !self.is_given() => Vec::new(),
@@ -175,7 +190,7 @@ impl<'d> Node<'d> {
     #[must_use]
     pub fn entries(&self) -> Vec<(&'d str, Node<'d>)> {
         if self.tells(|| Form::Names) {
-            return vec![(ANY_NAME, self.asked(format!("{}.{ANY_NAME}", self.path)))];
+            return vec![(ANY_NAME, self.asked(Step::EachName))];
         }
         if self.entries_read().is_none() {
             return Vec::new();
@@ -183,7 +198,7 @@ impl<'d> Node<'d> {
         let mut named: Vec<(&'d str, Vec<&'d Tree>)> = Vec::new();
         let mut places: HashMap<&'d str, usize> = HashMap::new();
         for (map, entries) in self.layers() {
-            self.doc.notes().borrow_mut().asked(map).any = true;
+            self.doc.notes().borrow_mut().welcome(map);
             for (key, value) in entries {
                 let at = *places.entry(&key.text).or_insert(named.len());
                 match named.get_mut(at) {
@@ -193,9 +208,8 @@ impl<'d> Node<'d> {
             }
         }
         let entry = |(name, found): (&'d str, Vec<&'d Tree>)| {
-            let mut path = self.path.clone();
-            join(&mut path, name);
-            (name, self.child(path, &found))
+            let number = self.doc.notes().borrow_mut().names.find(name);
+            (name, self.child(Step::Key(number), &found))
         };
         named.into_iter().map(entry).collect()
     }
@@ -203,7 +217,11 @@ impl<'d> Node<'d> {
     /// The path of this place, such as `routes[2].retry.attempts`.
     #[must_use]
     pub fn path(&self) -> &str {
-        &self.path
+        self.path.get_or_init(|| {
+            let trail = self.trail();
+            let notes = self.doc.notes().borrow();
+            notes.trails.path(&notes.names, trail)
+        })
     }
 
     /// Where the value stands; for an absent one, where the map stands that lacks it.
@@ -260,8 +278,8 @@ impl<'d> Node<'d> {
         }
         let (given, message) =
             (given.map(|given| without_credentials(&given)), without_credentials(&message));
-        let problem =
-            Problem { origin: self.origin(), path: self.path.clone(), given, message, allowed, suggestion };
+        let (origin, path) = (self.origin(), self.path().to_owned());
+        let problem = Problem { origin, path, given, message, allowed, suggestion };
         let mut notes = self.doc.notes().borrow_mut();
         // The same option may be read twice; one mistake is one line.
         if !notes.problems.contains(&problem) {
@@ -269,12 +287,17 @@ impl<'d> Node<'d> {
         }
     }
 
-    pub(super) fn shown(&self) -> Option<String> {
+    /// The scalar's text, if it is one.
+    pub(super) fn scalar_text(&self) -> Option<&'d str> {
         match &self.given {
-            Given::Env { text, .. } => Some((*text).to_owned()),
-            Given::Tree(Tree { kind: Kind::Scalar(text), .. }) => Some(text.clone()),
+            Given::Env { text, .. } => Some(text),
+            Given::Tree(Tree { kind: Kind::Scalar(text), .. }) => Some(text),
             Given::Tree(_) | Given::Nothing | Given::Asked => None,
         }
+    }
+
+    pub(super) fn shown(&self) -> Option<String> {
+        self.scalar_text().map(str::to_owned)
     }
 
     fn mismatch(&self, message: &str, allowed: &str) {
@@ -326,19 +349,42 @@ impl<'d> Node<'d> {
     }
 
     /// What was found for a key, nearest first: a value that is there, and under a map the maps that it is laid over.
-    fn child(&self, path: String, found: &[&'d Tree]) -> Self {
+    fn child(&self, step: Step, found: &[&'d Tree]) -> Self {
         let is_there = |tree: &&&'d Tree| !matches!(tree.kind, Kind::Null);
         let first = found.iter().find(is_there).or(found.first()).copied();
         let is_map = |tree: &&'d Tree| matches!(tree.kind, Kind::Map(_));
         let maps = found.iter().filter(is_there).copied().take_while(is_map);
-        let under = maps.skip(1).collect();
+        // As a rule there is one map, or none.
+        let under = if found.len() > 1 { maps.skip(1).collect() } else { Vec::new() };
         let given = first.map_or(Given::Nothing, Given::Tree);
-        let (doc, parent, is_partial) = (self.doc, self.place(), self.is_partial);
-        Node { doc, path, given, under, parent, is_partial }.noted()
+        let node = Node {
+            doc: self.doc,
+            way: Some((self.trail(), step)),
+            trail: Cell::new(None),
+            path: OnceCell::new(),
+            given,
+            under,
+            parent: self.place(),
+            is_partial: self.is_partial,
+        };
+        node.note();
+        node
     }
 
-    fn asked(&self, path: String) -> Self {
-        let node = Self { path, given: Given::Asked, under: Vec::new(), ..self.clone() };
+    /// This place's number.
+    fn trail(&self) -> Trail {
+        let Some((above, step)) = self.way else { return Trail::ROOT };
+        if let Some(trail) = self.trail.get() {
+            return trail;
+        }
+        let trail = self.doc.notes().borrow_mut().trails.add(above, step);
+        self.trail.set(Some(trail));
+        trail
+    }
+
+    fn asked(&self, step: Step) -> Self {
+        let node = Node::new(self.doc, Some((self.trail(), step)), Given::Asked, self.parent);
+        let node = Node { is_partial: self.is_partial, ..node };
         node.shape(|_| {});
         node
     }
@@ -348,10 +394,11 @@ impl<'d> Node<'d> {
         if !matches!(self.given, Given::Asked) {
             return false;
         }
+        let path = self.path().to_owned();
         let mut notes = self.doc.notes().borrow_mut();
         let order = notes.shapes.len();
         let new = || Shape { order, ..Shape::default() };
-        say(notes.shapes.entry(self.path.clone()).or_insert_with(new));
+        say(notes.shapes.entry(path).or_insert_with(new));
         true
     }
 
@@ -360,19 +407,24 @@ impl<'d> Node<'d> {
         if !matches!(self.given, Given::Asked) {
             return None;
         }
-        Some(*self.doc.notes().borrow_mut().guises.entry(self.path.clone()).or_default())
+        let path = self.path().to_owned();
+        Some(*self.doc.notes().borrow_mut().guises.entry(path).or_default())
     }
 
     /// Puts down that something is given here.
-    fn noted(self) -> Self {
+    fn note(&self) {
         let is_value = match &self.given {
             Given::Tree(Tree { kind: Kind::Scalar(_), .. }) | Given::Env { .. } => true,
             Given::Tree(Tree { kind: Kind::List(_) | Kind::Map(_), .. }) => false,
-            Given::Tree(_) | Given::Nothing | Given::Asked => return self,
+            Given::Tree(_) | Given::Nothing | Given::Asked => return,
         };
-        let given = super::origins::Given { origin: self.origin(), is_value };
-        self.doc.notes().borrow_mut().given.insert(self.path.clone(), given);
-        self
+        let trail = self.trail();
+        let mut notes = self.doc.notes().borrow_mut();
+        let spot = match &self.given {
+            Given::Env { name, .. } => Spot::Env(notes.names.find(name)),
+            Given::Nothing | Given::Tree(_) | Given::Asked => Spot::File(self.place()),
+        };
+        notes.given.push(super::origins::Given { trail, spot, is_value });
     }
 
     fn tree(&self) -> Option<&'d Tree> {

@@ -100,6 +100,7 @@ enum Inside {
     List(Vec<Tree>),
     Map {
         entries: Vec<(Key, Tree)>,
+        /// The keys, where they are too many to be looked at in turn.
         seen: HashSet<String>,
         key: Option<Key>,
         /// Set when a key is a list, a map, or tagged.
@@ -227,7 +228,7 @@ impl Builder {
                             String::new()
                         }
                     };
-                    if !*odd && !seen.insert(text.clone()) {
+                    if !*odd && is_twice(entries, seen, &text) {
                         return Err((tree.place, format!("is not YAML: duplicate key `{text}` in a map")));
                     }
                     *key = Some(Key { text, place: tree.place });
@@ -263,6 +264,20 @@ impl Builder {
         }
         Ok(before)
     }
+}
+
+/// Most entries of a map whose keys are looked at in turn.
+const FEW: usize = 16;
+
+/// Whether a key stands in a map already.
+fn is_twice(entries: &[(Key, Tree)], seen: &mut HashSet<String>, key: &str) -> bool {
+    if entries.len() < FEW {
+        return entries.iter().any(|(known, _)| known.text == key);
+    }
+    if seen.is_empty() {
+        seen.extend(entries.iter().map(|(known, _)| known.text.clone()));
+    }
+    !seen.insert(key.to_owned())
 }
 
 const TAGGED: &str = "has a YAML tag, which nothing here uses";

@@ -147,6 +147,14 @@ fn what_is_not_yaml_is_refused_with_its_line() {
     );
     let twice = refused("port: 1\nhost: x\nport: 2\n");
     assert!(twice.contains("leeward.yaml:3:1") && twice.contains("duplicate"), "{twice}");
+    // Wherever the first of the two stands, in a small map and in a large one.
+    for (keys, again) in [(2, 0), (15, 14), (16, 0), (16, 15), (17, 16), (40, 0), (40, 20), (40, 39)] {
+        let map: String = (0..keys).map(|at| format!("key{at}: {at}\n")).collect();
+        assert!(Document::parse("leeward.yaml", &map, &Env::default()).is_ok());
+        let twice = refused(&format!("{map}key{again}: 1\n"));
+        let place = format!("leeward.yaml:{}:1: is not YAML: duplicate key `key{again}`", keys + 1);
+        assert!(twice.starts_with(&place), "{twice}");
+    }
     assert!(refused("a: 1\n---\nb: 2\n").contains("second document"));
 }
 

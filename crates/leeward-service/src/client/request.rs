@@ -246,7 +246,7 @@ impl<'a> Outgoing<'a> {
             priority: self.priority,
         };
         let priority = self.priority.unwrap_or_default();
-        let call = Call { deadline: self.deadline, replayable, effort: self.effort, priority };
+        let call = Call { deadline: self.deadline, replayable, effort: self.effort, priority, ..Call::ONCE };
         let answer = target.outbound(prepared, call, correlation).await?;
         if answer.status.as_u16() < 400 {
             return Ok(Raw { status: answer.status, headers: answer.headers, body: answer.body });

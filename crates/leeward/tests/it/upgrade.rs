@@ -1,5 +1,7 @@
 //! Another binary takes the place of a running gateway: under load, with the file of revocations, and when it does not come up.
 
+mod encrypted;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,6 +1,6 @@
 use super::{Yaml, quote};
 use crate::config::Route;
-use crate::target::{Changes, Target};
+use crate::target::{Changes, Respond, Target};
 
 /// Who answers, and what changes on the way.
 pub(super) fn print(out: &mut Yaml, route: &Route) {
@@ -13,14 +13,7 @@ pub(super) fn print(out: &mut Yaml, route: &Route) {
             out.line(3, "status", redirect.status.as_u16());
             out.line(3, "query", if redirect.keeps_query { "keep" } else { "drop" });
         }
-        Target::Respond(respond) => {
-            out.open(2, "respond");
-            out.line(3, "status", respond.status.as_u16());
-            if !respond.body.is_empty() {
-                out.quoted(3, "body", &String::from_utf8_lossy(&respond.body));
-            }
-            out.quoted(3, "content_type", respond.content_type.to_str().unwrap_or_default());
-        }
+        Target::Respond(fixed) => respond(out, 2, fixed),
     }
     if let Some(prefix) = &route.strip_prefix {
         out.quoted(2, "strip_prefix", prefix);
@@ -40,6 +33,16 @@ pub(super) fn print(out: &mut Yaml, route: &Route) {
         changes(out, "request", request);
         changes(out, "response", response);
     }
+}
+
+/// A fixed answer.
+pub(in crate::config) fn respond(out: &mut Yaml, depth: usize, fixed: &Respond) {
+    out.open(depth, "respond");
+    out.line(depth + 1, "status", fixed.status.as_u16());
+    if !fixed.body.is_empty() {
+        out.quoted(depth + 1, "body", &String::from_utf8_lossy(&fixed.body));
+    }
+    out.quoted(depth + 1, "content_type", fixed.content_type.to_str().unwrap_or_default());
 }
 
 fn changes(out: &mut Yaml, key: &str, changes: &Changes) {

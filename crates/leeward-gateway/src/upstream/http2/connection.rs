@@ -20,6 +20,8 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::pump::{Pump, Stopped};
+use super::questions::Questions;
+use super::table::Opening;
 use super::wire::{Heard, Wire};
 use crate::body::Upload;
 use crate::h1::{Length, said};
@@ -62,6 +64,8 @@ pub(crate) struct Connection {
     heard: Rc<Heard>,
     pub(super) under: Option<Arc<ClientConfig>>,
     is_leaving: Cell<bool>,
+    /// Streams at a time that the service took when it was looked at last.
+    took: Cell<usize>,
     /// Whether a request was answered: from then on an alert is no refusal of the handshake.
     was_answered: Cell<bool>,
     streams: Cell<usize>,
@@ -88,13 +92,16 @@ impl Connection {
     ///
     /// # Errors
     /// The connection ended.
-    pub(crate) async fn begin(opened: Opened, keep: Keep, room: &Rc<Notify>) -> Result<Rc<Self>, Error> {
+    pub(crate) async fn begin(opened: Opened, keep: Keep, opening: &Opening) -> Result<Rc<Self>, Error> {
+        opened.stream.is_asked_by_the_system();
         let heard = Rc::new(Heard::new());
         let wire = Wire::new(opened.stream, Rc::clone(&heard));
-        let begun = options().handshake(wire).await;
+        let begun = options(opening.takes).handshake(wire).await;
         let (sender, connection) = begun.map_err(|error| Error::Connect(io::Error::other(error)))?;
+        let took = Cell::new(sender.current_max_send_streams());
         let this = Rc::new(Self {
             sender,
+            took,
             heard,
             under: opened.under,
             is_leaving: Cell::new(false),
@@ -102,7 +109,7 @@ impl Connection {
             streams: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             idle_timeout: keep.idle_timeout,
-            room: Rc::clone(room),
+            room: Rc::clone(&opening.room),
         });
         tokio::task::spawn_local(drive(connection, Rc::downgrade(&this), keep.read_timeout));
         Ok(this)
@@ -113,6 +120,11 @@ impl Connection {
         self.is_open() && self.streams.get() < self.sender.current_max_send_streams().min(STREAMS_MAX)
     }
 
+    /// Streams at a time that the service takes, once it said so.
+    pub(super) fn takes(&self) -> Option<usize> {
+        self.was_answered.get().then(|| self.sender.current_max_send_streams())
+    }
+
     /// Whether it takes requests at all.
     pub(super) fn is_open(&self) -> bool {
         !self.is_leaving.get() && !self.heard.is_over.get()
@@ -121,6 +133,17 @@ impl Connection {
     /// Whether it has had nothing to do for longer than it is kept.
     pub(super) fn is_idle(&self) -> bool {
         self.streams.get() == 0 && self.idle_since.get().elapsed() >= self.idle_timeout
+    }
+
+    /// Hears what the service says of the connection as a whole, though no request ends with it.
+    fn hear(&self) {
+        if !self.is_leaving.get() && self.heard.tally.borrow().is_leaving() {
+            self.leave();
+        }
+        let takes = self.sender.current_max_send_streams();
+        if takes > self.took.replace(takes) {
+            self.room.notify_waiters();
+        }
     }
 
     /// Takes no further requests.
@@ -222,13 +245,13 @@ impl Connection {
     }
 }
 
-fn options() -> client::Builder {
+fn options(takes: Option<usize>) -> client::Builder {
     let mut options = client::Builder::new();
     options
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .initial_max_send_streams(STREAMS_MAX)
+        .initial_max_send_streams(takes.map_or(STREAMS_MAX, |takes| takes.max(1)))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .max_header_list_size(HEAD_BYTES_MAX)
         .max_local_error_reset_streams(Some(ERRORS_MAX));
@@ -246,6 +269,7 @@ async fn drive(
     let pong_within = PONG_WITHIN.min(read_timeout / 4);
     let mut pings = connection.ping_pong();
     let mut asked_at: Option<Instant> = None;
+    let mut questions = Questions::default();
     loop {
         let moved = tokio::time::timeout(
             silent_max.min(pong_within),
@@ -253,6 +277,9 @@ async fn drive(
                 let polled = pin!(&mut connection).poll(cx).map(|ended| ended.is_ok());
                 if heard.tally.borrow().flood().is_some() {
                     return Poll::Ready(false);
+                }
+                if let Some(of) = of.upgrade() {
+                    of.hear();
                 }
                 // An answer to the question comes by the same bytes as everything else.
                 if let (Some(pings), true) = (&mut pings, asked_at.is_some())
@@ -277,10 +304,13 @@ async fn drive(
             break;
         }
         let is_silent = heard.at.get().elapsed() >= silent_max;
-        if let (Some(pings), true) = (&mut pings, is_used && is_silent && asked_at.is_none())
+        let (now, answers) = (Instant::now(), heard.tally.borrow().content());
+        let is_due = is_used && is_silent && asked_at.is_none() && questions.are_welcome(answers, now);
+        if let (Some(pings), true) = (&mut pings, is_due)
             && pings.send_ping(Ping::opaque()).is_ok()
         {
-            asked_at = Some(Instant::now());
+            asked_at = Some(now);
+            questions.asked(answers, now);
         }
     }
     if let Some(of) = of.upgrade() {

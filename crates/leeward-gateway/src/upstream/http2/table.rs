@@ -27,6 +27,8 @@ struct Entry {
     failures: u64,
     /// Whether the last connection turned out to be HTTP/1.1: then nobody waits for another's.
     is_http1: bool,
+    /// Streams at a time that one connection is known to take: the next one will not say otherwise, and says it only once it is open.
+    takes: Option<usize>,
 }
 
 /// The connections by where they lead to, and whether that is encrypted.
@@ -48,6 +50,8 @@ pub(crate) struct Opening {
     table: Table,
     key: Key,
     pub(crate) room: Rc<Notify>,
+    /// Streams at a time that the connection is taken to have room for until it says so.
+    pub(crate) takes: Option<usize>,
 }
 
 impl Table {
@@ -69,14 +73,23 @@ impl Table {
             return Next::Wait(Rc::clone(&entry.room), entry.failures);
         }
         entry.is_opening = true;
-        let room = Rc::clone(&entry.room);
-        Next::Open(Opening { table: Table(Rc::clone(&self.0)), key, room })
+        entry.takes = entry.connections.iter().filter_map(|one| one.takes()).min().or(entry.takes);
+        let (room, takes) = (Rc::clone(&entry.room), entry.takes);
+        Next::Open(Opening { table: Table(Rc::clone(&self.0)), key, room, takes })
     }
 
-    /// How many connections could not be opened so far.
-    pub(crate) fn failures(&self, authority: &str, under: Option<&Arc<ClientConfig>>) -> u64 {
+    /// Whether there is no connection, and more could not be opened than so many: then there is nothing to wait for.
+    pub(crate) fn is_hopeless(
+        &self,
+        authority: &str,
+        under: Option<&Arc<ClientConfig>>,
+        failures: u64,
+    ) -> bool {
         let key: Key = (authority.into(), under.is_some());
-        self.0.borrow().get(&key).map_or(0, |entry| entry.failures)
+        let table = self.0.borrow();
+        let is_hopeless =
+            |entry: &Entry| entry.failures > failures && !entry.connections.iter().any(|one| one.is_open());
+        table.get(&key).is_some_and(is_hopeless)
     }
 
     /// Lets go what is of no use any more.

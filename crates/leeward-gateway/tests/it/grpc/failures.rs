@@ -97,6 +97,33 @@ async fn a_call_that_was_refused_unread_is_sent_again_and_no_other() {
 }
 
 #[tokio::test]
+async fn another_service_stands_in_for_a_call_and_a_fixed_answer_does_not() {
+    let (gone, spare) = (Server::start().await, Server::start().await);
+    let closed = gone.addr;
+    drop(gone);
+    let rig = Rig::start(&format!(
+        "listen: [{{address: \"127.0.0.1:0\", protocols: [http1, http2]}}]\n\
+         services:\n  gone: {{urls: [\"http://{closed}\"], protocol: http2, retry: off}}\n  \
+         spare: {{urls: [\"http://{}\"], protocol: http2}}\n\
+         routes:\n  - {{path: /shop.Echo/Unary, service: gone, fallback: {{service: spare}}}}\n  \
+         - {{path: /shop.Echo, service: gone, fallback: {{respond: {{status: 200}}}}}}\n",
+        spare.addr
+    ))
+    .await;
+    let client = Client::connect(&rig).await;
+    let instead = client.unary("Unary", &[], b"hello").await;
+    assert_eq!((instead.status(), &instead.head["x-leeward-fallback"]), ("0", &"retryable".parse().unwrap()));
+    assert_eq!(spare.seen.received.lock().as_slice(), b"hello");
+    let fixed = client.unary("Fixed", &[], b"hello").await;
+    assert_eq!((fixed.status(), fixed.head.get("x-leeward-fallback")), ("14", None));
+    // Another answer fails in the way of calls: the first one stands.
+    spare.fail(1);
+    let failed = client.unary("Unary", &[("x-fails", "first 14")], b"hello").await;
+    assert_eq!((failed.status(), failed.head.get("x-leeward-fallback")), ("14", None));
+    assert!(failed.said("grpc-message").starts_with("upstream_unavailable"), "{failed:?}");
+}
+
+#[tokio::test]
 async fn calls_are_sent_again_within_the_budget_or_not_at_all() {
     let server = Server::start().await;
     let service =

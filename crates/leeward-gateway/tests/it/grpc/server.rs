@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -117,6 +117,9 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         return;
     }
     let mut stream = respond.send_response(head(), false).unwrap();
+    if parts.uri.path().ends_with("/Half") {
+        return half(stream, &seen).await;
+    }
     let is_stream = parts.uri.path().ends_with("/Stream");
     seen.received.lock().clear();
     while let Some(Ok(message)) = messages.next().await {
@@ -145,4 +148,11 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         }
     }
     let _left = stream.send_trailers(said("0"));
+}
+
+/// Begins a message and never ends it.
+async fn half(mut stream: SendStream<Bytes>, seen: &Seen) {
+    stream.send_data(framed(b"half").split_to(7), false).unwrap();
+    std::future::poll_fn(|cx| stream.poll_reset(cx)).await.unwrap();
+    seen.taken_back.fetch_add(1, Ordering::SeqCst);
 }

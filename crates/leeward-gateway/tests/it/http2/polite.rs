@@ -91,6 +91,29 @@ async fn many_requests_share_a_connection_and_services_see_them_as_any_other() {
 }
 
 #[tokio::test]
+async fn a_substitute_says_that_it_is_one() {
+    let spare = Upstream::start().await;
+    let yaml = format!(
+        "listen: [{{address: \"127.0.0.1:0\", protocols: [http2]}}]\n\
+         services: {{one: {{urls: [\"http://127.0.0.1:1\"], retry: off}}, spare: {{urls: [\"{}\"]}}}}\n\
+         routes:\n  - {{path: /fixed, service: one, fallback: {{respond: {{status: 203, body: \"[]\"}}}}}}\n  \
+         - {{path: /, service: one, fallback: {{service: spare}}}}\n",
+        spare.url()
+    );
+    let rig = Rig::start(&yaml).await;
+    let send = open(&rig).await;
+    let (head, body) = ask(&send, to(Method::GET, "/fixed"), b"").await.unwrap();
+    assert_eq!((head.status().as_u16(), &body[..]), (203, &b"[]"[..]));
+    assert_eq!(head.headers()["x-leeward-fallback"], "retryable");
+    let large = vec![b'x'; 200_000];
+    let (head, body) = ask(&send, to(Method::POST, "/a"), &large).await.unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((head.status().as_u16(), seen["body_bytes"].as_u64()), (200, Some(200_000)));
+    assert_eq!(head.headers()["x-leeward-fallback"], "retryable");
+    assert_eq!(head.headers()["x-service-name"], "spare");
+}
+
+#[tokio::test]
 async fn both_sides_agree_on_a_protocol() {
     let pki = Pki::new();
     let upstream = Upstream::start().await;

@@ -81,6 +81,28 @@ async fn what_a_service_has_not_looked_at_is_sent_again_whatever_its_method() {
 }
 
 #[tokio::test]
+async fn connections_on_which_a_service_takes_nothing_more_are_in_nobodys_way() {
+    let service = Two::start(None, 1, First::Fine).await;
+    let rig = rig(&format!("http://{}", service.addr), UNANNOUNCED).await;
+    // What the service takes is known from here on.
+    assert_eq!(rig.get("/").await.status, 200);
+    // As many as there may be, each with a stream that goes on.
+    let leaving = join_all((0..4).map(|_| rig.get("/leaves")));
+    let meanwhile = async {
+        rig.until("all are taken", async || service.seen.get(|seen| &seen.hits) == 5).await;
+        // Those that wait for room hear of it, and whoever comes later.
+        for _ in 0..2 {
+            let answer =
+                tokio::time::timeout(Duration::from_secs(2), rig.send(rig.request("POST", "/a"), "abc"));
+            assert_eq!(answer.await.expect("it waits for a stream to end").status, 200);
+        }
+        assert!(service.seen.get(|seen| &seen.connections) > 4);
+    };
+    let (left, ()) = tokio::join!(leaving, meanwhile);
+    assert!(left.iter().all(|answer| answer.status == 200), "what goes on comes to its end");
+}
+
+#[tokio::test]
 async fn with_tls_both_sides_agree_on_what_they_speak() {
     let pki = Pki::new();
     let ca = format!("    tls: {{ca: \"{}\"}}\n", pki.path("ca.pem").display());
@@ -139,6 +161,16 @@ async fn a_connection_that_says_nothing_or_costs_too_much_is_ended() {
 }
 
 #[tokio::test]
+async fn a_service_that_takes_its_time_is_not_asked_again_and_again_whether_it_lives() {
+    let service = Two::start(None, 100, First::IsSlow).await;
+    let lines = format!("{UNANNOUNCED}\n    read_timeout: 800ms\n    attempt_timeout: 8s");
+    let rig = rig(&format!("http://{}", service.addr), &lines).await;
+    let answer = rig.send(rig.request("POST", "/"), "a").await;
+    assert_eq!(answer.status, 200, "asked {} times: {answer:?}", service.seen.get(|seen| &seen.asked));
+    assert_eq!(service.seen.get(|seen| &seen.asked), 2, "within two seconds, each after 200 ms of silence");
+}
+
+#[tokio::test]
 async fn health_checks_speak_as_requests_do() {
     let service = Two::start(None, 100, First::Fine).await;
     let lines = format!("{UNANNOUNCED}\nhealth: {{path: /health, interval: 100ms, timeout: 100ms}}");
@@ -176,4 +208,31 @@ async fn a_connection_that_does_not_come_about_is_tried_once_for_all_who_wait_fo
     // And it is tried again for whoever comes later.
     let (answer, _closed) = tokio::join!(rig.get("/a"), async { drop(listener.accept().await) });
     assert_eq!(answer.status, 503);
+}
+
+/// The timers of the connections of this machine that lead to a port, by what the system says of itself: `02` is the one for asking whether the
+/// other side is there.
+fn timers(to: u16) -> Vec<String> {
+    let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let of = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_its = fields[2].ends_with(&format!(":{to:04X}")) && fields[3] == "01";
+        is_its.then(|| fields[5][..2].to_owned())
+    };
+    let mut timers: Vec<_> = all.lines().skip(1).filter_map(of).collect();
+    timers.sort_unstable();
+    timers
+}
+
+#[tokio::test]
+async fn the_system_asks_whether_the_machine_of_a_shared_connection_is_there() {
+    let service = Two::start(None, 100, First::Fine).await;
+    let rig = rig(&format!("http://{}", service.addr), UNANNOUNCED).await;
+    assert_eq!(rig.get("/").await.status, 200);
+    // What was sent last may still wait to be acknowledged, which is another timer.
+    rig.until("it is asked about", async || timers(service.addr.port()) == ["02"]).await;
+    // The control: a connection that nobody set up to be asked about.
+    let plain = TcpStream::connect(service.addr).await.unwrap();
+    rig.until("the other is not", async || timers(service.addr.port()) == ["00", "02"]).await;
+    drop(plain);
 }

@@ -19,6 +19,8 @@ pub(crate) struct Seen {
     pub(crate) connections: AtomicUsize,
     pub(crate) hits: AtomicUsize,
     pub(crate) taken_back: AtomicUsize,
+    /// How often it was asked whether it lives.
+    pub(crate) asked: AtomicUsize,
     /// Streams at a time on one connection, at most.
     pub(crate) most: AtomicUsize,
 }
@@ -40,6 +42,8 @@ pub(crate) enum First {
     IsSilent,
     /// It asks a thousand times whether the gateway lives.
     Pings,
+    /// It answers after two seconds, and ends a connection on which it is asked for a fourth time whether it lives, as servers of gRPC do.
+    IsSlow,
 }
 
 /// A service over HTTP/2.
@@ -92,6 +96,7 @@ async fn accept(
                     }
                 },
                 (None, First::Fine) => serve(stream, seen, streams).await,
+                (None, First::IsSlow) => answer_late(stream, &seen).await,
                 (None, first) => misbehave(stream, first).await,
             }
         });
@@ -122,7 +127,41 @@ async fn misbehave(mut stream: TcpStream, first: First) {
             First::Pings => {
                 let _ended = stream.write_all(&PING.repeat(1_000)).await;
             }
-            First::IsSilent | First::Fine => {}
+            First::IsSilent | First::IsSlow | First::Fine => {}
+        }
+    }
+}
+
+/// A head that is all of an answer: 200.
+const ANSWER: [u8; 10] = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
+const PREFACE_BYTES: usize = 24;
+const PING_KIND: u8 = 6;
+const ACK: u8 = 1;
+
+async fn answer_late(mut stream: TcpStream, seen: &Seen) {
+    stream.write_all(&SETTINGS).await.unwrap();
+    let mut late = std::pin::pin!(tokio::time::sleep(Duration::from_secs(2)));
+    let (mut is_said, mut came, mut at) = (false, Vec::new(), PREFACE_BYTES);
+    loop {
+        tokio::select! {
+            read = stream.read_buf(&mut came) => if !matches!(read, Ok(1..)) { return },
+            () = &mut late, if !is_said => {
+                is_said = true;
+                stream.write_all(&ANSWER).await.unwrap();
+            }
+        }
+        while let Some(frame) = came.get(at..).filter(|rest| rest.len() >= 9) {
+            let whole = 9 + (usize::from(frame[1]) << 8 | usize::from(frame[2]));
+            let Some(frame) = frame.get(..whole) else { break };
+            at += whole;
+            if frame[3] == PING_KIND && frame[4] & ACK == 0 {
+                if seen.asked.fetch_add(1, Ordering::SeqCst) >= 3 {
+                    return;
+                }
+                let mut answer = frame.to_vec();
+                answer[4] = ACK;
+                stream.write_all(&answer).await.unwrap();
+            }
         }
     }
 }
@@ -134,6 +173,9 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, seen: Arc<Seen>, str
     let open = Arc::new(AtomicUsize::new(0));
     let mut all = tokio::task::JoinSet::new();
     while let Some(Ok((request, respond))) = connection.accept().await {
+        if request.uri().path() == "/leaves" {
+            connection.graceful_shutdown();
+        }
         seen.most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let (seen, open) = (Arc::clone(&seen), Arc::clone(&open));
         all.spawn(async move {
@@ -160,8 +202,10 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         seen.taken_back.fetch_add(1, Ordering::SeqCst);
         return;
     }
-    if head.uri.path() == "/slow" {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+    match head.uri.path() {
+        "/slow" => tokio::time::sleep(Duration::from_millis(30)).await,
+        "/leaves" => tokio::time::sleep(Duration::from_secs(3)).await,
+        _ => {}
     }
     let query = head.uri.query().unwrap_or_default();
     let bytes: usize = query.strip_prefix("bytes=").map_or(0, |bytes| bytes.parse().unwrap());
