@@ -73,8 +73,8 @@ pub use self::listen::{Certificate, ClientCertificates, Listener, Protocols, Tls
 pub use self::metrics::Metrics;
 pub use self::named::Named;
 pub(crate) use self::parse::read;
-pub(crate) use self::policy::POLICY_NAMES;
 pub use self::policy::ServicePolicy;
+pub(crate) use self::policy::{POLICY_NAMES, explained};
 pub use self::route_policies::RoutePolicies;
 pub(crate) use self::route_policies::policy_name;
 pub use self::service_tls::{Protocol, ServiceTls};

@@ -16,7 +16,9 @@ use leeward_resilience::{ConfigErrors, Pipeline, RateLimit};
 use leeward_runtime::units::show_size;
 
 use crate::address::{Addresses, Networks};
-use crate::config::{ClientCertificate, Config, Route, Rule, ServicePolicy, ServiceTls, policy_name};
+use crate::config::{
+    ClientCertificate, Config, Route, Rule, ServicePolicy, ServiceTls, explained, policy_name,
+};
 use crate::credentials::{self, Accepted, Presented, Unreadable};
 use crate::decisions::unless;
 use crate::h1::{Bounds, Head, Length, Reader};
@@ -451,7 +453,7 @@ fn policies(
         _ => (service.to_owned(), policy.outbound(config.longest_deadline(service)), of_service),
     };
     let pipeline = Pipeline::builder(name).options(options).build()?;
-    told.step("policies", from, pipeline.explain().trim_end());
+    told.step("policies", from, explained(&pipeline).trim_end());
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use leeward_telemetry::Registry;
 use self::bound::Bound;
 use crate::access::AccessLog;
 use crate::admin;
-use crate::config::{AccessLogTo, Config, KeySource, Listener};
+use crate::config::{AccessLogTo, Config, KeySource, Listener, explained};
 use crate::control::Control;
 use crate::credentials::{FileProblem, Store};
 use crate::decisions;
@@ -448,7 +448,7 @@ impl Gateway {
             shared.layers.iter().map(|layer| format!("layer {}, in front of all services\n", layer.name));
         let services = shared.services.iter().map(|service| &service.pipeline);
         let own = shared.routes.iter().flat_map(|route| route.own.iter().map(|own| &own.pipeline));
-        let pipelines = services.chain(own).map(|pipeline| pipeline.explain() + "\n");
+        let pipelines = services.chain(own).map(|pipeline| explained(pipeline) + "\n");
         let deliveries =
             shared.moving().map(|(route, moving)| format!("delivery of {}: {moving}\n", route.config.id));
         layers.chain(pipelines).chain(deliveries).chain(held).collect()

@@ -264,7 +264,14 @@ impl Pipeline {
     /// The order and the values in force, one policy a line, outermost first.
     #[must_use]
     pub fn explain(&self) -> String {
-        explain::explain(self.name(), &self.shared.parts.load().options)
+        let options = &self.shared.parts.load().options;
+        explain::explain(self.name(), options, None, &PipelineOptions::default())
+    }
+
+    /// The same in the words of a configuration: each policy by its key there, marked where it is as in `defaults`.
+    #[must_use]
+    pub fn explain_as(&self, names: &PolicyNames, defaults: &PipelineOptions) -> String {
+        explain::explain(self.name(), &self.shared.parts.load().options, Some(names), defaults)
     }
 
     /// What of the options in force does not fit together, see [`PipelineOptions::lint`].

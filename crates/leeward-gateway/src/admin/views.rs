@@ -13,7 +13,7 @@ use leeward_telemetry::metrics::CONTENT_TYPE;
 use serde::Serialize;
 
 use super::Admin;
-use crate::config::Listener;
+use crate::config::{Listener, explained};
 use crate::delivery::show;
 use crate::health;
 use crate::holds::Held;
@@ -109,7 +109,7 @@ fn own_view(shared: &Shared, route: &RouteState, own: &OwnPolicies) -> OwnView {
         own: route.config.policies.iter().flat_map(|own| own.keys()).copied().collect(),
         breaker,
         retry_after_ms,
-        policies: own.pipeline.explain(),
+        policies: explained(&own.pipeline),
     }
 }
 
@@ -237,7 +237,7 @@ pub(super) async fn services(State(admin): State<Admin>) -> Json<impl Serialize>
             breaker,
             retry_after_ms,
             held: of_service().find(|held| held.endpoint.is_none()).cloned(),
-            policies: routed.map(|service| service.pipeline.explain()).unwrap_or_default(),
+            policies: routed.map(|service| explained(&service.pipeline)).unwrap_or_default(),
             lookup: lookup(shared, upstream.name()),
             endpoints: upstream
                 .endpoints()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Uri;
 use leeward_discovery::{Algorithm, Balance, dns};
+use leeward_resilience::Pipeline;
 use leeward_resilience::config::Fields;
 use leeward_resilience::pipeline::PolicyNames;
 use leeward_resilience::{Adaptive, Algorithm as Search, Knee};
@@ -154,7 +155,26 @@ pub(crate) const POLICY_NAMES: PolicyNames = PolicyNames {
     breaker: "circuit_breaker",
     concurrency: "concurrency_limit",
     rate_limit: Some("rate_limit"),
+    reasons: &[
+        ("retry", "Only requests that may be repeated are, within a budget."),
+        (
+            "circuit_breaker",
+            "It opens where next to nothing succeeds; one bad endpoint is for outlier ejection.",
+        ),
+        ("adaptive", "What a service bears is known to nobody beforehand, and changes."),
+        ("concurrency_limit", "It is the end of what `adaptive` may find."),
+        (
+            "attempt_timeout",
+            "Longer than most answers take, and not so long that a service that hangs takes all with it.",
+        ),
+    ],
 };
+
+/// A service's policies or a route's in the words of the configuration, with what is the gateway's default marked.
+pub(crate) fn explained(pipeline: &Pipeline) -> String {
+    let base = ServicePolicy::default().policies;
+    pipeline.explain_as(&POLICY_NAMES, &base)
+}
 
 /// An attempt takes no more than all of them.
 pub(super) fn within_deadline(mut options: PipelineOptions) -> PipelineOptions {

@@ -1,14 +1,11 @@
 //! A gateway that is the bottleneck itself: one core, and tokens that it has never seen. What matters least is refused first, before it costs much.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use leeward_gateway::Config;
@@ -25,16 +22,15 @@ use crate::rig::{Rig, Upstream, now_s};
 use crate::tls::ask;
 
 /// Clients of low and of critical requests: without shedding, a queue of several hundred requests on the one core.
-const LOW: usize = 400;
+const LOW: usize = 600;
 const CRITICAL: usize = 8;
-/// A client that waits for longer has left in spirit.
-const PATIENCE: Duration = Duration::from_millis(300);
 const SETTLE: Duration = Duration::from_millis(1_500);
 const WINDOW: Duration = Duration::from_secs(2);
+/// How much sooner than without shedding what is let in has to be answered. Both are measured, one right after the other, so that it holds on any machine.
+const SOONER: u32 = 2;
 
-/// Tokens: more than a test of this length needs, each for another user, and how many threads sign them beforehand.
-const TOKENS: usize = 9_000;
-const SIGNERS: usize = 2;
+/// Tokens, each for another user: several times as many as the gateway keeps, so that each is verified.
+const TOKENS: usize = 24_000;
 /// A client that was refused comes back, though sooner than it was told to.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -47,22 +43,14 @@ struct Tokens {
 
 impl Tokens {
     fn new() -> Self {
-        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let pair = Ed25519KeyPair::generate().unwrap();
         let der: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
         let key = tempfile::NamedTempFile::new().unwrap();
         let text = BASE64_STANDARD.encode(der.as_ref());
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
         std::fs::write(key.path(), pem).unwrap();
         let now_s = now_s();
-        let tokens = std::thread::scope(|scope| {
-            let part = |first: usize| {
-                let pair = &pair;
-                let numbers = (first..TOKENS).step_by(SIGNERS);
-                scope.spawn(move || numbers.map(|number| token(pair, number, now_s)).collect())
-            };
-            let parts: Vec<_> = (0..SIGNERS).map(part).collect();
-            parts.into_iter().flat_map(|part| -> Vec<String> { part.join().unwrap() }).collect()
-        });
+        let tokens = (0..TOKENS).map(|number| token(&pair, number, now_s)).collect();
         Self { key, tokens, next: AtomicUsize::new(0) }
     }
 
@@ -71,19 +59,18 @@ impl Tokens {
     }
 }
 
-fn token(pair: &KeyPair, number: usize, now_s: i64) -> String {
+fn token(pair: &Ed25519KeyPair, number: usize, now_s: i64) -> String {
     let claims = json!({"iss": "a", "sub": format!("u{number}"), "exp": now_s + 600});
     let encoded = |value: serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let text = format!("{}.{}", encoded(json!({"alg": "RS256"})), encoded(claims));
-    let mut signature = vec![0; pair.public_modulus_len()];
-    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).unwrap();
-    format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    let text = format!("{}.{}", encoded(json!({"alg": "EdDSA"})), encoded(claims));
+    let signature = pair.sign(text.as_bytes());
+    format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.as_ref()))
 }
 
 fn yaml(upstream: &Upstream, tokens: &Tokens, shed: &str) -> String {
     format!(
         "cores: 1\nshed: {shed}\nrate_limits: {{address: off}}\n\
-         jwt: {{keys: \"file:{}\", issuer: a, algorithms: RS256}}\nservices: {{one: {{urls: [\"{}\"], adaptive: off}}}}\nroutes:\n  \
+         jwt: {{keys: \"file:{}\", issuer: a, algorithms: EdDSA}}\nservices: {{one: {{urls: [\"{}\"], adaptive: off}}}}\nroutes:\n  \
          - {{path: /low, service: one, access: user, priority: low}}\n  \
          - {{path: /critical, service: one, access: user, priority: critical}}\n",
         tokens.key.path().display(),
@@ -94,18 +81,29 @@ fn yaml(upstream: &Upstream, tokens: &Tokens, shed: &str) -> String {
 /// What became of the requests of a class.
 #[derive(Default)]
 struct Seen {
-    asked: AtomicUsize,
-    in_time: AtomicUsize,
+    /// How long each answer took.
+    answered: Mutex<Vec<Duration>>,
     refused: AtomicUsize,
     /// Neither an answer nor a refusal that says when to come back.
     wrong: Mutex<Vec<String>>,
 }
 
 impl Seen {
-    fn share(&self, count: &AtomicUsize) -> f64 {
-        let number = |count: &AtomicUsize| f64::from(u32::try_from(count.load(Ordering::Relaxed)).unwrap());
-        number(count) / number(&self.asked).max(1.0)
+    fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
+
+    /// How long half of the answers took at most, and how many there were.
+    fn took(&self) -> (Duration, usize) {
+        let answered = self.answered.lock().unwrap();
+        (median(&answered), answered.len())
+    }
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or(Duration::MAX)
 }
 
 /// One client that asks again as soon as it is answered, with a new token each time.
@@ -124,18 +122,18 @@ async fn client(
         let asked = Instant::now();
         stream.write_all(head.as_bytes()).await.unwrap();
         let text = read(&mut stream, &mut answer).await;
+        let took = asked.elapsed();
         if text.starts_with("HTTP/1.1 503") {
             tokio::time::sleep(PAUSE).await;
         }
         if !counts.load(Ordering::Relaxed) {
             continue;
         }
-        seen.asked.fetch_add(1, Ordering::Relaxed);
-        if text.starts_with("HTTP/1.1 200") && asked.elapsed() <= PATIENCE {
-            seen.in_time.fetch_add(1, Ordering::Relaxed);
+        if text.starts_with("HTTP/1.1 200") {
+            seen.answered.lock().unwrap().push(took);
         } else if text.starts_with("HTTP/1.1 503") && is_told(&text) {
             seen.refused.fetch_add(1, Ordering::Relaxed);
-        } else if !text.starts_with("HTTP/1.1 200") {
+        } else {
             seen.wrong.lock().unwrap().push(text);
         }
     }
@@ -182,8 +180,9 @@ struct Run {
     critical: Arc<Seen>,
     /// How long its health took to answer, each time.
     health: Vec<Duration>,
+    /// Whether its core was ever said to be behind, in `/v1/limits` and then in the metrics.
+    was_behind: [bool; 2],
     metrics: String,
-    limits: serde_json::Value,
 }
 
 async fn overloaded(shed: &str) -> Run {
@@ -198,13 +197,16 @@ async fn overloaded(shed: &str) -> Run {
             clients.spawn(client(rig.gateway.addr(), path, tokens, seen, counts));
         }
     }
-    let mut health = Vec::new();
+    let (mut health, mut was_behind) = (Vec::new(), [false; 2]);
     let mut asks = async |time: Duration| {
         let until = Instant::now() + time;
         while Instant::now() < until {
             let asked = Instant::now();
             assert_eq!(rig.get("/health/live").await.status, 200);
             health.push(asked.elapsed());
+            let limits = rig.send(rig.admin("GET", "/v1/limits"), "").await.json();
+            was_behind[0] |= limits["cores"][0]["behind"] == true;
+            was_behind[1] |= rig.metrics().await.contains("leeward_gateway_cores_behind 1\n");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -212,59 +214,45 @@ async fn overloaded(shed: &str) -> Run {
     counts.store(true, Ordering::Relaxed);
     asks(WINDOW).await;
     let metrics = rig.metrics().await;
-    let limits = rig.send(rig.admin("GET", "/v1/limits"), "").await.json();
     counts.store(false, Ordering::Relaxed);
     assert_eq!(clients.len(), LOW + CRITICAL, "no connection ended");
     clients.shutdown().await;
-    Run { rig, _upstream: upstream, low, critical, health, metrics, limits }
+    for seen in [&low, &critical] {
+        assert_eq!(*seen.wrong.lock().unwrap(), <[String; 0]>::default());
+    }
+    Run { rig, _upstream: upstream, low, critical, health, was_behind, metrics }
 }
 
 impl Run {
-    /// Whether what matters most was answered in time, although there was far too much.
-    fn is_well(&self) -> Result<(), String> {
-        let Self { low, critical, .. } = self;
-        let mut said = String::new();
-        for (name, seen) in [("low", low), ("critical", critical)] {
-            let shares = [&seen.in_time, &seen.refused].map(|count| seen.share(count));
-            let wrong = seen.wrong.lock().unwrap();
-            let _into_a_string = write!(
-                said,
-                "{name}: {:?} {shares:?}, {} wrong {:?}  ",
-                seen.asked,
-                wrong.len(),
-                wrong.first()
-            );
-        }
-        let is_well = critical.share(&critical.in_time) > 0.8 && low.share(&low.refused) > 0.5;
-        if is_well { Ok(()) } else { Err(said) }
-    }
-
-    /// This one, where it was not so.
-    fn suffers(self) -> Result<Self, String> {
-        if self.is_well().is_err() { Ok(self) } else { Err("all was well".to_owned()) }
+    /// Whether what matters most is let in and answered sooner than it was `without` shedding, and what matters least is what pays for it.
+    fn is_better(&self, without: &Self) -> Result<(), String> {
+        let (critical, others) = (self.critical.took(), without.critical.took());
+        let refused = [self.low.refused(), self.critical.refused()];
+        let health = [median(&self.health), median(&without.health)];
+        let is_better = critical.0 * SOONER < others.0
+            && critical.1 > others.1
+            && refused[0] > 9 * refused[1]
+            && refused[0] > 0
+            && health[0] * SOONER < health[1]
+            && self.was_behind == [true; 2];
+        let said = format!(
+            "critical after {critical:?}, without {others:?}; refused {refused:?}; health {health:?}; behind {:?}",
+            self.was_behind
+        );
+        if is_better { Ok(()) } else { Err(said) }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_matters_least_is_refused_first_and_the_rest_goes_on() {
     let shows = async || {
-        let run = overloaded("{target: 20ms}").await;
-        run.is_well()?;
-        let mut health = run.health.clone();
-        health.sort_unstable();
-        let slow = health[health.len() * 9 / 10];
-        let is_behind = run.metrics.contains("leeward_gateway_cores_behind 1\n")
-            && run.limits["cores"][0]["behind"] == true;
-        if is_behind && slow < Duration::from_millis(500) {
-            Ok(run)
-        } else {
-            Err(format!("behind: {is_behind}, health after {slow:?}"))
-        }
+        let without = overloaded("off").await;
+        assert_eq!((without.low.refused(), without.critical.refused()), (0, 0));
+        assert!(!without.metrics.contains("leeward_gateway_shed_requests_total{"), "{}", without.metrics);
+        let run = overloaded("{target: 10ms}").await;
+        run.is_better(&without).map(|()| run)
     };
     let run = in_three_tries(shows).await;
-    for seen in [&run.low, &run.critical] {
-        assert_eq!(*seen.wrong.lock().unwrap(), <[String; 0]>::default());
-    }
     let shed = "leeward_gateway_shed_requests_total{priority=\"low\",mode=\"enforced\"}";
     assert!(run.metrics.contains(shed), "{}", run.metrics);
 
@@ -276,8 +264,8 @@ async fn what_matters_least_is_refused_first_and_the_rest_goes_on() {
         "{decisions}"
     );
     let values = &refused["values"];
-    assert_eq!((&values["priority"], &values["allowed_ms"]), (&"low".into(), &20.into()), "{decisions}");
-    assert!(values["delay_ms"].as_u64() >= Some(20), "{decisions}");
+    assert_eq!((&values["priority"], &values["allowed_ms"]), (&"low".into(), &10.into()), "{decisions}");
+    assert!(values["delay_ms"].as_u64() >= Some(10), "{decisions}");
 
     run.rig
         .until("it keeps up again", async || {
@@ -287,16 +275,9 @@ async fn what_matters_least_is_refused_first_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn without_shedding_nothing_is_answered_in_time() {
-    let run = in_three_tries(async || overloaded("off").await.suffers()).await;
-    assert_eq!(run.low.refused.load(Ordering::Relaxed), 0);
-    assert!(!run.metrics.contains("leeward_gateway_shed_requests_total{"), "{}", run.metrics);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn in_shadow_it_only_counts() {
-    let run = in_three_tries(async || overloaded("{mode: shadow}").await.suffers()).await;
-    assert_eq!(run.low.refused.load(Ordering::Relaxed), 0);
+    let run = overloaded("{target: 10ms, mode: shadow}").await;
+    assert_eq!((run.low.refused(), run.critical.refused()), (0, 0));
     let shed = "leeward_gateway_shed_requests_total{priority=\"low\",mode=\"shadow\"}";
     assert!(run.metrics.contains(shed), "{}", run.metrics);
 }
@@ -317,8 +298,8 @@ fn hello(pki: &Pki) -> Vec<u8> {
 /// What became of the handshakes that were begun.
 #[derive(Default)]
 struct Shaken {
-    in_time: AtomicUsize,
-    late: AtomicUsize,
+    /// How long each answer took.
+    answered: Mutex<Vec<Duration>>,
     reset: AtomicUsize,
 }
 
@@ -344,17 +325,23 @@ async fn opener(
         if !counts.load(Ordering::Relaxed) {
             continue;
         }
-        let count = match answered {
-            Ok(0) | Err(_) => &shaken.reset,
-            Ok(_) if took <= PATIENCE => &shaken.in_time,
-            Ok(_) => &shaken.late,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        if matches!(answered, Ok(1..)) {
+            shaken.answered.lock().unwrap().push(took);
+        } else {
+            shaken.reset.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
-/// Handshakes in time, late, and not begun; then the metrics, and the share of requests that were answered on a connection that was open before.
-async fn opened(shed: &str) -> ([usize; 3], String, f64) {
+/// What a gateway with this `shed` makes of more handshakes than it can do.
+struct Opened {
+    shaken: Arc<Shaken>,
+    metrics: String,
+    /// The share of requests that were answered on a connection that was open before.
+    answered: f64,
+}
+
+async fn opened(shed: &str) -> Opened {
     let (upstream, pki) = (Upstream::start().await, Pki::new());
     let certificate = pki.put("one", &pki.server(&["one.example"]));
     let yaml = format!(
@@ -388,32 +375,27 @@ async fn opened(shed: &str) -> ([usize; 3], String, f64) {
     let answered = asks(WINDOW).await;
     counts.store(false, Ordering::Relaxed);
     clients.shutdown().await;
-    let counts = [&shaken.in_time, &shaken.late, &shaken.reset].map(|count| count.load(Ordering::Relaxed));
-    (counts, rig.metrics().await, answered)
+    Opened { shaken, metrics: rig.metrics().await, answered }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn too_many_handshakes_are_not_begun() {
     let shows = async || {
-        let ([in_time, late, reset], metrics, answered) = opened("{target: 20ms}").await;
+        let without = opened("off").await;
+        assert_eq!(without.shaken.reset.load(Ordering::Relaxed), 0);
+        let Opened { shaken, metrics, answered } = opened("{target: 10ms}").await;
+        let [with, without] = [&shaken, &without.shaken].map(|it| median(&it.answered.lock().unwrap()));
+        let (begun, reset) = (shaken.answered.lock().unwrap().len(), shaken.reset.load(Ordering::Relaxed));
         // On a connection that needs no handshake what is critical is answered.
-        let is_well = in_time > 3 * late && in_time > 50 && reset > in_time && answered > 0.8;
-        let said = format!("{in_time} in time, {late} late, {reset} reset, {answered} of what is critical");
+        let is_well = with * SOONER < without && begun > 50 && reset > 0 && answered > 0.8;
+        let said = format!(
+            "{begun} within {with:?}, without {without:?}; {reset} reset; {answered} of what is critical"
+        );
         if is_well { Ok(metrics) } else { Err(said) }
     };
     let metrics = in_three_tries(shows).await;
     let shed = "leeward_gateway_shed_connections_total{mode=\"enforced\"}";
     assert!(metrics.contains(shed), "{metrics}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn without_shedding_handshakes_are_late() {
-    in_three_tries(async || {
-        let ([in_time, late, reset], ..) = opened("off").await;
-        assert_eq!(reset, 0);
-        if late > in_time { Ok(()) } else { Err(format!("{in_time} in time, {late} late")) }
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -168,16 +168,17 @@ impl At<'_, '_> {
     }
 
     /// Options under a name.
-    pub fn group<T: Options>(self, options: &mut T) {
+    pub fn group<T: Options>(mut self, options: &mut T) {
         let group = self.describe_group(Form::Plain, T::SHORT);
         let entered = self.fields.visitor.enter(&group, &mut |text| put(options, T::from_short(text)));
         if entered != Enter::Skip {
-            self.fields.below(self.name, Defaults::of(&mut T::base()), |fields| options.visit(fields));
+            let defaults = self.defaults_below::<T>();
+            self.fields.below(self.name, defaults, |fields| options.visit(fields));
         }
     }
 
     /// Options under a name, that may be off.
-    pub fn optional<T: Options>(self, options: &mut Option<T>) {
+    pub fn optional<T: Options>(mut self, options: &mut Option<T>) {
         let group = self.describe_group(Form::Optional { on: options.is_some() }, T::SHORT);
         let mut short = |text: &str| put(options, T::from_short(text).map(Some));
         match self.fields.visitor.enter(&group, &mut short) {
@@ -187,8 +188,14 @@ impl At<'_, '_> {
             Enter::Inside | Enter::Take(_) => {}
         }
         if let Some(options) = options {
-            self.fields.below(self.name, Defaults::of(&mut T::base()), |fields| options.visit(fields));
+            let defaults = self.defaults_below::<T>();
+            self.fields.below(self.name, defaults, |fields| options.visit(fields));
         }
+    }
+
+    /// What holds below where nothing is said: what is said of it around it, else its own.
+    fn defaults_below<T: Options>(&mut self) -> Defaults {
+        self.fields.defaults.take(self.name, || Defaults::of(&mut T::base()))
     }
 
     /// Options of several forms.
@@ -207,20 +214,22 @@ impl At<'_, '_> {
         let now = options.as_ref().map(OneOf::form);
         let group = self.describe_group(Form::OneOf { names: T::NAMES, now, optional }, T::SHORT);
         let mut short = |text: &str| put(options, T::from_short(text).map(Some));
-        match self.fields.visitor.enter(&group, &mut short) {
+        let entered = self.fields.visitor.enter(&group, &mut short);
+        let defaults = self.fields.defaults.take(self.name, Defaults::default);
+        match entered {
             Enter::Skip => {}
             Enter::Off => *options = None,
             Enter::Take(form) => {
                 let had = options.take().filter(|options| options.form() == form);
                 let options = options.insert(had.unwrap_or_else(|| T::base(form)));
-                self.fields.below(self.name, Defaults::default(), |fields| fields.form(options));
+                self.fields.below(self.name, defaults, |fields| fields.form(options));
             }
             Enter::Inside | Enter::On => {
                 if let Some(options) = options {
-                    self.fields.below(self.name, Defaults::default(), |fields| fields.form(options));
+                    self.fields.below(self.name, defaults, |fields| fields.form(options));
                 }
             }
-            Enter::Each => self.fields.below(self.name, Defaults::default(), |fields| {
+            Enter::Each => self.fields.below(self.name, defaults, |fields| {
                 (0..T::NAMES.len()).for_each(|form| fields.form(&mut T::base(form)));
             }),
         }
@@ -243,15 +252,21 @@ impl At<'_, '_> {
     }
 
     fn describe(&self, kind: Kind, range: Option<Range>, optional: bool) -> Field {
-        let Self { name, what, why, .. } = *self;
-        let (path, default) = (self.fields.path_of(name), self.default());
+        let Self { name, what, .. } = *self;
+        let (path, default, why) = (self.fields.path_of(name), self.default(), self.why());
         let follows = if let Source::Other(name, _) = self.default { Some(name) } else { None };
         Field { path, name, what, why, kind, range, optional, default, follows }
     }
 
     fn describe_group(&self, form: Form, short: Option<&'static str>) -> Group {
-        let Self { name, what, why, .. } = *self;
-        Group { path: self.fields.path_of(name), name, what, why, form, short, default: self.default() }
+        let Self { name, what, .. } = *self;
+        let (path, default, why) = (self.fields.path_of(name), self.default(), self.why());
+        Group { path, name, what, why, form, short, default }
+    }
+
+    /// The reason of another default is not the reason of this one.
+    fn why(&self) -> &'static str {
+        if self.fields.defaults.is_its_own(self.name) { self.why } else { "" }
     }
 
     fn default(&self) -> Option<Datum> {
@@ -271,8 +286,8 @@ impl Fields<'_> {
         let (path, what, why) = (self.path_of(name), "", "");
         let group = Group { path, name, what, why, form: Form::Taken, short: None, default: None };
         if self.visitor.enter(&group, &mut |_| false) != Enter::Skip {
-            let mut defaults = Defaults::default();
-            defaults.record(|fields| T::base(form).visit(fields));
+            let own = || Defaults::record(|fields| T::base(form).visit(fields));
+            let defaults = self.defaults.take(name, own);
             self.below(name, defaults, |fields| options.visit(fields));
         }
     }

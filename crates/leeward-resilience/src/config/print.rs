@@ -6,7 +6,7 @@ use super::datum::Datum;
 use super::field::Field;
 use super::group::Group;
 use super::options::Options;
-use super::visitor::{Enter, Visitor, visit};
+use super::visitor::{Enter, Visitor, visit_over};
 
 /// One option in force. Displayed as `name value`, with `(default)` behind a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +30,13 @@ impl fmt::Display for Setting {
 /// not taken, is left out.
 #[must_use]
 pub fn settings<T: Options>(options: &T) -> Vec<Setting> {
+    settings_over(options, &T::base())
+}
+
+fn settings_over<T: Options>(options: &T, base: &T) -> Vec<Setting> {
     let prefix = if T::NAME.is_empty() { 0 } else { T::NAME.len() + 1 };
     let mut print = Print { prefix, settings: Vec::new() };
-    visit(&mut options.clone(), &mut print);
+    visit_over(&mut options.clone(), base, &mut print);
     print.settings
 }
 
@@ -45,7 +49,13 @@ pub fn settings<T: Options>(options: &T) -> Vec<Setting> {
 /// ```
 #[must_use]
 pub fn line<T: Options>(options: &T) -> String {
-    let settings: Vec<String> = settings(options).iter().map(ToString::to_string).collect();
+    line_over(options, &T::base())
+}
+
+/// The same, where others than its own hold where nothing is said.
+#[must_use]
+pub fn line_over<T: Options>(options: &T, base: &T) -> String {
+    let settings: Vec<String> = settings_over(options, base).iter().map(ToString::to_string).collect();
     settings.join(", ")
 }
 

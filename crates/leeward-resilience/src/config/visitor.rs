@@ -44,6 +44,11 @@ pub trait Visitor {
 
 /// Walks `visitor` over `options`.
 pub fn visit<T: Options>(options: &mut T, visitor: &mut dyn Visitor) {
-    let mut fields = Fields { visitor, path: T::NAME.to_owned(), defaults: Defaults::of(&mut T::base()) };
-    options.visit(&mut fields);
+    visit_over(options, &T::base(), visitor);
+}
+
+/// The same, with what holds where nothing is said.
+pub(super) fn visit_over<T: Options>(options: &mut T, base: &T, visitor: &mut dyn Visitor) {
+    let defaults = Defaults::of(&mut base.clone());
+    options.visit(&mut Fields { visitor, path: T::NAME.to_owned(), defaults });
 }

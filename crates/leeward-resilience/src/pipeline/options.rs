@@ -6,7 +6,7 @@ use crate::adaptive::Adaptive;
 use crate::breaker::Breaker;
 use crate::cache::Cache;
 use crate::concurrency::Concurrency;
-use crate::config::{self, ConfigErrors, Datum, Fields, HOUR, Options, above};
+use crate::config::{self, At, ConfigErrors, Datum, Fields, HOUR, Options, above};
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::mode::Mode;
@@ -73,11 +73,26 @@ pub struct PolicyNames {
     pub concurrency: &'static str,
     /// The rate limit; `None` where there is none. Default `rate_limit`.
     pub rate_limit: Option<&'static str>,
+    /// Why a policy is on or off where nothing is said, by its name, where that is not as in [`PipelineOptions::default`]. Default: none.
+    pub reasons: &'static [(&'static str, &'static str)],
+}
+
+impl PolicyNames {
+    fn at<'f, 'v>(
+        &self,
+        fields: &'f mut Fields<'v>,
+        name: &'static str,
+        what: &'static str,
+        why: &'static str,
+    ) -> At<'f, 'v> {
+        let other = self.reasons.iter().find(|(known, _)| *known == name);
+        fields.at(name, what, other.map_or(why, |(_, why)| why))
+    }
 }
 
 impl Default for PolicyNames {
     fn default() -> Self {
-        Self { breaker: "breaker", concurrency: "concurrency", rate_limit: Some("rate_limit") }
+        Self { breaker: "breaker", concurrency: "concurrency", rate_limit: Some("rate_limit"), reasons: &[] }
     }
 }
 
@@ -99,29 +114,31 @@ impl PipelineOptions {
     /// The same under other names, where others beside them could be meant.
     pub fn visit_policies_as(&mut self, fields: &mut Fields<'_>, names: &PolicyNames) {
         let why = "Only the caller knows whether a call may be repeated.";
-        fields.at("retry", "Failed attempts are repeated.", why).optional(&mut self.retry);
-        let what = "Another attempt beside one that takes long.";
-        fields
-            .at("hedge", what, "It costs load, and not every call may be made twice.")
+        names.at(fields, "retry", "Failed attempts are repeated.", why).optional(&mut self.retry);
+        let why = "It costs load, and not every call may be made twice.";
+        names
+            .at(fields, "hedge", "Another attempt beside one that takes long.", why)
             .optional(&mut self.hedge);
         let what = "Attempts are held back while the upstream refuses many.";
-        fields.at("throttle", what, "A breaker is enough for most.").optional(&mut self.throttle);
+        names.at(fields, "throttle", what, "A breaker is enough for most.").optional(&mut self.throttle);
         let what = "No attempts for a while after too many failures.";
-        fields.at(names.breaker, what, "What is a failure has to be said first.").optional(&mut self.breaker);
-        let what = "So many attempts a period, at most.";
+        names
+            .at(fields, names.breaker, what, "What is a failure has to be said first.")
+            .optional(&mut self.breaker);
         if let Some(name) = names.rate_limit {
-            fields.at(name, what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
+            let what = "So many attempts a period, at most.";
+            names.at(fields, name, what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
         }
         let what = "So many attempts at a time, found by measuring.";
-        fields.at("adaptive", what, "A fixed limit is easier to foresee.").optional(&mut self.adaptive);
-        let at = fields.at(
-            names.concurrency,
-            "So many attempts at a time.",
-            "Only its owner knows what an upstream bears.",
-        );
-        at.optional(&mut self.concurrency);
-        let what = "The longest that one attempt may take.";
-        let at = fields.at("attempt_timeout", what, "The deadline bounds a single attempt as well.");
+        names
+            .at(fields, "adaptive", what, "A fixed limit is easier to foresee.")
+            .optional(&mut self.adaptive);
+        let why = "Only its owner knows what an upstream bears.";
+        names
+            .at(fields, names.concurrency, "So many attempts at a time.", why)
+            .optional(&mut self.concurrency);
+        let why = "The deadline bounds a single attempt as well.";
+        let at = names.at(fields, "attempt_timeout", "The longest that one attempt may take.", why);
         at.optional(&mut self.attempt_timeout);
     }
 
