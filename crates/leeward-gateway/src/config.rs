@@ -76,7 +76,7 @@ pub(crate) use self::parse::read;
 pub use self::policy::ServicePolicy;
 pub(crate) use self::policy::{POLICY_NAMES, explained};
 pub use self::route_policies::RoutePolicies;
-pub(crate) use self::route_policies::policy_name;
+pub(crate) use self::route_policies::{ATTEMPT_TIMEOUT, policy_name};
 pub use self::service_tls::{Protocol, ServiceTls};
 pub use self::shed::Shed;
 pub(crate) use self::split::hundredths;

@@ -10,6 +10,7 @@ use std::fmt;
 
 use bytes::BytesMut;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, StatusCode, Uri};
 use leeward_resilience::config::units::show_duration;
 use leeward_resilience::{ConfigErrors, Pipeline, RateLimit};
@@ -105,8 +106,10 @@ pub fn explain(
     let mut told = Explanation::default();
     let bounds = Bounds { bytes: config.limits.head_bytes, headers: config.limits.headers };
     let mut text = format!("{method} {target} HTTP/1.1\r\n");
-    if !headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:")) && !target.contains("://") {
-        text.push_str("Host: localhost\r\n");
+    if !headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:")) {
+        let url = target.contains("://").then(|| target.parse::<Uri>().ok()).flatten();
+        let host = url.as_ref().and_then(Uri::authority).map_or("localhost", Authority::as_str);
+        text.push_str(&format!("Host: {host}\r\n"));
     }
     for line in headers {
         text.push_str(line);

@@ -70,7 +70,7 @@ pub use self::read::{read, read_into};
 pub use self::reference::{Row, rows};
 pub use self::scalar::Scalar;
 pub use self::value::Value;
-pub use self::visitor::{Enter, Visitor, visit};
+pub use self::visitor::{Enter, Visitor, visit, visit_over};
 pub use self::write::write;
 
 /// More than `least`, up to `most`.

@@ -172,8 +172,7 @@ pub(crate) const POLICY_NAMES: PolicyNames = PolicyNames {
 
 /// A service's policies or a route's in the words of the configuration, with what is the gateway's default marked.
 pub(crate) fn explained(pipeline: &Pipeline) -> String {
-    let base = ServicePolicy::default().policies;
-    pipeline.explain_as(&POLICY_NAMES, &base)
+    pipeline.explain_as(&POLICY_NAMES, ServicePolicy::default().policies)
 }
 
 /// An attempt takes no more than all of them.

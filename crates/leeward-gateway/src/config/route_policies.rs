@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use leeward_resilience::PipelineOptions;
 use leeward_resilience::config::{Fields, Options};
 use leeward_resilience::pipeline::{Part, PolicyNames};
+use leeward_resilience::{PipelineOptions, Timeout};
 use leeward_runtime::config::Node;
 
 use super::ServicePolicy;
@@ -12,7 +12,7 @@ use super::policy::{self, POLICY_NAMES};
 
 /// As those of a service, but for the rate limit: that of a route bounds who calls, and not the service.
 const NAMES: PolicyNames = PolicyNames { rate_limit: None, ..POLICY_NAMES };
-const ATTEMPT_TIMEOUT: &str = "attempt_timeout";
+pub(crate) const ATTEMPT_TIMEOUT: &str = "attempt_timeout";
 /// What may be said, and the part of the policies that it is.
 const KEYS: [(&str, Option<Part>); 7] = [
     ("retry", Some(Part::Retries)),
@@ -63,6 +63,11 @@ impl RoutePolicies {
     #[must_use]
     pub fn keys(&self) -> &[&'static str] {
         &self.given
+    }
+
+    /// The time of an attempt as it is given, however short the deadline is.
+    pub(crate) fn attempt_timeout(&self) -> Option<Timeout> {
+        self.options.attempt_timeout.filter(|_| self.has(ATTEMPT_TIMEOUT))
     }
 
     /// What stays the service's, state and all.

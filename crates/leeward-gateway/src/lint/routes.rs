@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use http::Method;
 use leeward_resilience::config::units::show_duration;
 use leeward_runtime::config::join;
 
 use super::Findings;
 use super::rules::{
-    ACCESS_WIDER, DRAIN_TOO_SHORT, FALLBACK_SHARES_FATE, LIMIT_TIMES_REPLICAS, METHOD_NOT_PASSED_ON,
-    NO_COPIES, SHARE_OF_NOTHING, TOKEN_UNCHECKED,
+    self, ACCESS_WIDER, DRAIN_TOO_SHORT, FALLBACK_FOR_WRITES, FALLBACK_SHARES_FATE, LIMIT_TIMES_REPLICAS,
+    METHOD_NOT_PASSED_ON, NO_COPIES, SHARE_OF_NOTHING, TOKEN_UNCHECKED,
 };
-use crate::config::{Config, Route, Rule};
+use crate::config::{Config, Fallback, Route, Rule, Substitute};
 use crate::router::Methods;
 use crate::target::Target;
 
@@ -48,6 +49,7 @@ pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
         }
     }
     substitutes(config, found);
+    fixed_answers(config, found);
     shares(config, found);
     neighbours(config, found);
     drain(config, found);
@@ -64,6 +66,25 @@ fn substitutes(config: &Config, found: &mut Findings<'_>) {
         if let Some((name, place)) = shared {
             let what = format!("{spare} stands in for {name} on {}, and both are at {place}", shown(route));
             found.add(&FALLBACK_SHARES_FATE, format!("routes[{index}].fallback.service"), what);
+        }
+    }
+}
+
+/// Fixed answers in the place of a service: those that say success to who changes something, and those that have a time that they do not take.
+fn fixed_answers(config: &Config, found: &mut Findings<'_>) {
+    const READS: [Method; 4] = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
+    for (index, route) in config.routes.iter().enumerate() {
+        let Some(Fallback { substitute: Substitute::Respond(respond), .. }) = &route.fallback else {
+            continue;
+        };
+        let path = |option: &str| format!("routes[{index}].fallback.{option}");
+        if respond.status.is_success() && !route.methods.is_within(&READS) {
+            let what = format!("whoever asks {} for a change is told {}", shown(route), respond.status);
+            found.add(&FALLBACK_FOR_WRITES, path("respond"), what);
+        }
+        if config.origins.of(&path("within")).is_some() {
+            let what = "a fixed answer takes no time: `within` is for another service";
+            found.add(&rules::NEVER_REACHED, path("within"), what);
         }
     }
 }

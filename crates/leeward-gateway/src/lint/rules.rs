@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// All of them: those of one service, of the graph, of routes, of the edge.
-pub static RULES: [&Rule; 33] = [
+pub static RULES: [&Rule; 34] = [
     &TIMEOUT_INVERSION,
     &ATTEMPTS_OVER_DEADLINE,
     &WINDOW_TOO_SHORT,
@@ -44,6 +44,7 @@ pub static RULES: [&Rule; 33] = [
     &HEALTH_TOO_SLOW,
     &NO_COPIES,
     &FALLBACK_SHARES_FATE,
+    &FALLBACK_FOR_WRITES,
     &METHOD_NOT_PASSED_ON,
     &SHARE_OF_NOTHING,
     &ACCESS_WIDER,
@@ -462,6 +463,22 @@ services:
   orders: {urls: [\"http://10.0.0.1:4001\", \"http://10.0.0.2:4001\"]}
   spare: {urls: [\"http://10.0.0.3:4001\"]}
 routes: [{path: /, service: orders, fallback: {service: spare}}]
+",
+};
+
+pub(super) static FALLBACK_FOR_WRITES: Rule = Rule {
+    id: "fallback-for-writes",
+    severity: Severity::Warning,
+    what: "A fixed answer that says success stands in for requests that change something.",
+    why: "The client is told that its order, payment or change was taken, and nobody has it; or it was taken, and the answer is not the one about it.",
+    fix: "Name the methods that only read (`methods: [GET, HEAD]`) on the route with the fallback, or answer with a status of 4xx or 5xx.",
+    fires: "
+services: {orders: {}}
+routes: [{path: /, service: orders, fallback: {respond: {status: 200, body: \"[]\"}}}]
+",
+    quiet: "
+services: {orders: {}}
+routes: [{path: /, service: orders, methods: [GET, HEAD], fallback: {respond: {status: 200, body: \"[]\"}}}]
 ",
 };
 

@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use leeward_resilience::PipelineOptions;
 use leeward_resilience::config::units::show_duration;
 use leeward_resilience::pipeline::{Facts, Kind};
+use leeward_resilience::{PipelineOptions, Retry, Timeout};
 
 use super::rules::{
     self, ATTEMPTS_OVER_DEADLINE, DRAIN_TOO_SHORT, GRPC_OVER_HTTP1, HEDGE_OF_ONE, IDLE_OUTLIVES,
     LIMIT_TIMES_REPLICAS, SERVICE_UNUSED, TIMEOUT_INVERSION, TLS_IN_PART, TLS_UNVERIFIED,
 };
 use super::{Findings, Rule, Severity, service_path};
-use crate::config::{Config, Protocol, Route};
+use crate::config::{ATTEMPT_TIMEOUT, Config, Protocol, Route};
 
 pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     for name in config.service_names() {
         policies(config, &name, found);
+        attempts(config, &name, found);
         connections(config, &name, found);
         encryption(config, &name, found);
         calls(config, &name, found);
@@ -39,7 +40,7 @@ fn policies(config: &Config, name: &str, found: &mut Findings<'_>) {
         let path = service_path(config, name, option.unwrap_or_default());
         found.add_as(rule(finding.kind), severity, path, finding.message.clone());
     }
-    let own = |route: &&(usize, &Route)| route.1.target.services().any(|service| **service == *name);
+    let own = |route: &&(usize, &Route)| is_for(route.1, name);
     for (index, route) in config.routes.iter().enumerate().collect::<Vec<_>>().iter().filter(own) {
         let shorter = route.deadline.filter(|deadline| *deadline < longest);
         let Some(options) = route.outbound(&policy, &config.limits).or_else(|| shorter.map(under)) else {
@@ -110,15 +111,47 @@ fn is_of_grpc(route: &Route) -> bool {
     names_service || conditions.any(|text| text.contains("content-type") && text.contains("application/grpc"))
 }
 
+/// Whether the route's requests go to the service.
+fn is_for(route: &Route, name: &str) -> bool {
+    route.target.services().any(|service| **service == *name)
+}
+
 /// The time that routes of a service have for an attempt, where they have one for themselves.
 fn own_attempts(config: &Config, name: &str) -> impl Iterator<Item = (usize, Duration)> {
     let policy = config.service(name);
-    let is_its = |route: &Route| route.target.services().any(|service| **service == *name);
     config.routes.iter().enumerate().filter_map(move |(index, route)| {
-        let is_own = is_its(route) && route.has_policy("attempt_timeout");
+        let is_own = is_for(route, name) && route.has_policy(ATTEMPT_TIMEOUT);
         let options = if is_own { route.outbound(&policy, &config.limits) } else { None };
         Some((index, options?.attempt_timeout?.after))
     })
+}
+
+/// Times for an attempt that are written down and longer than the deadline, which ends it first. Where there are retries that is said of these.
+fn attempts(config: &Config, name: &str, found: &mut Findings<'_>) {
+    let policy = config.service(name);
+    let its = config.routes.iter().filter(|route| is_for(route, name));
+    let longest = its.map(|route| route.deadline.unwrap_or(config.limits.deadline)).max();
+    let repeats = |retry: &Option<Retry>| retry.as_ref().is_some_and(|retry| retry.max_retries > 0);
+    let mut add = |path: String, timeout: Timeout, deadline: Duration| {
+        if config.origins.of_value(&path).is_some() && timeout.after > deadline {
+            let (after, deadline) = (show_duration(timeout.after), show_duration(deadline));
+            let what =
+                format!("an attempt may take {after} and the request {deadline} in all, which ends it");
+            found.add(&rules::NEVER_REACHED, path, what);
+        }
+    };
+    let timeout = policy.policies.attempt_timeout.filter(|_| !repeats(&policy.policies.retry));
+    if let (Some(timeout), Some(longest)) = (timeout, longest) {
+        add(service_path(config, name, ATTEMPT_TIMEOUT), timeout, longest);
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let (true, Some(own)) = (is_for(route, name), &route.policies) else { continue };
+        if let Some(options) = route.outbound(&policy, &config.limits).filter(|it| !repeats(&it.retry))
+            && let Some(timeout) = own.attempt_timeout()
+        {
+            add(format!("routes[{index}].{ATTEMPT_TIMEOUT}"), timeout, options.deadline);
+        }
+    }
 }
 
 fn connections(config: &Config, name: &str, found: &mut Findings<'_>) {
@@ -126,8 +159,8 @@ fn connections(config: &Config, name: &str, found: &mut Findings<'_>) {
     let show = show_duration;
     let of_service = policy.policies.attempt_timeout.map(|timeout| timeout.after);
     let of_service = of_service.map(|after| (service_path(config, name, "connect_timeout"), after));
-    let of_routes =
-        own_attempts(config, name).map(|(index, after)| (format!("routes[{index}].attempt_timeout"), after));
+    let of_routes = own_attempts(config, name)
+        .map(|(index, after)| (format!("routes[{index}].{ATTEMPT_TIMEOUT}"), after));
     for (path, after) in of_service.into_iter().chain(of_routes) {
         if policy.connect_timeout >= after {
             let (connect, after) = (show(policy.connect_timeout), show(after));

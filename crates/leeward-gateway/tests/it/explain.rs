@@ -91,13 +91,17 @@ fn it_says_what_decides_and_where_that_stands() {
         "1 header names go no further",
         "(leeward.yaml:8)",
         "at most 100B",
-        "rate-limit",
+        "rate_limit           ",
+        "concurrency_limit    limit 1024 (default), queue 0 (default)",
+        "attempt_timeout      after 5s (default)",
         "POST /7?a=b to orders, http://127.0.0.1:1",
         "Nothing refuses it for certain.",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("breaker"), "off: {text}");
+    assert!(!text.contains("circuit_breaker"), "off: {text}");
+    let (_, text) = told("https://Beta.example/open", "GET", &["X-Beta: 1"]);
+    assert!(text.contains("GET /open to users"), "the host of a URL counts: {text}");
     let (_, text) = told("/admin", "GET", &[]);
     for part in
         ["401 unauthenticated", "of a user with the role admin", "5 in 1s by principal", "(leeward.yaml:11)"]

@@ -55,6 +55,56 @@ fn told(text: &str, id: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_time_for_an_attempt_that_the_deadline_ends_is_told_where_it_is_written_down() {
+    let at = |service: &str, route: &str| {
+        let text = format!(
+            "services: {{orders: {{{service}}}}}\nroutes:\n  - {{path: /, service: orders, deadline: 2s{route}}}\n"
+        );
+        let found = findings(&text).into_iter().filter(|it| it.rule.id == "never-reached");
+        found.map(|it| format!("{}: {}", it.path, it.what)).collect::<Vec<_>>()
+    };
+    let ends =
+        |path: &str| vec![format!("{path}: an attempt may take 3s and the request 2s in all, which ends it")];
+    let none = Vec::<String>::new();
+    assert_eq!(at("retry: off", ""), none, "a default that fits most");
+    assert_eq!(at("retry: off, attempt_timeout: 2s", ""), none);
+    assert_eq!(at("retry: off, attempt_timeout: 3s", ""), ends("services.orders.attempt_timeout"));
+    assert_eq!(
+        at("retry: {max_retries: 0}, attempt_timeout: 3s", ""),
+        ends("services.orders.attempt_timeout")
+    );
+    assert_eq!(at("attempt_timeout: 3s", ""), none, "it is another finding where there are retries");
+    assert_eq!(at("retry: off", ", attempt_timeout: 3s"), ends("routes[0].attempt_timeout"));
+    assert_eq!(at("", ", retry: off, attempt_timeout: 3s"), ends("routes[0].attempt_timeout"));
+    assert_eq!(at("", ", attempt_timeout: 3s"), none);
+}
+
+#[test]
+fn a_fixed_answer_in_the_place_of_a_service_says_no_success_to_a_change_and_has_no_time() {
+    let at = |fallback: &str, route: &str| {
+        let text = format!(
+            "services: {{orders: {{}}, spare: {{}}}}\nroutes:\n  - {{path: /, service: orders{route}, fallback: {{{fallback}}}}}\n"
+        );
+        findings(&text).iter().map(|it| format!("{} {}", it.rule.id, it.path)).collect::<Vec<_>>()
+    };
+    let writes = "fallback-for-writes routes[0].fallback.respond".to_owned();
+    let without = at("service: spare", "").len();
+    for (fallback, route, expected) in [
+        ("respond: {status: 204}", "", true),
+        ("respond: {status: 299}", ", methods: [GET, POST]", true),
+        ("respond: {status: 404}", "", false),
+        ("respond: {status: 302}", "", false),
+        ("respond: {status: 204}", ", methods: [GET, HEAD, OPTIONS]", false),
+    ] {
+        assert_eq!(at(fallback, route).contains(&writes), expected, "{fallback}{route}");
+    }
+    let within = "never-reached routes[0].fallback.within".to_owned();
+    assert!(at("respond: {status: 404}, within: 1s", "").contains(&within));
+    assert!(!at("respond: {status: 404}", "").contains(&within));
+    assert_eq!(at("service: spare, within: 1s", "").len(), without, "another service takes time");
+}
+
+#[test]
 fn attempts_of_routes_are_looked_at_as_those_of_services_are() {
     let with = |times: &str| {
         format!("services: {{orders: {{retry: off}}}}\nroutes:\n  - {{path: /, service: orders, {times}}}\n")

@@ -32,6 +32,7 @@ mod link;
 mod lint;
 mod named;
 mod openapi;
+mod options;
 mod outbound;
 mod overload;
 mod pages;

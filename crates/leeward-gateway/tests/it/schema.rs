@@ -1,6 +1,6 @@
 //! The schema says what the reader takes, and no more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
 use leeward_gateway::Config;
@@ -188,4 +188,30 @@ fn the_schema_knows_every_option_of_the_reader() {
         }
     }
     assert!(asked > 100, "{asked}");
+}
+
+/// What holds of a service's policies where nothing is said, in the schema, is what a gateway has of which nothing was said; of a route's, too.
+#[test]
+fn its_defaults_are_those_of_the_gateway() {
+    let text = "services: {name: {urls: [\"http://127.0.0.1:1\"], hedge: on, throttle: on}}\nroutes: [{path: /, service: name}]\n";
+    let full = Config::parse("a.yaml", text, &Env::default()).unwrap().to_yaml();
+    let holds: BTreeMap<String, String> =
+        leaves(&full).unwrap().into_iter().map(|leaf| (leaf.path, leaf.text)).collect();
+    let shapes = shapes();
+    let mut seen = BTreeSet::new();
+    for (path, shape) in &shapes {
+        let Some(default) = &shape.default else { continue };
+        let Some(held) = holds.get(&plain(path)) else { continue };
+        assert_eq!(held, default, "{path}");
+        let Some(below) = path.strip_prefix("services.*.") else { continue };
+        if let Some(of_route) = shapes.get(&format!("routes[].{below}")).filter(|_| below.contains('.')) {
+            assert_eq!(of_route.default.as_ref(), Some(default), "a route's {below}");
+        }
+        seen.insert(below.split('.').next().unwrap());
+    }
+    for policy in
+        ["retry", "hedge", "throttle", "circuit_breaker", "adaptive", "concurrency_limit", "attempt_timeout"]
+    {
+        assert!(seen.contains(policy), "{policy} in {seen:?}");
+    }
 }

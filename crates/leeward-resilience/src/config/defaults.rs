@@ -36,10 +36,14 @@ impl Defaults {
     pub(super) fn take(&mut self, name: &str, by_itself: impl FnOnce() -> Self) -> Self {
         let own = by_itself();
         let Some(at) = self.groups.iter().position(|(known, _)| *known == name) else { return own };
-        let (_, mut here) = self.groups.swap_remove(at);
-        let others = here.list.iter().filter(|(name, datum)| own.get(name).is_some_and(|own| own != *datum));
-        here.others = others.map(|(name, _)| *name).collect();
-        here
+        self.groups.swap_remove(at).1.beside(&own)
+    }
+
+    /// Notes which of them are others than these.
+    pub(super) fn beside(mut self, own: &Self) -> Self {
+        let others = self.list.iter().filter(|(name, datum)| own.get(name).is_some_and(|own| own != *datum));
+        self.others = others.map(|(name, _)| *name).collect();
+        self
     }
 
     /// Whether an option has here what it has by itself.

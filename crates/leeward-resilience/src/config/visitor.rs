@@ -47,8 +47,8 @@ pub fn visit<T: Options>(options: &mut T, visitor: &mut dyn Visitor) {
     visit_over(options, &T::base(), visitor);
 }
 
-/// The same, with what holds where nothing is said.
-pub(super) fn visit_over<T: Options>(options: &mut T, base: &T, visitor: &mut dyn Visitor) {
-    let defaults = Defaults::of(&mut base.clone());
+/// The same, with what holds where nothing is said: other than [`Options::base`], where others use them.
+pub fn visit_over<T: Options>(options: &mut T, base: &T, visitor: &mut dyn Visitor) {
+    let defaults = Defaults::of(&mut base.clone()).beside(&Defaults::of(&mut T::base()));
     options.visit(&mut Fields { visitor, path: T::NAME.to_owned(), defaults });
 }

@@ -144,8 +144,13 @@ impl PipelineOptions {
 
     /// The same, with what follows from other options: a permit that is dropped counts as a failure from the attempt timeout
     /// on, or else from the deadline on.
-    pub(super) fn settled(mut self) -> Self {
+    pub(super) fn settled(self) -> Self {
         let after = self.attempt_longest();
+        self.abandoning(after)
+    }
+
+    /// The same, where a permit that is dropped counts as a failure after this time.
+    pub(super) fn abandoning(mut self, after: Duration) -> Self {
         for abandoned_after in [
             self.breaker.as_mut().map(|it| &mut it.abandoned_after),
             self.throttle.as_mut().map(|it| &mut it.abandoned_after),

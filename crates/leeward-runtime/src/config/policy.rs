@@ -9,14 +9,14 @@ use super::node::Node;
 impl Node<'_> {
     /// Reads the options of a policy over those that are there: what is not given stays as it is.
     pub fn policy<T: Options>(&self, options: &mut T) {
-        if !self.tells_policy::<T>(false) && self.is_given() {
+        if !self.tells_policy(options, false) && self.is_given() {
             self.read_policy(options, "");
         }
     }
 
     /// As [`Node::policy`] for one that may be off. Given at all, and not `off`, it is on.
     pub fn optional_policy<T: Options>(&self, options: &mut Option<T>) {
-        if self.tells_policy::<T>(true) {
+        if self.tells_policy(&options.clone().unwrap_or_else(T::base), true) {
             return;
         }
         match self.shown().as_deref() {

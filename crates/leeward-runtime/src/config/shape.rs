@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use leeward_resilience::config::{
-    Datum, Enter, Field, Form as GroupForm, Group, Kind, Options, Visitor, visit,
+    Datum, Enter, Field, Form as GroupForm, Group, Kind, Options, Visitor, visit_over,
 };
 
 use super::document::Document;
@@ -134,8 +134,8 @@ impl Node<'_> {
         })
     }
 
-    /// Describes the options of a policy below this place; whether anybody listens.
-    pub(super) fn tells_policy<T: Options>(&self, optional: bool) -> bool {
+    /// Describes the options of a policy below this place, of which `base` holds where nothing is said; whether anybody listens.
+    pub(super) fn tells_policy<T: Options>(&self, base: &T, optional: bool) -> bool {
         if !self.tells(|| Form::Map) {
             return false;
         }
@@ -145,7 +145,7 @@ impl Node<'_> {
         if optional {
             self.tells(|| Form::Choice(vec!["on".to_owned(), "off".to_owned()]));
         }
-        visit(&mut T::base(), &mut Teller { open: vec![self.clone()] });
+        visit_over(&mut base.clone(), base, &mut Teller { open: vec![self.clone()] });
         true
     }
 }
