@@ -61,8 +61,8 @@ pub(super) struct Core {
     /// The latency without a queue of our own, in seconds; `None` before the first step.
     baseline: Option<f64>,
     window: Window,
-    /// What the limit and the latency were when a latency was first found too long.
-    trial: Option<(f64, f64)>,
+    /// What is compared when a latency was found too long.
+    trial: Option<Trial>,
     /// What the limit and the latency were before the dip that is on.
     dipped: Option<(f64, f64)>,
     /// What the limit was before failures, cancellations or a standstill cut it, until a latency is known again.
@@ -74,6 +74,17 @@ pub(super) struct Core {
     steps: u32,
     /// So many to the next one.
     steps_to_dip: u32,
+}
+
+/// What there was before less was tried.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    /// The limit, to go back to.
+    limit: f64,
+    /// What was in use of it, and
+    used: f64,
+    /// the latency with that.
+    latency: f64,
 }
 
 impl Core {
@@ -168,7 +179,8 @@ impl Core {
             return;
         }
         self.baseline = Some(known);
-        (self.trial, self.dipped) = (Some((self.limit.value, latency)), None);
+        let limit = self.limit.value;
+        (self.trial, self.dipped) = (Some(Trial { limit, used: limit, latency }), None);
         self.limit.set(self.limit.value * (self.config.tolerance * known / latency).max(STANDSTILL_LEAVES));
         self.window = Window::new(now);
     }
@@ -230,24 +242,27 @@ impl Core {
         }
         let at_minimum = self.limit.value <= self.limit.min;
         match self.trial {
-            Some((limit, slow)) if self.limit.value <= TRIED * limit => {
-                let expected = slow * (1.0 - self.limit.value / limit);
-                if slow - latency < FELL * expected {
+            Some(trial) if self.limit.value <= TRIED * trial.used => {
+                let expected = trial.latency * (1.0 - self.limit.value / trial.used);
+                if trial.latency - latency < FELL * expected {
                     // Less on its way made it no quicker: it is slow by itself.
                     (self.baseline, self.trial) = (Some(latency), None);
-                    self.limit.set(limit);
+                    self.limit.set(trial.limit);
                     // Unless it was about to get slower just then: that is found out soon.
                     (self.steps, self.steps_to_dip) = (0, STEPS_IN_DOUBT);
                     return;
                 }
-                self.trial = Some((self.limit.value, latency));
+                let limit = self.limit.value;
+                self.trial = Some(Trial { limit, used: limit, latency });
             }
             // There is no less to try.
             _ if at_minimum => (self.baseline, self.trial) = (Some(latency), None),
             None => {
                 // What nobody makes use of changes nothing when it is taken away.
-                self.trial = Some((self.limit.value, latency));
-                self.limit.set(self.limit.value.min(f64::from(window.in_flight_max)));
+                let limit = self.limit.value;
+                let used = limit.min(f64::from(window.in_flight_max));
+                self.trial = Some(Trial { limit, used, latency });
+                self.limit.set(used);
             }
             Some(_) => {}
         }
