@@ -26,7 +26,7 @@ What `abandoned_after` says is always as long as an attempt may take: it is told
 #[test]
 fn the_docs_list_every_option() {
     let rows = rows::<ServicePolicy>();
-    let (groups, plain): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| is_of_group(row));
+    let (groups, plain): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(is_of_group);
     let mut text = format!(
         "<!-- Made by `{WRITE}=1 cargo nextest run -p leeward-gateway options::the_docs`. -->\n\n{HEAD}\n{}",
         table(&plain)
