@@ -207,7 +207,7 @@ fn overload(told: &mut Explanation, config: &Config, route: &Route) {
         show_duration(shed.interval),
         show_duration(shed.target)
     );
-    told.step("overload", &*route.origin, says);
+    told.step("overload", "shed", says);
 }
 
 /// The stage of why other routes do not take it.
@@ -448,12 +448,13 @@ fn policies(
     policy: &ServicePolicy,
 ) -> Result<(), ConfigErrors> {
     let of_service = format!("services.{service}");
-    let (name, options, from) = match (&route.policies, route.outbound(policy, &config.limits)) {
-        (Some(own), Some(options)) => {
+    let deadline = route.deadline.unwrap_or(config.limits.deadline);
+    let (name, options, from) = match &route.policies {
+        Some(own) => {
             let from = format!("{of_service}, but for {} of {}", own.keys().join(", "), route.origin);
-            (policy_name(&route.id, service), options, from)
+            (policy_name(&route.id, service), own.outbound(policy, deadline), from)
         }
-        _ => (service.to_owned(), policy.outbound(config.longest_deadline(service)), of_service),
+        None => (service.to_owned(), policy.outbound(deadline), of_service),
     };
     let pipeline = Pipeline::builder(name).options(options).build()?;
     told.step("policies", from, explained(&pipeline).trim_end());

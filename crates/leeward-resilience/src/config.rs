@@ -64,7 +64,7 @@ pub use self::fields::{At, Fields};
 pub use self::group::{Form, Group};
 pub use self::mistake::{ConfigErrors, Mistake};
 pub use self::options::{OneOf, Options};
-pub use self::print::{Setting, line, line_over, settings};
+pub use self::print::{Setting, line, settings, settings_over};
 pub use self::range::{Other, Range};
 pub use self::read::{read, read_into};
 pub use self::reference::{Row, rows};

@@ -268,13 +268,11 @@ impl Pipeline {
         explain::explain(self.name(), options, None, &PipelineOptions::default())
     }
 
-    /// The same in the words of a configuration: each policy by its key there, marked where it is as in `defaults`.
+    /// The same in the words of a configuration: each policy by its key there, marked where it is as in `defaults`. `abandoned_after` is left out: it follows
+    /// from the attempt timeout.
     #[must_use]
-    pub fn explain_as(&self, names: &PolicyNames, defaults: PipelineOptions) -> String {
-        let options = &self.shared.parts.load().options;
-        // These follow from the attempt timeout, whatever that is.
-        let defaults = defaults.abandoning(options.attempt_longest());
-        explain::explain(self.name(), options, Some(names), &defaults)
+    pub fn explain_as(&self, names: &PolicyNames, defaults: &PipelineOptions) -> String {
+        explain::explain(self.name(), &self.shared.parts.load().options, Some(names), defaults)
     }
 
     /// What of the options in force does not fit together, see [`PipelineOptions::lint`].

@@ -23,7 +23,9 @@ const DATA: &str = "leeward-data";
 /// Reads the file and says that it is right, or everything that is wrong with it.
 pub(crate) fn check(file: &ConfigFile) -> Result<(), Error> {
     let config = Config::load(&file.config, &Env::process())?;
-    println!("{}: {} services, no mistakes", file.config.display(), config.service_names().len());
+    let services = config.service_names().len();
+    let s = if services == 1 { "" } else { "s" };
+    println!("{}: {services} service{s}, no mistakes", file.config.display());
     Ok(())
 }
 

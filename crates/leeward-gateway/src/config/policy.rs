@@ -13,7 +13,7 @@ use leeward_resilience::{Breaker, Budget, Concurrency, Options};
 use leeward_resilience::{PipelineOptions, Retry, Timeout};
 
 use super::parse::{HOUR, MOMENT};
-use super::{HashOn, Protocol, ServiceTls};
+use super::{HashOn, Limits, Protocol, ServiceTls};
 
 /// The outbound side for one service.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,24 +155,48 @@ pub(crate) const POLICY_NAMES: PolicyNames = PolicyNames {
     breaker: "circuit_breaker",
     concurrency: "concurrency_limit",
     rate_limit: Some("rate_limit"),
+    // Without a time for it a service that hangs is never found failing.
+    bounds_attempts: true,
     reasons: &[
         ("retry", "Only requests that may be repeated are, within a budget."),
+        ("retry.budget.ratio", "A service that fails gets a tenth more requests, not twice as many."),
         (
             "circuit_breaker",
             "It opens where next to nothing succeeds; one bad endpoint is for outlier ejection.",
         ),
-        ("adaptive", "What a service bears is known to nobody beforehand, and changes."),
-        ("concurrency_limit", "It is the end of what `adaptive` may find."),
+        ("circuit_breaker.failure_rate", "A service that answers half of its requests is worth asking."),
+        ("circuit_breaker.minimum_calls", "Then such a rate is not by chance."),
+        ("circuit_breaker.consecutive_failures", "Several endpoints in a row, and all of their retries."),
+        ("circuit_breaker.break_initial", "A break does not outlast the trouble that it is for."),
+        ("circuit_breaker.break_max", "Twice a second it is looked whether the service is back."),
+        ("circuit_breaker.break_growth", "The second break in a row is as long as they get."),
+        ("adaptive", "What a service bears nobody knows beforehand, and it changes."),
+        ("adaptive.limit_max", "As many as `concurrency_limit` lets through."),
         (
-            "attempt_timeout",
-            "Longer than most answers take, and not so long that a service that hangs takes all with it.",
+            "adaptive.limit_initial",
+            "More than most services have under way, and less than a second's work of those with too much.",
+        ),
+        ("adaptive.algorithm", "It needs no threshold and no failures."),
+        ("concurrency_limit", "It is the upper bound of `adaptive`."),
+        (
+            "concurrency_limit.limit",
+            "Far above what most services bear, and below what exhausts the gateway.",
+        ),
+        ("concurrency_limit.queue", "The gateway queues at its own door."),
+        ("concurrency_limit.max_wait", "For who has a queue: a fraction of what people notice."),
+        ("attempt_timeout", "Without one a service that hangs is never found failing."),
+        (
+            "attempt_timeout.after",
+            "Most answers take less, the sending of a body over 64 KiB included, and a second attempt fits into the deadline.",
         ),
     ],
 };
 
 /// A service's policies or a route's in the words of the configuration, with what is the gateway's default marked.
 pub(crate) fn explained(pipeline: &Pipeline) -> String {
-    pipeline.explain_as(&POLICY_NAMES, ServicePolicy::default().policies)
+    let deadline = Limits::default().deadline;
+    let defaults = PipelineOptions { deadline, ..ServicePolicy::default().policies };
+    pipeline.explain_as(&POLICY_NAMES, &defaults)
 }
 
 /// An attempt takes no more than all of them.
@@ -181,13 +205,6 @@ pub(super) fn within_deadline(mut options: PipelineOptions) -> PipelineOptions {
         timeout.after = timeout.after.min(options.deadline);
     }
     options
-}
-
-/// An attempt always has a time.
-pub(super) fn bounds_attempts(fields: &mut Fields<'_>, options: &PipelineOptions) {
-    let is_bounded = options.attempt_timeout.is_some();
-    let allowed = "a time: without one a service that hangs is never found failing";
-    fields.rule("attempt_timeout", is_bounded, "off", allowed);
 }
 
 impl Options for ServicePolicy {
@@ -224,6 +241,5 @@ impl Options for ServicePolicy {
         at.count(&mut self.idle_connections, 0..=10_000);
         self.balance.visit(fields);
         self.policies.visit_policies_as(fields, &POLICY_NAMES);
-        bounds_attempts(fields, &self.policies);
     }
 }

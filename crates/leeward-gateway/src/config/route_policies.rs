@@ -105,6 +105,5 @@ impl Options for RoutePolicies {
 
     fn visit(&mut self, fields: &mut Fields<'_>) {
         self.options.visit_policies_as(fields, &NAMES);
-        policy::bounds_attempts(fields, &self.options);
     }
 }

@@ -8,9 +8,10 @@ use leeward_runtime::config::join;
 
 use super::Findings;
 use super::rules::{
-    self, ACCESS_WIDER, DRAIN_TOO_SHORT, FALLBACK_FOR_WRITES, FALLBACK_SHARES_FATE, LIMIT_TIMES_REPLICAS,
-    METHOD_NOT_PASSED_ON, NO_COPIES, SHARE_OF_NOTHING, TOKEN_UNCHECKED,
+    ACCESS_WIDER, DRAIN_TOO_SHORT, FALLBACK_FOR_WRITES, FALLBACK_SHARES_FATE, LIMIT_TIMES_REPLICAS,
+    METHOD_NOT_PASSED_ON, NEVER_REACHED, NO_COPIES, SHARE_OF_NOTHING, STAR_IN_PATH, TOKEN_UNCHECKED,
 };
+use super::services::is_of_grpc;
 use crate::config::{Config, Fallback, Route, Rule, Substitute};
 use crate::router::Methods;
 use crate::target::Target;
@@ -50,6 +51,7 @@ pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     }
     substitutes(config, found);
     fixed_answers(config, found);
+    stars(config, found);
     shares(config, found);
     neighbours(config, found);
     drain(config, found);
@@ -70,21 +72,40 @@ fn substitutes(config: &Config, found: &mut Findings<'_>) {
     }
 }
 
-/// Fixed answers in the place of a service: those that say success to who changes something, and those that have a time that they do not take.
+/// Fixed answers in the place of a service: those that say success to who changes something, and what is said of them and never used.
 fn fixed_answers(config: &Config, found: &mut Findings<'_>) {
-    const READS: [Method; 4] = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
+    const READS: [Method; 3] = [Method::GET, Method::HEAD, Method::OPTIONS];
     for (index, route) in config.routes.iter().enumerate() {
-        let Some(Fallback { substitute: Substitute::Respond(respond), .. }) = &route.fallback else {
+        let Some(Fallback { substitute: Substitute::Respond(respond), options }) = &route.fallback else {
             continue;
         };
         let path = |option: &str| format!("routes[{index}].fallback.{option}");
-        if respond.status.is_success() && !route.methods.is_within(&READS) {
-            let what = format!("whoever asks {} for a change is told {}", shown(route), respond.status);
+        if is_of_grpc(route) {
+            let what = "a call of gRPC gets the status of the failure: a fixed answer is none to it";
+            found.add(&NEVER_REACHED, path("respond"), what);
+        } else if respond.status.is_success() && !route.methods.is_within(&READS) && !options.mode.is_shadow()
+        {
+            let what = format!(
+                "a request to {} that changes something is answered {}",
+                shown(route),
+                respond.status
+            );
             found.add(&FALLBACK_FOR_WRITES, path("respond"), what);
         }
         if config.origins.of(&path("within")).is_some() {
-            let what = "a fixed answer takes no time: `within` is for another service";
-            found.add(&rules::NEVER_REACHED, path("within"), what);
+            let what = "a fixed answer is given at once: `within` only bounds another service";
+            found.add(&NEVER_REACHED, path("within"), what);
+        }
+    }
+}
+
+/// Stars that look like wildcards of other gateways.
+fn stars(config: &Config, found: &mut Findings<'_>) {
+    for (index, route) in config.routes.iter().enumerate() {
+        let path = route.pattern.text();
+        if path.contains('*') {
+            let what = format!("{path} takes a path with this very text in it");
+            found.add(&STAR_IN_PATH, format!("routes[{index}].path"), what);
         }
     }
 }

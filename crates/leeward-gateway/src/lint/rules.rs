@@ -22,7 +22,7 @@ pub struct Rule {
 }
 
 /// All of them: those of one service, of the graph, of routes, of the edge.
-pub static RULES: [&Rule; 34] = [
+pub static RULES: [&Rule; 35] = [
     &TIMEOUT_INVERSION,
     &ATTEMPTS_OVER_DEADLINE,
     &WINDOW_TOO_SHORT,
@@ -46,6 +46,7 @@ pub static RULES: [&Rule; 34] = [
     &FALLBACK_SHARES_FATE,
     &FALLBACK_FOR_WRITES,
     &METHOD_NOT_PASSED_ON,
+    &STAR_IN_PATH,
     &SHARE_OF_NOTHING,
     &ACCESS_WIDER,
     &TOKEN_UNCHECKED,
@@ -470,7 +471,7 @@ pub(super) static FALLBACK_FOR_WRITES: Rule = Rule {
     id: "fallback-for-writes",
     severity: Severity::Warning,
     what: "A fixed answer that says success stands in for requests that change something.",
-    why: "The client is told that its order, payment or change was taken, and nobody has it; or it was taken, and the answer is not the one about it.",
+    why: "The client is told that its order, payment or change was taken, and nobody has it; or it was taken, and the client does not get the service's answer.",
     fix: "Name the methods that only read (`methods: [GET, HEAD]`) on the route with the fallback, or answer with a status of 4xx or 5xx.",
     fires: "
 services: {orders: {}}
@@ -479,6 +480,22 @@ routes: [{path: /, service: orders, fallback: {respond: {status: 200, body: \"[]
     quiet: "
 services: {orders: {}}
 routes: [{path: /, service: orders, methods: [GET, HEAD], fallback: {respond: {status: 200, body: \"[]\"}}}]
+",
+};
+
+pub(super) static STAR_IN_PATH: Rule = Rule {
+    id: "star-in-path",
+    severity: Severity::Warning,
+    what: "A path has a segment with a `*`, which stands for itself and for nothing else.",
+    why: "A path takes everything below it as it is: with `/orders/*` nothing but that very text is found, and `/orders/7` is answered 404.",
+    fix: "Leave the `*` out: `/orders` takes what is below it, `/orders/{id}/lines` any one segment.",
+    fires: "
+services: {orders: {}}
+routes: [{path: /orders/*, service: orders}]
+",
+    quiet: "
+services: {orders: {}}
+routes: [{path: /orders, service: orders}]
 ",
 };
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use leeward_resilience::config::units::show_duration;
 use leeward_resilience::pipeline::{Facts, Kind};
-use leeward_resilience::{PipelineOptions, Retry, Timeout};
+use leeward_resilience::{PipelineOptions, Timeout};
 
 use super::rules::{
     self, ATTEMPTS_OVER_DEADLINE, DRAIN_TOO_SHORT, GRPC_OVER_HTTP1, HEDGE_OF_ONE, IDLE_OUTLIVES,
     LIMIT_TIMES_REPLICAS, SERVICE_UNUSED, TIMEOUT_INVERSION, TLS_IN_PART, TLS_UNVERIFIED,
 };
 use super::{Findings, Rule, Severity, service_path};
-use crate::config::{ATTEMPT_TIMEOUT, Config, Protocol, Route};
+use crate::config::{ATTEMPT_TIMEOUT, Config, Protocol, Route, RoutePolicies};
 
 pub(super) fn lint(config: &Config, found: &mut Findings<'_>) {
     for name in config.service_names() {
@@ -97,7 +97,7 @@ fn calls(config: &Config, name: &str, found: &mut Findings<'_>) {
 }
 
 /// Whether a route is for gRPC: by a path that begins as `/package.Service`, or by a condition on the type.
-fn is_of_grpc(route: &Route) -> bool {
+pub(super) fn is_of_grpc(route: &Route) -> bool {
     let first = route.pattern.text().split('/').nth(1).unwrap_or_default();
     let is_word = |word: &str| {
         !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -129,28 +129,41 @@ fn own_attempts(config: &Config, name: &str) -> impl Iterator<Item = (usize, Dur
 /// Times for an attempt that are written down and longer than the deadline, which ends it first. Where there are retries that is said of these.
 fn attempts(config: &Config, name: &str, found: &mut Findings<'_>) {
     let policy = config.service(name);
-    let its = config.routes.iter().filter(|route| is_for(route, name));
-    let longest = its.map(|route| route.deadline.unwrap_or(config.limits.deadline)).max();
-    let repeats = |retry: &Option<Retry>| retry.as_ref().is_some_and(|retry| retry.max_retries > 0);
     let mut add = |path: String, timeout: Timeout, deadline: Duration| {
-        if config.origins.of_value(&path).is_some() && timeout.after > deadline {
+        let is_written = config.origins.of_value(&format!("{path}.after")).is_some();
+        if is_written && timeout.after > deadline {
             let (after, deadline) = (show_duration(timeout.after), show_duration(deadline));
             let what =
-                format!("an attempt may take {after} and the request {deadline} in all, which ends it");
+                format!("an attempt may take {after}, but the deadline ends the request after {deadline}");
             found.add(&rules::NEVER_REACHED, path, what);
         }
     };
-    let timeout = policy.policies.attempt_timeout.filter(|_| !repeats(&policy.policies.retry));
-    if let (Some(timeout), Some(longest)) = (timeout, longest) {
-        add(service_path(config, name, ATTEMPT_TIMEOUT), timeout, longest);
-    }
+    // Of those that go by the service's time: the longest, and the longest of one that is not repeated.
+    let (mut longest, mut longest_once) = (None, None);
     for (index, route) in config.routes.iter().enumerate() {
-        let (true, Some(own)) = (is_for(route, name), &route.policies) else { continue };
-        if let Some(options) = route.outbound(&policy, &config.limits).filter(|it| !repeats(&it.retry))
-            && let Some(timeout) = own.attempt_timeout()
-        {
-            add(format!("routes[{index}].{ATTEMPT_TIMEOUT}"), timeout, options.deadline);
+        let own = route.policies.as_deref().filter(|_| is_for(route, name));
+        for (_, deadline) in route.times().filter(|(its, _)| ***its == *name) {
+            let deadline = deadline.unwrap_or(config.limits.deadline);
+            let options =
+                own.map_or_else(|| policy.outbound(deadline), |own| own.outbound(&policy, deadline));
+            let is_once = options.retry.is_none_or(|retry| retry.max_retries == 0);
+            match own.and_then(RoutePolicies::attempt_timeout) {
+                Some(timeout) if is_once => {
+                    add(format!("routes[{index}].{ATTEMPT_TIMEOUT}"), timeout, deadline);
+                }
+                Some(_) => {}
+                None => {
+                    longest = longest.max(Some(deadline));
+                    longest_once = longest_once.max(Some(deadline).filter(|_| is_once));
+                }
+            }
         }
+    }
+    if let (Some(timeout), Some(longest), Some(once)) =
+        (policy.policies.attempt_timeout, longest, longest_once)
+        && longest < timeout.after
+    {
+        add(service_path(config, name, ATTEMPT_TIMEOUT), timeout, once);
     }
 }
 

@@ -99,7 +99,7 @@ fn it_says_what_decides_and_where_that_stands() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(!text.contains("circuit_breaker"), "off: {text}");
+    assert!(!text.contains("breaker"), "off: {text}");
     let (_, text) = told("https://Beta.example/open", "GET", &["X-Beta: 1"]);
     assert!(text.contains("GET /open to users"), "the host of a URL counts: {text}");
     let (_, text) = told("/admin", "GET", &[]);
@@ -191,4 +191,28 @@ fn it_says_what_stands_in_for_a_service() {
         assert!(text.contains(says), "{says}: {text}");
     }
     assert!(!told("priority: low").contains("fallback"));
+}
+
+#[test]
+fn a_route_is_told_its_own_deadline_and_what_is_in_force_for_it() {
+    let yaml = "services: {orders: {urls: [\"http://127.0.0.1:1\"]}}\nroutes:\n  \
+                - {path: /short, service: orders, deadline: 700ms}\n  - {path: /long, service: orders, deadline: 30s}\n  \
+                - {path: /plain, service: orders}\n  - {path: /own, service: orders, attempt_timeout: 3s, retry: off}\n";
+    let config = Config::parse("leeward.yaml", yaml, &Env::default()).unwrap();
+    let told = |path: &str| explain(&config, "GET", path, &[]).unwrap().to_string();
+    for (path, deadline, timeout) in [
+        ("/short", "700ms for all attempts", "after 700ms,"),
+        ("/long", "30s for all attempts", "after 5s (default)"),
+        ("/plain", "10s (default) for all attempts", "after 5s (default)"),
+        ("/own", "10s (default) for all attempts", "after 3s,"),
+    ] {
+        let text = told(path);
+        let line =
+            |key: &str| text.lines().find(|line| line.trim_start().starts_with(key)).unwrap().to_owned();
+        assert!(text.contains(&format!("deadline             {deadline}")), "{path}: {text}");
+        assert!(line("attempt_timeout").contains(timeout), "{path}: {text}");
+        assert!(line("circuit_breaker").contains("failure_rate 80% (default)"), "{path}: {text}");
+        assert!(!text.contains("abandoned_after"), "it follows from others: {text}");
+        assert_eq!(text.contains("\n               retry "), path != "/own", "{text}");
+    }
 }

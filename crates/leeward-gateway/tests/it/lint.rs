@@ -56,27 +56,49 @@ fn told(text: &str, id: &str) -> Vec<String> {
 
 #[test]
 fn a_time_for_an_attempt_that_the_deadline_ends_is_told_where_it_is_written_down() {
-    let at = |service: &str, route: &str| {
+    let at = |service: &str, routes: &[&str]| {
+        let routes = routes.iter().enumerate();
+        let routes: String = routes.map(|(at, it)| format!("  - {{path: /{at}, service: {it}}}\n")).collect();
         let text = format!(
-            "services: {{orders: {{{service}}}}}\nroutes:\n  - {{path: /, service: orders, deadline: 2s{route}}}\n"
+            "services: {{orders: {{{service}}}, main: {{urls: [\"http://127.0.0.1:1\"]}}}}\nroutes:\n{routes}"
         );
-        let found = findings(&text).into_iter().filter(|it| it.rule.id == "never-reached");
-        found.map(|it| format!("{}: {}", it.path, it.what)).collect::<Vec<_>>()
+        let found = findings(&text).into_iter();
+        let its = found.filter(|it| ["never-reached", "attempts-over-deadline"].contains(&it.rule.id));
+        let its = its.filter(|it| it.path.ends_with("attempt_timeout"));
+        its.map(|it| format!("{} {}", it.rule.id, it.path)).collect::<Vec<_>>()
     };
-    let ends =
-        |path: &str| vec![format!("{path}: an attempt may take 3s and the request 2s in all, which ends it")];
-    let none = Vec::<String>::new();
-    assert_eq!(at("retry: off", ""), none, "a default that fits most");
-    assert_eq!(at("retry: off, attempt_timeout: 2s", ""), none);
-    assert_eq!(at("retry: off, attempt_timeout: 3s", ""), ends("services.orders.attempt_timeout"));
+    const SHORT: &str = "orders, deadline: 2s";
+    let never = |path: &str| vec![format!("never-reached {path}")];
+    let over = |path: &str| vec![format!("attempts-over-deadline {path}")];
+    let (of_service, none) = ("services.orders.attempt_timeout", Vec::<String>::new());
+    assert_eq!(at("retry: off", &[SHORT]), none, "a default that fits most");
+    assert_eq!(at("retry: off, attempt_timeout: 2s", &[SHORT]), none);
+    for written in ["3s", "{after: 3s}"] {
+        let timeout = format!("attempt_timeout: {written}");
+        assert_eq!(at(&format!("retry: off, {timeout}"), &[SHORT]), never(of_service), "{written}");
+        assert_eq!(at(&format!("retry: {{max_retries: 0}}, {timeout}"), &[SHORT]), never(of_service));
+        let route = format!("{SHORT}, {timeout}");
+        assert_eq!(at("retry: off", &[&route]), never("routes[0].attempt_timeout"));
+        assert_eq!(at("", &[&format!("{route}, retry: off")]), never("routes[0].attempt_timeout"));
+        assert_eq!(at("", &[&route]), over("routes[0].attempt_timeout"), "of retries something else is said");
+    }
+    // The service repeats, the route does not.
+    let once = "orders, deadline: 2s, retry: off";
+    assert_eq!(at("attempt_timeout: 3s", &[once]), never(of_service));
+    // Some route can use all of it, or all that cannot have a time for themselves.
+    assert_eq!(at("retry: off, attempt_timeout: 3s", &[SHORT, "orders, deadline: 4s"]), none);
     assert_eq!(
-        at("retry: {max_retries: 0}, attempt_timeout: 3s", ""),
-        ends("services.orders.attempt_timeout")
+        at("retry: off, attempt_timeout: 3s", &["orders", &format!("{SHORT}, attempt_timeout: 1s")]),
+        none
     );
-    assert_eq!(at("attempt_timeout: 3s", ""), none, "it is another finding where there are retries");
-    assert_eq!(at("retry: off", ", attempt_timeout: 3s"), ends("routes[0].attempt_timeout"));
-    assert_eq!(at("", ", retry: off, attempt_timeout: 3s"), ends("routes[0].attempt_timeout"));
-    assert_eq!(at("", ", attempt_timeout: 3s"), none);
+    assert_eq!(
+        at("retry: off, attempt_timeout: 3s", &[SHORT, "orders, deadline: 1m, attempt_timeout: 1m"]),
+        never(of_service)
+    );
+    // Who stands in for another has the time of a fallback.
+    let standby = |within: &str| format!("main, fallback: {{service: orders, within: {within}}}");
+    assert_eq!(at("retry: off, attempt_timeout: 3s", &[&standby("500ms")]), never(of_service));
+    assert_eq!(at("retry: off, attempt_timeout: 3s", &[SHORT, &standby("30s")]), none);
 }
 
 #[test]
@@ -95,6 +117,8 @@ fn a_fixed_answer_in_the_place_of_a_service_says_no_success_to_a_change_and_has_
         ("respond: {status: 404}", "", false),
         ("respond: {status: 302}", "", false),
         ("respond: {status: 204}", ", methods: [GET, HEAD, OPTIONS]", false),
+        ("respond: {status: 204}, mode: shadow", "", false),
+        ("respond: {status: 204}", ", match: {headers: {content-type: application/grpc}}", false),
     ] {
         assert_eq!(at(fallback, route).contains(&writes), expected, "{fallback}{route}");
     }
@@ -102,6 +126,10 @@ fn a_fixed_answer_in_the_place_of_a_service_says_no_success_to_a_change_and_has_
     assert!(at("respond: {status: 404}, within: 1s", "").contains(&within));
     assert!(!at("respond: {status: 404}", "").contains(&within));
     assert_eq!(at("service: spare, within: 1s", "").len(), without, "another service takes time");
+    let unused = "never-reached routes[0].fallback.respond".to_owned();
+    let of_grpc = ", match: {headers: {content-type: application/grpc}}";
+    assert!(at("respond: {status: 204}", of_grpc).contains(&unused));
+    assert!(!at("respond: {status: 204}", "").contains(&unused));
 }
 
 #[test]

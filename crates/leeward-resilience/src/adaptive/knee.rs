@@ -252,21 +252,25 @@ impl Core {
                     (self.steps, self.steps_to_dip) = (0, STEPS_IN_DOUBT);
                     return;
                 }
-                let limit = self.limit.value;
-                self.trial = Some(Trial { limit, used: limit, latency });
+                self.trial = Some(self.trial_of(window, latency));
             }
             // There is no less to try.
             _ if at_minimum => (self.baseline, self.trial) = (Some(latency), None),
             None => {
                 // What nobody makes use of changes nothing when it is taken away.
-                let limit = self.limit.value;
-                let used = limit.min(f64::from(window.in_flight_max));
-                self.trial = Some(Trial { limit, used, latency });
-                self.limit.set(used);
+                let trial = self.trial_of(window, latency);
+                self.trial = Some(trial);
+                self.limit.set(trial.used);
             }
             Some(_) => {}
         }
         self.limit.set(self.limit.value * ratio.max(SHRINK_MAX));
+    }
+
+    /// What there is now, before less is tried.
+    fn trial_of(&self, window: &Window, latency: f64) -> Trial {
+        let limit = self.limit.value;
+        Trial { limit, used: limit.min(f64::from(window.in_flight_max)), latency }
     }
 
     fn grow(&mut self, ratio: f64, rejects: bool) {

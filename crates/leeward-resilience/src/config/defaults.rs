@@ -11,10 +11,12 @@ use super::visitor::{Enter, Visitor};
 /// need not be what it is by itself.
 #[derive(Default)]
 pub(super) struct Defaults {
-    list: Vec<(&'static str, Datum)>,
+    /// Options and their values, and groups with whether they are on, or their form.
+    values: Vec<(&'static str, Datum)>,
+    /// What is within the groups that are on.
     groups: Vec<(&'static str, Self)>,
-    /// Of which it is another than they have by themselves.
-    others: Vec<&'static str>,
+    /// The options whose value here is not that of their type.
+    changed: Vec<&'static str>,
 }
 
 impl Defaults {
@@ -24,31 +26,31 @@ impl Defaults {
 
     pub(super) fn record(show: impl FnOnce(&mut Fields<'_>)) -> Self {
         let mut recorder = Recorder { defaults: Self::default(), open: Vec::new() };
-        show(&mut Fields { visitor: &mut recorder, path: String::new(), defaults: Self::default() });
+        show(&mut Fields { visitor: &mut recorder, path: String::new(), defaults: None, reasons: &[] });
         recorder.defaults
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Datum> {
-        self.list.iter().find(|(known, _)| *known == name).map(|(_, datum)| *datum)
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, datum)| *datum)
     }
 
-    /// Takes what is said of a group: here, if the base has it on, else by itself.
-    pub(super) fn take(&mut self, name: &str, by_itself: impl FnOnce() -> Self) -> Self {
-        let own = by_itself();
-        let Some(at) = self.groups.iter().position(|(known, _)| *known == name) else { return own };
-        self.groups.swap_remove(at).1.beside(&own)
+    /// Takes what is said of a group: here, if the base has it on, else by its type.
+    pub(super) fn take(&mut self, name: &str, of_type: impl FnOnce() -> Self) -> Self {
+        let of_type = of_type();
+        let Some(at) = self.groups.iter().position(|(known, _)| *known == name) else { return of_type };
+        self.groups.swap_remove(at).1.compared_to(&of_type)
     }
 
-    /// Notes which of them are others than these.
-    pub(super) fn beside(mut self, own: &Self) -> Self {
-        let others = self.list.iter().filter(|(name, datum)| own.get(name).is_some_and(|own| own != *datum));
-        self.others = others.map(|(name, _)| *name).collect();
+    /// Notes which values are not those of the type.
+    pub(super) fn compared_to(mut self, of_type: &Self) -> Self {
+        let is_changed = |(name, datum): &&(&str, Datum)| of_type.get(name).is_some_and(|own| own != *datum);
+        self.changed = self.values.iter().filter(is_changed).map(|(name, _)| *name).collect();
         self
     }
 
-    /// Whether an option has here what it has by itself.
-    pub(super) fn is_its_own(&self, name: &str) -> bool {
-        !self.others.contains(&name)
+    /// Whether an option has here another value than by its type.
+    pub(super) fn is_changed(&self, name: &str) -> bool {
+        self.changed.contains(&name)
     }
 }
 
@@ -61,13 +63,13 @@ struct Recorder {
 
 impl Visitor for Recorder {
     fn field(&mut self, field: &Field, now: Datum) -> Option<Datum> {
-        self.defaults.list.push((field.name, now));
+        self.defaults.values.push((field.name, now));
         None
     }
 
     fn enter(&mut self, group: &Group, _: &mut dyn FnMut(&str) -> bool) -> Enter {
         let state = group.state();
-        self.defaults.list.extend(state.map(|state| (group.name, state)));
+        self.defaults.values.extend(state.map(|state| (group.name, state)));
         if state == Some(Datum::Off) {
             return Enter::Skip;
         }

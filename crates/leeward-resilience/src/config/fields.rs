@@ -17,7 +17,9 @@ use crate::mode::Mode;
 pub struct Fields<'v> {
     pub(super) visitor: &'v mut dyn Visitor,
     pub(super) path: String,
-    pub(super) defaults: Defaults,
+    /// `None` while they are found out themselves.
+    pub(super) defaults: Option<Defaults>,
+    pub(super) reasons: &'static [(&'static str, &'static str)],
 }
 
 impl std::fmt::Debug for Fields<'_> {
@@ -45,14 +47,31 @@ impl<'v> Fields<'v> {
             .choice(mode, &[("enforced", Mode::Enforced), ("shadow", Mode::Shadow)]);
     }
 
+    /// Shows options of which some have other defaults here than by their types: the reasons for these, by the ends of their paths.
+    pub fn because(
+        &mut self,
+        reasons: &'static [(&'static str, &'static str)],
+        show: impl FnOnce(&mut Fields<'_>),
+    ) {
+        let (path, defaults) = (self.path.clone(), self.defaults.take());
+        let mut fields = Fields { visitor: &mut *self.visitor, path, defaults, reasons };
+        show(&mut fields);
+        self.defaults = fields.defaults;
+    }
+
+    /// What holds within a group where nothing is said: what is said of it around it, else by its type.
+    fn defaults_of(&mut self, name: &str, of_type: impl FnOnce() -> Defaults) -> Option<Defaults> {
+        Some(self.defaults.as_mut()?.take(name, of_type))
+    }
+
     fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// Shows what is below `name`.
-    fn below(&mut self, name: &str, defaults: Defaults, show: impl FnOnce(&mut Fields<'_>)) {
-        let path = self.path_of(name);
-        show(&mut Fields { visitor: &mut *self.visitor, path, defaults });
+    fn below(&mut self, name: &str, defaults: Option<Defaults>, show: impl FnOnce(&mut Fields<'_>)) {
+        let (path, reasons) = (self.path_of(name), self.reasons);
+        show(&mut Fields { visitor: &mut *self.visitor, path, defaults, reasons });
         self.visitor.leave();
     }
 }
@@ -168,17 +187,17 @@ impl At<'_, '_> {
     }
 
     /// Options under a name.
-    pub fn group<T: Options>(mut self, options: &mut T) {
+    pub fn group<T: Options>(self, options: &mut T) {
         let group = self.describe_group(Form::Plain, T::SHORT);
         let entered = self.fields.visitor.enter(&group, &mut |text| put(options, T::from_short(text)));
         if entered != Enter::Skip {
-            let defaults = self.defaults_below::<T>();
+            let defaults = self.fields.defaults_of(self.name, || Defaults::of(&mut T::base()));
             self.fields.below(self.name, defaults, |fields| options.visit(fields));
         }
     }
 
     /// Options under a name, that may be off.
-    pub fn optional<T: Options>(mut self, options: &mut Option<T>) {
+    pub fn optional<T: Options>(self, options: &mut Option<T>) {
         let group = self.describe_group(Form::Optional { on: options.is_some() }, T::SHORT);
         let mut short = |text: &str| put(options, T::from_short(text).map(Some));
         match self.fields.visitor.enter(&group, &mut short) {
@@ -188,14 +207,9 @@ impl At<'_, '_> {
             Enter::Inside | Enter::Take(_) => {}
         }
         if let Some(options) = options {
-            let defaults = self.defaults_below::<T>();
+            let defaults = self.fields.defaults_of(self.name, || Defaults::of(&mut T::base()));
             self.fields.below(self.name, defaults, |fields| options.visit(fields));
         }
-    }
-
-    /// What holds below where nothing is said: what is said of it around it, else its own.
-    fn defaults_below<T: Options>(&mut self) -> Defaults {
-        self.fields.defaults.take(self.name, || Defaults::of(&mut T::base()))
     }
 
     /// Options of several forms.
@@ -215,7 +229,7 @@ impl At<'_, '_> {
         let group = self.describe_group(Form::OneOf { names: T::NAMES, now, optional }, T::SHORT);
         let mut short = |text: &str| put(options, T::from_short(text).map(Some));
         let entered = self.fields.visitor.enter(&group, &mut short);
-        let defaults = self.fields.defaults.take(self.name, Defaults::default);
+        let defaults = self.fields.defaults_of(self.name, Defaults::default);
         match entered {
             Enter::Skip => {}
             Enter::Off => *options = None,
@@ -264,14 +278,22 @@ impl At<'_, '_> {
         Group { path, name, what, why, form, short, default }
     }
 
-    /// The reason of another default is not the reason of this one.
+    /// The reason that was given for this place, or else that of the type, unless the default is another one here.
     fn why(&self) -> &'static str {
-        if self.fields.defaults.is_its_own(self.name) { self.why } else { "" }
+        let path = self.fields.path_of(self.name);
+        let is_its =
+            |end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        if let Some((_, why)) = self.fields.reasons.iter().find(|(end, _)| is_its(end)) {
+            return why;
+        }
+        let is_changed = matches!(self.default, Source::Base)
+            && self.fields.defaults.as_ref().is_some_and(|defaults| defaults.is_changed(self.name));
+        if is_changed { "" } else { self.why }
     }
 
     fn default(&self) -> Option<Datum> {
         match self.default {
-            Source::Base => self.fields.defaults.get(self.name),
+            Source::Base => self.fields.defaults.as_ref()?.get(self.name),
             Source::Other(_, value) => Some(value),
             Source::Nowhere => None,
         }
@@ -286,8 +308,8 @@ impl Fields<'_> {
         let (path, what, why) = (self.path_of(name), "", "");
         let group = Group { path, name, what, why, form: Form::Taken, short: None, default: None };
         if self.visitor.enter(&group, &mut |_| false) != Enter::Skip {
-            let own = || Defaults::record(|fields| T::base(form).visit(fields));
-            let defaults = self.defaults.take(name, own);
+            let of_type = || Defaults::record(|fields| T::base(form).visit(fields));
+            let defaults = self.defaults_of(name, of_type);
             self.below(name, defaults, |fields| options.visit(fields));
         }
     }

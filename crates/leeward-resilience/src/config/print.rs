@@ -33,7 +33,9 @@ pub fn settings<T: Options>(options: &T) -> Vec<Setting> {
     settings_over(options, &T::base())
 }
 
-fn settings_over<T: Options>(options: &T, base: &T) -> Vec<Setting> {
+/// The same, where others than its own hold where nothing is said.
+#[must_use]
+pub fn settings_over<T: Options>(options: &T, base: &T) -> Vec<Setting> {
     let prefix = if T::NAME.is_empty() { 0 } else { T::NAME.len() + 1 };
     let mut print = Print { prefix, settings: Vec::new() };
     visit_over(&mut options.clone(), base, &mut print);
@@ -49,13 +51,7 @@ fn settings_over<T: Options>(options: &T, base: &T) -> Vec<Setting> {
 /// ```
 #[must_use]
 pub fn line<T: Options>(options: &T) -> String {
-    line_over(options, &T::base())
-}
-
-/// The same, where others than its own hold where nothing is said.
-#[must_use]
-pub fn line_over<T: Options>(options: &T, base: &T) -> String {
-    let settings: Vec<String> = settings_over(options, base).iter().map(ToString::to_string).collect();
+    let settings: Vec<String> = settings(options).iter().map(ToString::to_string).collect();
     settings.join(", ")
 }
 

@@ -44,11 +44,16 @@ pub trait Visitor {
 
 /// Walks `visitor` over `options`.
 pub fn visit<T: Options>(options: &mut T, visitor: &mut dyn Visitor) {
-    visit_over(options, &T::base(), visitor);
+    walk(options, Defaults::of(&mut T::base()), visitor);
 }
 
 /// The same, with what holds where nothing is said: other than [`Options::base`], where others use them.
 pub fn visit_over<T: Options>(options: &mut T, base: &T, visitor: &mut dyn Visitor) {
-    let defaults = Defaults::of(&mut base.clone()).beside(&Defaults::of(&mut T::base()));
-    options.visit(&mut Fields { visitor, path: T::NAME.to_owned(), defaults });
+    let of_type = Defaults::of(&mut T::base());
+    walk(options, Defaults::of(&mut base.clone()).compared_to(&of_type), visitor);
+}
+
+fn walk<T: Options>(options: &mut T, defaults: Defaults, visitor: &mut dyn Visitor) {
+    let (path, defaults) = (T::NAME.to_owned(), Some(defaults));
+    options.visit(&mut Fields { visitor, path, defaults, reasons: &[] });
 }

@@ -6,7 +6,7 @@ use crate::adaptive::Adaptive;
 use crate::breaker::Breaker;
 use crate::cache::Cache;
 use crate::concurrency::Concurrency;
-use crate::config::{self, At, ConfigErrors, Datum, Fields, HOUR, Options, above};
+use crate::config::{self, ConfigErrors, Datum, Fields, HOUR, Options, above};
 use crate::fallback::Fallback;
 use crate::hedge::Hedge;
 use crate::mode::Mode;
@@ -73,26 +73,22 @@ pub struct PolicyNames {
     pub concurrency: &'static str,
     /// The rate limit; `None` where there is none. Default `rate_limit`.
     pub rate_limit: Option<&'static str>,
-    /// Why a policy is on or off where nothing is said, by its name, where that is not as in [`PipelineOptions::default`]. Default: none.
+    /// Whether an attempt always has a time, so that its timeout cannot be off. Default no.
+    pub bounds_attempts: bool,
+    /// Why the defaults are what they are, where that are not those of [`PipelineOptions`] and its policies, by path: `retry`, `breaker.failure_rate`.
+    /// Default: none.
     pub reasons: &'static [(&'static str, &'static str)],
-}
-
-impl PolicyNames {
-    fn at<'f, 'v>(
-        &self,
-        fields: &'f mut Fields<'v>,
-        name: &'static str,
-        what: &'static str,
-        why: &'static str,
-    ) -> At<'f, 'v> {
-        let other = self.reasons.iter().find(|(known, _)| *known == name);
-        fields.at(name, what, other.map_or(why, |(_, why)| why))
-    }
 }
 
 impl Default for PolicyNames {
     fn default() -> Self {
-        Self { breaker: "breaker", concurrency: "concurrency", rate_limit: Some("rate_limit"), reasons: &[] }
+        Self {
+            breaker: "breaker",
+            concurrency: "concurrency",
+            rate_limit: Some("rate_limit"),
+            bounds_attempts: false,
+            reasons: &[],
+        }
     }
 }
 
@@ -113,44 +109,38 @@ impl PipelineOptions {
 
     /// The same under other names, where others beside them could be meant.
     pub fn visit_policies_as(&mut self, fields: &mut Fields<'_>, names: &PolicyNames) {
+        fields.because(names.reasons, |fields| self.show_policies(fields, names));
+    }
+
+    fn show_policies(&mut self, fields: &mut Fields<'_>, names: &PolicyNames) {
         let why = "Only the caller knows whether a call may be repeated.";
-        names.at(fields, "retry", "Failed attempts are repeated.", why).optional(&mut self.retry);
+        fields.at("retry", "Failed attempts are repeated.", why).optional(&mut self.retry);
         let why = "It costs load, and not every call may be made twice.";
-        names
-            .at(fields, "hedge", "Another attempt beside one that takes long.", why)
-            .optional(&mut self.hedge);
+        fields.at("hedge", "Another attempt beside one that takes long.", why).optional(&mut self.hedge);
         let what = "Attempts are held back while the upstream refuses many.";
-        names.at(fields, "throttle", what, "A breaker is enough for most.").optional(&mut self.throttle);
+        fields.at("throttle", what, "A breaker is enough for most.").optional(&mut self.throttle);
         let what = "No attempts for a while after too many failures.";
-        names
-            .at(fields, names.breaker, what, "What is a failure has to be said first.")
-            .optional(&mut self.breaker);
+        fields.at(names.breaker, what, "What is a failure has to be said first.").optional(&mut self.breaker);
         if let Some(name) = names.rate_limit {
             let what = "So many attempts a period, at most.";
-            names.at(fields, name, what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
+            fields.at(name, what, "Its rate is a contract.").optional_one_of(&mut self.rate_limit);
         }
         let what = "So many attempts at a time, found by measuring.";
-        names
-            .at(fields, "adaptive", what, "A fixed limit is easier to foresee.")
-            .optional(&mut self.adaptive);
+        fields.at("adaptive", what, "A fixed limit is easier to foresee.").optional(&mut self.adaptive);
         let why = "Only its owner knows what an upstream bears.";
-        names
-            .at(fields, names.concurrency, "So many attempts at a time.", why)
-            .optional(&mut self.concurrency);
+        fields.at(names.concurrency, "So many attempts at a time.", why).optional(&mut self.concurrency);
         let why = "The deadline bounds a single attempt as well.";
-        let at = names.at(fields, "attempt_timeout", "The longest that one attempt may take.", why);
-        at.optional(&mut self.attempt_timeout);
+        let at = fields.at("attempt_timeout", "The longest that one attempt may take.", why);
+        match &mut self.attempt_timeout {
+            Some(timeout) if names.bounds_attempts => at.group(timeout),
+            timeout => at.optional(timeout),
+        }
     }
 
     /// The same, with what follows from other options: a permit that is dropped counts as a failure from the attempt timeout
     /// on, or else from the deadline on.
-    pub(super) fn settled(self) -> Self {
+    pub(super) fn settled(mut self) -> Self {
         let after = self.attempt_longest();
-        self.abandoning(after)
-    }
-
-    /// The same, where a permit that is dropped counts as a failure after this time.
-    pub(super) fn abandoning(mut self, after: Duration) -> Self {
         for abandoned_after in [
             self.breaker.as_mut().map(|it| &mut it.abandoned_after),
             self.throttle.as_mut().map(|it| &mut it.abandoned_after),

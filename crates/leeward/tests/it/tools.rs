@@ -59,7 +59,7 @@ fn said(folder: &Path, code: i32, args: &[&str]) -> String {
 fn check_says_that_a_file_is_right_or_everything_that_is_wrong() {
     let folder = folder();
     let check = |code, file| said(folder.path(), code, &["check", file]);
-    assert_eq!(check(0, "good.yaml"), "good.yaml: 1 services, no mistakes\n");
+    assert_eq!(check(0, "good.yaml"), "good.yaml: 1 service, no mistakes\n");
     assert_eq!(check(0, "unwise.yaml"), "unwise.yaml: 2 services, no mistakes\n");
     let report = check(2, "wrong.yaml");
     assert!(report.starts_with("leeward: wrong.yaml:1:1: listn: unknown key"), "{report}");

@@ -265,7 +265,16 @@ fn a_trial_of_a_limit_in_part_use_finds_a_queue() {
     assert!((69.0..=71.0).contains(&tried), "{tried}");
     core.step(&window(tried as u32, End::Success, |_| 3.0 * tried));
     assert!(core.baseline.unwrap() < 0.15, "it is no upstream that got slower: {:?}", core.baseline);
-    assert!(core.limit.value < tried, "and goes on down: {}", core.limit.value);
+    let tried = core.limit.value;
+    assert!((48.0..=51.0).contains(&tried), "and goes on down: {tried}");
+    // Also of what is left: of the 70 there are 52, so that 50 are hardly less.
+    let mut core = at_200();
+    core.baseline = Some(0.1);
+    for calls in [100, 52, 50] {
+        core.step(&window(calls, End::Success, |_| 4.0 * f64::from(calls)));
+    }
+    assert!(core.baseline.unwrap() < 0.15, "it is a queue all the same: {:?}", core.baseline);
+    assert!(core.limit.value < 45.0, "{}", core.limit.value);
     // The same where the latency does not fall with it.
     let mut core = at_200();
     core.baseline = Some(0.1);
@@ -406,13 +415,16 @@ fn an_overload_that_was_there_before_the_first_answer_is_one() {
                 let world = (workers, service_ms);
                 let runs: Vec<f64> =
                     (1..=4).map(|seed| from_cold(seed, world, load, initial, 3 * S)).collect();
-                // A run of which the arrivals come in clusters is worse than the usual one.
-                let (mean, least) =
-                    (runs.iter().sum::<f64>() / 4.0, runs.iter().copied().fold(1.0, f64::min));
+                let mean = runs.iter().sum::<f64>() / 4.0;
+                let least = runs.iter().copied().fold(1.0, f64::min);
                 let of = format!("{workers} x {service_ms} ms at {load} from {initial}: {runs:?}");
-                // Just above what it can do a queue comes and goes, and with few workers looks like none.
-                let wanted = if load >= 2.0 { 0.95 } else { 0.91 };
-                assert!(mean > wanted && least > 0.88, "{of}");
+                // Around what it can do a queue comes and goes by chance; four workers with one look much as they do without.
+                let wanted = match load {
+                    2.0.. => [0.96, 0.94],
+                    _ if workers > 4 => [0.95, 0.94],
+                    _ => [0.91, 0.88],
+                };
+                assert!(mean > wanted[0] && least > wanted[1], "{of}");
             }
         }
     }
