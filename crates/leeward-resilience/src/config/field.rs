@@ -20,7 +20,9 @@ pub struct Field {
     pub range: Option<Range>,
     /// Whether it may be off.
     pub optional: bool,
-    /// Its value where nothing is said; `None` where something must be.
+    /// Whether something must be said.
+    pub required: bool,
+    /// Its value where nothing is said; `None` where something must be, and where the [visitor](super::visit) is told of none.
     pub default: Option<Datum>,
     /// The option whose value is its default.
     pub follows: Option<&'static str>,

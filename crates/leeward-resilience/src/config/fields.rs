@@ -17,7 +17,7 @@ use crate::mode::Mode;
 pub struct Fields<'v> {
     pub(super) visitor: &'v mut dyn Visitor,
     pub(super) path: String,
-    /// `None` while they are found out themselves.
+    /// `None` where nobody asks for them.
     pub(super) defaults: Option<Defaults>,
     pub(super) reasons: &'static [(&'static str, &'static str)],
 }
@@ -269,7 +269,8 @@ impl At<'_, '_> {
         let Self { name, what, .. } = *self;
         let (path, default, why) = (self.fields.path_of(name), self.default(), self.why());
         let follows = if let Source::Other(name, _) = self.default { Some(name) } else { None };
-        Field { path, name, what, why, kind, range, optional, default, follows }
+        let required = matches!(self.default, Source::Nowhere);
+        Field { path, name, what, why, kind, range, optional, required, default, follows }
     }
 
     fn describe_group(&self, form: Form, short: Option<&'static str>) -> Group {
@@ -280,14 +281,14 @@ impl At<'_, '_> {
 
     /// The reason that was given for this place, or else that of the type, unless the default is another one here.
     fn why(&self) -> &'static str {
+        let Some(defaults) = &self.fields.defaults else { return "" };
         let path = self.fields.path_of(self.name);
         let is_its =
             |end: &str| path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         if let Some((_, why)) = self.fields.reasons.iter().find(|(end, _)| is_its(end)) {
             return why;
         }
-        let is_changed = matches!(self.default, Source::Base)
-            && self.fields.defaults.as_ref().is_some_and(|defaults| defaults.is_changed(self.name));
+        let is_changed = matches!(self.default, Source::Base) && defaults.is_changed(self.name);
         if is_changed { "" } else { self.why }
     }
 

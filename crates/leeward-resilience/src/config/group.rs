@@ -40,7 +40,7 @@ pub struct Group {
     pub form: Form,
     /// How the whole is written as one text, where it can be.
     pub short: Option<&'static str>,
-    /// The form that it has, or whether it is on, where nothing is said.
+    /// The form that it has, or whether it is on, where nothing is said; `None` where the [visitor](super::visit) is told of none.
     pub default: Option<Datum>,
 }
 

@@ -137,7 +137,7 @@ impl Visitor for Reader<'_> {
     fn field(&mut self, field: &Field, _: Datum) -> Option<Datum> {
         let value = self.value(field.name);
         if *value == Value::Null {
-            if field.default.is_none() {
+            if field.required {
                 self.mistake(&field.path, value, &field.written());
             }
             return None;

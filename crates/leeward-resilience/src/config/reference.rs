@@ -8,7 +8,7 @@ use super::datum::Datum;
 use super::field::Field;
 use super::group::{Form, Group};
 use super::options::Options;
-use super::visitor::{Enter, Visitor, visit};
+use super::visitor::{Enter, Visitor, visit_over};
 
 /// One option of the reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Row {
 pub fn rows<T: Options>() -> Vec<Row> {
     let prefix = if T::NAME.is_empty() { 0 } else { T::NAME.len() + 1 };
     let mut table = Table { prefix, rows: Vec::new() };
-    visit(&mut T::base(), &mut table);
+    visit_over(&mut T::base(), &T::base(), &mut table);
     table.rows
 }
 

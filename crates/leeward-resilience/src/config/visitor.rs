@@ -42,18 +42,18 @@ pub trait Visitor {
     }
 }
 
-/// Walks `visitor` over `options`.
+/// Walks `visitor` over `options`, and tells it of no default and no reason for one: looking for them costs more than the rest.
 pub fn visit<T: Options>(options: &mut T, visitor: &mut dyn Visitor) {
-    walk(options, Defaults::of(&mut T::base()), visitor);
+    walk(options, None, visitor);
 }
 
-/// The same, with what holds where nothing is said: other than [`Options::base`], where others use them.
+/// Walks `visitor` over `options` with what holds where nothing is said: [`Options::base`], or what others use in its place.
 pub fn visit_over<T: Options>(options: &mut T, base: &T, visitor: &mut dyn Visitor) {
     let of_type = Defaults::of(&mut T::base());
-    walk(options, Defaults::of(&mut base.clone()).compared_to(&of_type), visitor);
+    walk(options, Some(Defaults::of(&mut base.clone()).compared_to(&of_type)), visitor);
 }
 
-fn walk<T: Options>(options: &mut T, defaults: Defaults, visitor: &mut dyn Visitor) {
-    let (path, defaults) = (T::NAME.to_owned(), Some(defaults));
+fn walk<T: Options>(options: &mut T, defaults: Option<Defaults>, visitor: &mut dyn Visitor) {
+    let path = T::NAME.to_owned();
     options.visit(&mut Fields { visitor, path, defaults, reasons: &[] });
 }

@@ -146,7 +146,7 @@ impl Visitor for Reader<'_> {
         let node = self.get(field.name)?;
         let allowed = field.written();
         if !node.is_given() {
-            if field.default.is_none() {
+            if field.required {
                 node.record(None, "is required".to_owned(), Some(allowed), None);
             }
             return None;

@@ -190,7 +190,7 @@ impl Visitor for Teller<'_> {
         }
         node.shape(|shape| {
             (shape.what, shape.why) = (field.what, field.why);
-            shape.required = field.default.is_none();
+            shape.required = field.required;
             shape.default = field.default.map(|default| default.to_string());
         });
         None
