@@ -85,6 +85,7 @@ fn a_time_for_an_attempt_that_the_deadline_ends_is_told_where_it_is_written_down
     // The service repeats, the route does not.
     let once = "orders, deadline: 2s, retry: off";
     assert_eq!(at("attempt_timeout: 3s", &[once]), never(of_service));
+    assert_eq!(at("attempt_timeout: 3s", &[once, "orders"]), none, "who repeats has the time for it");
     // Some route can use all of it, or all that cannot have a time for themselves.
     assert_eq!(at("retry: off, attempt_timeout: 3s", &[SHORT, "orders, deadline: 4s"]), none);
     assert_eq!(

@@ -62,7 +62,7 @@ fn index() -> String {
         "<!-- Made by `{WRITE}=1 cargo nextest run -p leeward-gateway problems`. -->\n\n# Codes of refusals\n\n\
          Whatever the gateway answers by itself is `application/problem+json` (RFC 9457). Clients match on `code`, which stays as it is; `type` \
          is `urn:leeward:problem:CODE`. `stage` says which step refused, `detail` why, `rule` which rule of HTTP was broken, and `request_id` is \
-         what to tell the operator. A caller from a network of `explain_to` also gets `config`, the line of the configuration, and a `hint`.\n\n\
+         what to tell the operator. A caller from a network of `explain_to` also gets `config`, the line of the configuration that decided, and a `hint`; where no route takes the path or the method there is neither.\n\n\
          | code | status | means |\n|---|---|---|\n"
     );
     for (code, page) in pages() {
